@@ -66,7 +66,7 @@ func AppendAttr(dst []byte, name, s string) []byte { panic("contract") }
 
 // Options bound a parse.
 type Options struct {
-	MaxBytes, MaxDepth, MaxAttrs, MaxNodes int // 0: documented defaults
+	MaxBytes, MaxDepth, MaxAttrs, MaxNodes int  // 0: documented defaults
 	Document                               bool // comments, PIs and an XML declaration are allowed (not on XMPP streams)
 }
 
