@@ -1,0 +1,78 @@
+package presence
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrNoMatch: no publication has this entity-tag (RFC 3903 §6: 412).
+var ErrNoMatch = errors.New("presence: no publication with this entity-tag")
+
+// ErrNoSubscription: no such subscription (RFC 6665 §4.2.1: 481).
+var ErrNoSubscription = errors.New("presence: no such subscription")
+
+// ErrTooMany: the bound on sources or subscriptions of one user is reached.
+var ErrTooMany = errors.New("presence: too many publications or subscriptions")
+
+// Outcome of a step: save, then acknowledge, then announce.
+type Outcome struct {
+	Tag      string        // entity-tag of the publication
+	Lifetime time.Duration // granted
+	State    State         // of the subscription that Watch made
+	Saves    []Save
+	Notices  []*Notice
+	Watchers []WatcherChange
+}
+
+// Save is one record to make durable before the acknowledgement. Exactly one
+// of Source and Subscription is set, or for Delete neither.
+type Save struct {
+	Presentity   Entity
+	Kind         SaveKind
+	Key          string // source key or subscription id
+	Delete       bool
+	Source       *Source
+	Subscription *Subscription // a copy, made for the save
+}
+
+// SaveKind tells the two kinds of records apart.
+type SaveKind uint8
+
+const (
+	SavedSource SaveKind = iota + 1
+	SavedSubscription
+)
+
+// Notice tells a group of watchers on one edge the same thing.
+type Notice struct {
+	Presentity Entity
+	Edge       string
+	State      State
+	Reason     Reason
+	View       *View     // nil when pending or ended without a last word
+	Gone       []Payload // native last words of retracted sources, by order of Sources missing; may be empty
+	Answer     bool      // answers a Watch: must be sent even if nothing changed
+	Direct     *Direct   // set for directed presence instead of View
+	Targets    []Target
+}
+
+// Target is one subscription of a Notice.
+type Target struct {
+	Sub     string
+	Watcher Entity
+	Handle  string
+	Expires time.Time
+	Shown   *View // what this watcher was told before; nil at first
+}
+
+// WatcherChange reports a change of a subscription's state, for watcher
+// information and for asking the user (RFC 3857 §4.7.1).
+type WatcherChange struct {
+	Presentity Entity
+	Watcher    Entity
+	Sub        string
+	Edge       string
+	State      State
+	Reason     Reason
+	At         time.Time
+}

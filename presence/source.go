@@ -1,0 +1,39 @@
+package presence
+
+import "time"
+
+// SourceKind tells where a source comes from.
+type SourceKind uint8
+
+const (
+	Publication SourceKind = iota + 1 // SIP PUBLISH (RFC 3903)
+	Session                           // an XMPP session
+	Permanent                         // pidf-manipulation (RFC 4827)
+	Remote                            // another domain's word
+)
+
+// SourceID names one source of a presentity. Key is the resource for a
+// session, a stable random key for a publication (not its entity-tag).
+type SourceID struct {
+	Kind SourceKind
+	Key  string
+}
+
+// Payload is what a source sent, in its own syntax. Type is "application/pidf+xml"
+// (the document) or "jabber:client" (the children of <presence/>, standing alone
+// in default namespace jabber:client).
+type Payload struct {
+	Type  string
+	Bytes []byte
+}
+
+// Source is one input to composition. It is a value: a change makes a new one.
+type Source struct {
+	ID      SourceID
+	Tag     string // entity-tag; publications only
+	Doc     *Document
+	Native  Payload
+	Expires time.Time // zero: lives as long as its session
+	Updated time.Time
+	From    string // for people: transport address, User-Agent
+}

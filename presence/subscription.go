@@ -1,0 +1,43 @@
+package presence
+
+import "time"
+
+// State of a subscription (RFC 6665 §4.1.3).
+type State uint8
+
+const (
+	Active State = iota + 1
+	Pending
+	Terminated
+)
+
+// Reason of a termination (RFC 6665 §4.1.3).
+type Reason uint8
+
+const (
+	NoReason Reason = iota
+	Deactivated
+	Probation
+	Rejected
+	Timeout
+	Giveup
+	NoResource
+	Invariant
+)
+
+// Via is where a watcher sits: node "" is this one; Edge is the name the edge
+// registered under; Handle is the edge's own (dialog id, full JID).
+type Via struct{ Node, Edge, Handle string }
+
+// Subscription is a watcher's standing with one presentity.
+type Subscription struct {
+	ID      string // unique per presentity; chosen by the edge
+	Watcher Entity
+	Via     Via
+	State   State
+	Expires time.Time // zero: as long as the session
+	Durable bool      // saved, and restored after a restart
+	Opaque  []byte    // the edge's own state (SIP dialog), saved with it
+	Shown   *View     // what the watcher was last told
+	Created time.Time
+}
