@@ -20,9 +20,6 @@ type field struct {
 	value string // unfolded, trimmed
 }
 
-// Header names a header field; compact forms map to the same constant.
-type Header uint8
-
 // Parse reads one message from b (RFC 3261 §7, §25). For a datagram b is the
 // whole datagram; stream framing is the transport's (see Framer). The error
 // is a *ParseError, which knows the status to answer with where an answer is
