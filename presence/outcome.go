@@ -49,11 +49,18 @@ type Notice struct {
 	Edge       string
 	State      State
 	Reason     Reason
-	View       *View     // nil when pending or ended without a last word
-	Gone       []Payload // native last words of retracted sources, by order of Sources missing; may be empty
-	Answer     bool      // answers a Watch: must be sent even if nothing changed
-	Direct     *Direct   // set for directed presence instead of View
+	View       *View      // nil when pending or ended without a last word
+	LastWords  []LastWord // of sources that went away with this change, where they left one
+	Answer     bool       // answers a Watch: must be sent even if nothing changed
+	Direct     *Direct    // set for directed presence instead of View
 	Targets    []Target
+}
+
+// LastWord is what a source said when it went (the children of an unavailable
+// presence).
+type LastWord struct {
+	ID     SourceID
+	Native Payload
 }
 
 // Target is one subscription of a Notice.
