@@ -1,7 +1,10 @@
 package sip
 
+import "iter"
+
 // Message is a parsed request or response. It is immutable after Parse and may
-// be shared between goroutines.
+// be shared between goroutines. Every string handed out is part of the one
+// copy that Parse made, so that keeping one of them keeps the whole message.
 type Message struct {
 	Method string // of a request, or of a response's CSeq
 	URI    string // request-URI as received; empty in a response
@@ -9,90 +12,148 @@ type Message struct {
 	Reason string
 	Body   string
 
-	raw     string
-	headers []field
-	inline  [24]field
+	raw      string // what was received, unfolded
+	headers  []field
+	inline   [24]field
+	response bool // also when its status code could not be read
+	from, to Address
+	via      Via
+	callID   string
+	cseq     uint32
 }
 
+// field is one header line: its place in Message.raw.
 type field struct {
-	id    Header // Other for names we have no constant for
-	name  string // as received
-	value string // unfolded, trimmed
+	id              Header // Other for names we have no constant for
+	name, nameEnd   uint16 // as received
+	value, valueEnd uint16 // unfolded, trimmed
 }
-
-// Parse reads one message from b (RFC 3261 §7, §25). For a datagram b is the
-// whole datagram; stream framing is the transport's (see Framer). The error
-// is a *ParseError, which knows the status to answer with where an answer is
-// possible (RFC 3261 §8.1.3.?, RFC 4475).
-func Parse(b []byte) (*Message, error) { panic("contract") }
 
 // IsRequest tells requests from responses.
-func (m *Message) IsRequest() bool { return m.Status == 0 }
+func (m *Message) IsRequest() bool { return !m.response }
 
 // Get returns the first value line of a header, unfolded.
-func (m *Message) Get(h Header) (string, bool) { panic("contract") }
+func (m *Message) Get(h Header) (string, bool) {
+	if f := m.first(h); f != nil {
+		return m.raw[f.value:f.valueEnd], true
+	}
+	return "", false
+}
+
+func (m *Message) first(h Header) *field {
+	for i := range m.headers {
+		if m.headers[i].id == h {
+			return &m.headers[i]
+		}
+	}
+	return nil
+}
 
 // GetName is Get for headers without a constant; name is case-insensitive.
-func (m *Message) GetName(name string) (string, bool) { panic("contract") }
+func (m *Message) GetName(name string) (string, bool) {
+	if h := LookupHeader(name); h != Other {
+		return m.Get(h)
+	}
+	for n, v := range m.Headers() {
+		if equalFold(n, name) {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// Headers ranges over all header lines in the order received: the name as it
+// was written, the value unfolded and trimmed.
+func (m *Message) Headers() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for i := range m.headers {
+			f := &m.headers[i]
+			if !yield(m.raw[f.name:f.nameEnd], m.raw[f.value:f.valueEnd]) {
+				return
+			}
+		}
+	}
+}
+
+// Lines ranges over the value lines of a header, which are not split.
+func (m *Message) Lines(h Header) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range m.headers {
+			if f := &m.headers[i]; f.id == h && !yield(m.raw[f.value:f.valueEnd]) {
+				return
+			}
+		}
+	}
+}
+
+// unlisted are header fields whose commas do not separate values
+// (RFC 3261 §7.3.1 names the four of authentication).
+var unlisted = [numHeaders]bool{
+	Other: true, HAuthorization: true, HProxyAuthorization: true,
+	HWWWAuthenticate: true, HProxyAuthenticate: true, HAuthenticationInfo: true,
+	HDate: true, HSubject: true, HUserAgent: true, HServer: true,
+	HOrganization: true, HRetryAfter: true, HFrom: true, HTo: true,
+	HCallID: true, HCSeq: true, HReplyTo: true, HReferTo: true, HReferredBy: true,
+}
+
+// All ranges over the values of a comma-list header, over all its lines, in
+// order. Empty values are left out (RFC 3261 §7.3.1 has none). The value lines
+// of a header that is no list come whole.
+func (m *Message) All(h Header) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range m.headers {
+			f := &m.headers[i]
+			if f.id != h {
+				continue
+			}
+			rest, more := m.raw[f.value:f.valueEnd], true
+			for more {
+				var v string
+				if unlisted[h] {
+					v, more = rest, false
+				} else {
+					v, rest, more = nextValue(rest)
+				}
+				if v != "" && !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Values returns all values of a comma-list header, split at commas outside
-// quotes and angle brackets, in order.
-func (m *Message) Values(h Header) []string { panic("contract") }
+// quotes and angle brackets, in order. All does the same without allocating.
+func (m *Message) Values(h Header) []string {
+	var vs []string
+	for v := range m.All(h) {
+		vs = append(vs, v)
+	}
+	return vs
+}
 
-// From, To: parsed; Parse has checked that they are there and well-formed.
-func (m *Message) From() Address { panic("contract") }
-func (m *Message) To() Address   { panic("contract") }
+// From is the parsed From; Parse has checked that it is there and well-formed.
+func (m *Message) From() Address { return m.from }
 
-// CallID is the Call-ID; CSeq the sequence number (its method is m.Method's).
-func (m *Message) CallID() string { panic("contract") }
-func (m *Message) CSeq() uint32   { panic("contract") }
+// To is the parsed To; Parse has checked that it is there and well-formed.
+func (m *Message) To() Address { return m.to }
+
+// CallID is the Call-ID.
+func (m *Message) CallID() string { return m.callID }
+
+// CSeq is the sequence number (its method is m.Method).
+func (m *Message) CSeq() uint32 { return m.cseq }
 
 // Via returns the topmost Via.
-func (m *Message) Via() Via { panic("contract") }
+func (m *Message) Via() Via { return m.via }
 
-// Contacts parses all Contact values; star is true for "Contact: *".
-func (m *Message) Contacts() (cs []Address, star bool, err error) { panic("contract") }
-
-// Seconds reads a delta-seconds header such as Expires or Min-Expires.
-// ok is false when absent; err when malformed.
-func (m *Message) Seconds(h Header) (sec uint32, ok bool, err error) { panic("contract") }
-
-// Address is a name-addr or addr-spec with header parameters (RFC 3261 §20.10).
-type Address struct {
-	Display string // unquoted
-	URI     string // without brackets, as received
-	Params  Params
+// MaxForwards is the Max-Forwards value; ok is false when it is absent, which
+// RFC 2543 clients may do (RFC 3261 §16.3).
+func (m *Message) MaxForwards() (n int, ok bool) {
+	v, ok := m.Get(HMaxForwards)
+	if !ok {
+		return 0, false
+	}
+	u, ok := parseUint(v, 255)
+	return int(u), ok
 }
-
-// Tag is the tag parameter of a From or To.
-func (a Address) Tag() string { panic("contract") }
-
-// Params is a raw ";a=b;c" string with accessors; names are case-insensitive.
-type Params string
-
-// Get returns the parameter's value, unquoted.
-func (p Params) Get(name string) (string, bool) { panic("contract") }
-
-// Via is one Via value.
-type Via struct {
-	Transport string // upper case: UDP, TCP, TLS, WS, WSS
-	Host      string
-	Port      int // 0 when absent
-	Branch    string
-	Params    Params
-}
-
-// URI is a parsed sip, sips, tel, pres, im or other URI.
-type URI struct {
-	Scheme  string // lower case
-	User    string // unescaped
-	Pass    string
-	Host    string // lower case; IPv6 without brackets
-	Port    int
-	Params  Params
-	Headers string
-	Opaque  string // of a non-sip URI
-}
-
-// ParseURI parses a URI (RFC 3261 §19.1, RFC 3966 for tel, RFC 3859 for pres).
-func ParseURI(s string) (URI, error) { panic("contract") }

@@ -4,18 +4,20 @@ import "strings"
 
 // Character classes of RFC 3261 §25.1.
 const (
-	classToken    = 1 << iota // token
-	classUser                 // unreserved and user-unreserved: user part as it is
-	classPassword             // unreserved and what a password may hold as it is
-	classParam                // unreserved and param-unreserved: uri-parameters
-	classHost                 // hostname and IPv4address
-	classHeader               // unreserved and hnv-unreserved: URI headers
-	classURI                  // anything a URI may hold (RFC 2396), '%' included
-	classWord                 // word of a Call-ID
+	classToken      = 1 << iota // token
+	classUser                   // unreserved and user-unreserved: user part as it is
+	classPassword               // unreserved and what a password may hold as it is
+	classParam                  // unreserved and param-unreserved: uri-parameters
+	classHost                   // hostname and IPv4address
+	classHeader                 // unreserved and hnv-unreserved: URI headers
+	classURI                    // anything a URI may hold (RFC 2396), '%' included
+	classEqual                  // '=' alone
+	classParamName              // what we take for a parameter's name, escapes included
+	classParamValue             // what we take for a parameter's value that is not quoted
 )
 
-var classes = func() (t [256]uint8) {
-	set := func(class uint8, chars string) {
+var classes = func() (t [256]uint16) {
+	set := func(class uint16, chars string) {
 		for i := 0; i < len(chars); i++ {
 			t[chars[i]] |= class
 		}
@@ -27,15 +29,17 @@ var classes = func() (t [256]uint8) {
 		}
 	}
 	const mark = "-_.!~*'()"
-	set(0xff, string(alnum))
+	set(^uint16(classEqual), string(alnum))
 	set(classToken, "-.!%*_+`'~")
-	set(classUser, mark+"&=+$,;?/")
+	set(classUser, mark+"&=+$,;?/#") // '#' see ParseURI
 	set(classPassword, mark+"&=+$,")
 	set(classParam, mark+"[]/:&+$")
 	set(classHost, "-._") // '_' is not in the grammar, but in many names of private networks
 	set(classHeader, mark+"[]/?:+$")
 	set(classURI, mark+";/?:@&=+$,%[]#")
-	set(classWord, "-.!%*_+`'~()<>:\\\"/[]?{}")
+	t['='] |= classEqual
+	set(classParamName, "-.!%*_+`'~[]/:&$()")
+	set(classParamValue, "-.!%*_+`'~[]/:&$()@#|^{}=?\\")
 	return t
 }()
 
@@ -48,7 +52,7 @@ func isHex(c byte) bool {
 }
 
 // all reports whether s is not empty and wholly of the class.
-func all(s string, class uint8) bool {
+func all(s string, class uint16) bool {
 	for i := 0; i < len(s); i++ {
 		if classes[s[i]]&class == 0 {
 			return false
@@ -200,4 +204,22 @@ func parseUint(s string, max uint64) (uint64, bool) {
 		}
 	}
 	return n, true
+}
+
+// trimLeft cuts linear white space off the front.
+func trimLeft(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+// upper is strings.ToUpper for ASCII only; it copies when it must.
+func upper(s string) string {
+	for i := 0; i < len(s); i++ {
+		if 'a' <= s[i] && s[i] <= 'z' {
+			return strings.ToUpper(s)
+		}
+	}
+	return s
 }
