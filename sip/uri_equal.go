@@ -15,12 +15,12 @@ func (u URI) Equal(v URI) bool {
 	switch u.Scheme {
 	case "sip", "sips":
 		return sameEscaped(u.userinfo(), v.userinfo()) && u.Pass == v.Pass &&
-			sameHost(u.Host, v.Host) && u.Port == v.Port &&
+			equalHost(u.Host, v.Host) && u.Port == v.Port &&
 			sameURIParams(u.Params, v.Params) && sameHeaders(u.Headers, v.Headers)
 	case "tel": // all parameters count, in any order
 		return equalFold(u.User, v.User) && coveredParams(u.Params, v.Params) && coveredParams(v.Params, u.Params)
 	case "pres", "im":
-		return u.User == v.User && sameHost(u.Host, v.Host) && u.Headers == v.Headers
+		return u.User == v.User && equalHost(u.Host, v.Host) && u.Headers == v.Headers
 	}
 	return u.Opaque == v.Opaque
 }
@@ -57,7 +57,7 @@ func nextEscaped(s string) (c byte, kept bool, rest string) {
 	return c, strings.IndexByte(";/?:@&=+$,", c) >= 0, s[3:]
 }
 
-func sameHost(a, b string) bool {
+func equalHost(a, b string) bool {
 	if equalFold(a, b) {
 		return true
 	}
