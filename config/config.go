@@ -1,0 +1,237 @@
+// Package config is the configuration file: documented structs, strict
+// parsing, checking, and a description printed from the structs themselves.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is the whole file. Defaults gives values that work.
+type Config struct {
+	Domains []string `toml:"domains" doc:"Domains that this server answers for. A user is user@domain in SIP and in XMPP. The first one names the service."`
+	Listen  []string `toml:"listen" doc:"Where to listen, as URIs: sip+udp://, sip+tcp://, sips:// (TLS), xmpp:// (STARTTLS), xmpps:// (direct TLS), https:// (WebSockets at /xmpp and /sip, host-meta, /metrics). Unsafe ones say so: xmpp+insecure:// (passwords without TLS), http+insecure://. Host empty: all addresses, IPv4 and IPv6. Port 0: a free one, which 'pharos status' tells."`
+	SIP     SIP      `toml:"sip" doc:"The SIP side."`
+	TLS     TLS      `toml:"tls" doc:"Certificate for sips, xmpp, xmpps and https. Without one a self-signed certificate is made in the data folder. SIGHUP reads the files again."`
+	Policy  Policy   `toml:"policy" doc:"Privacy."`
+	HTTP    HTTP     `toml:"http" doc:"The http listeners."`
+	Log     Log      `toml:"log" doc:"Logging, to standard error. SIGHUP reads the level again."`
+	Limits  Limits   `toml:"limits" doc:"What one address or user may cost. docs/limits.md lists the fixed bounds too."`
+}
+
+// SIP settings.
+type SIP struct {
+	Trusted []string `toml:"trusted" doc:"Addresses (CIDR) of front proxies and PBXes whose identity headers (P-Asserted-Identity, else From) are believed without digest. Whoever can send from there can act as anybody."`
+	Contact string   `toml:"contact" doc:"host or host:port that clients can reach this server at, for Contact headers. Empty: the local address that the request came in on."`
+}
+
+// TLS settings.
+type TLS struct {
+	Cert string `toml:"cert" doc:"PEM file with the certificate chain."`
+	Key  string `toml:"key" doc:"PEM file with the private key."`
+}
+
+// Policy settings.
+type Policy struct {
+	Default string `toml:"default" doc:"What a watcher gets whom the user has not spoken of: confirm (the user is asked), allow, or block."`
+}
+
+// HTTP settings.
+type HTTP struct {
+	Metrics []string `toml:"metrics" doc:"Addresses (CIDR) that may read /metrics."`
+	Origins []string `toml:"origins" doc:"Web origins whose pages may open the WebSockets; * for any."`
+}
+
+// Log settings.
+type Log struct {
+	Level  string `toml:"level" doc:"debug, info, warn or error."`
+	Format string `toml:"format" doc:"text or json."`
+}
+
+// Limits settings; each has a default that suits a single machine.
+type Limits struct {
+	Connections        int      `toml:"connections" doc:"Connections in all, SIP and XMPP each."`
+	PerAddress         int      `toml:"per_address" doc:"Connections from one address, SIP and XMPP each."`
+	Unauthenticated    int      `toml:"unauthenticated" doc:"XMPP connections from one address that have not logged in yet."`
+	AuthenticateWithin Duration `toml:"authenticate_within" doc:"Time to log in on an XMPP connection."`
+	OfflineMessages    int      `toml:"offline_messages" doc:"Stored messages per user."`
+}
+
+// Duration is a time.Duration written as "30s".
+type Duration time.Duration
+
+// UnmarshalText reads "1m30s".
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+// Defaults is the configuration of 'pharos serve' without a file.
+func Defaults() Config {
+	return Config{
+		Domains: []string{"localhost"},
+		Listen:  []string{"sip+udp://:5060", "sip+tcp://:5060", "sips://:5061", "xmpp://:5222", "xmpps://:5223", "https://:8443"},
+		Policy:  Policy{Default: "confirm"},
+		HTTP:    HTTP{Metrics: []string{"127.0.0.0/8", "::1/128"}, Origins: []string{"*"}},
+		Log:     Log{Level: "info", Format: "text"},
+		Limits: Limits{Connections: 100_000, PerAddress: 10_000, Unauthenticated: 200,
+			AuthenticateWithin: Duration(30 * time.Second), OfflineMessages: 1000},
+	}
+}
+
+// MaxFile bounds a configuration file, in bytes.
+const MaxFile = 1 << 20
+
+// Load reads and checks a file; keys that are not set keep their defaults.
+// Unknown keys are errors that name the line.
+func Load(path string) (Config, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	if st.Size() > MaxFile {
+		return Config{}, fmt.Errorf("config: %s has %d bytes; at most %d are read", path, st.Size(), MaxFile)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	c, err := Parse(b)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse is Load on bytes.
+func Parse(b []byte) (Config, error) {
+	c := Defaults()
+	d := toml.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return Config{}, explain(err)
+	}
+	return c, c.Check()
+}
+
+// explain turns the decoder's errors into one line each, with the place.
+func explain(err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) {
+		var all []error
+		for _, e := range strict.Errors {
+			row, _ := e.Position()
+			all = append(all, fmt.Errorf("line %d: unknown key %q ('pharos config describe' lists all)", row, strings.Join(e.Key(), ".")))
+		}
+		return errors.Join(all...)
+	}
+	var de *toml.DecodeError
+	if errors.As(err, &de) {
+		row, col := de.Position()
+		return fmt.Errorf("line %d, column %d: %s", row, col, strings.TrimPrefix(de.Error(), "toml: "))
+	}
+	return err
+}
+
+// Check finds what cannot work, all at once.
+func (c Config) Check() error {
+	var errs []error
+	if len(c.Domains) == 0 {
+		errs = append(errs, errors.New(`domains: at least one is needed, as in domains = ["example.com"]`))
+	}
+	for _, d := range c.Domains {
+		if d == "" || d != strings.ToLower(d) || strings.ContainsAny(d, "@/: \t\"<>") {
+			errs = append(errs, fmt.Errorf("domains: %q is not a domain name in lower case", d))
+		}
+	}
+	if len(c.Listen) == 0 {
+		errs = append(errs, errors.New("listen: at least one URI is needed"))
+	}
+	for _, l := range c.Listen {
+		if _, err := ParseListener(l); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		errs = append(errs, errors.New("tls: cert and key go together"))
+	}
+	errs = append(errs,
+		oneOf("policy.default", c.Policy.Default, "confirm", "allow", "block"),
+		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		oneOf("log.format", c.Log.Format, "text", "json"),
+		cidrs("sip.trusted", c.SIP.Trusted),
+		cidrs("http.metrics", c.HTTP.Metrics),
+		positive("limits.connections", int64(c.Limits.Connections)),
+		positive("limits.per_address", int64(c.Limits.PerAddress)),
+		positive("limits.unauthenticated", int64(c.Limits.Unauthenticated)),
+		positive("limits.authenticate_within", int64(c.Limits.AuthenticateWithin)),
+		positive("limits.offline_messages", int64(c.Limits.OfflineMessages)))
+	return errors.Join(errs...)
+}
+
+func oneOf(key, v string, allowed ...string) error {
+	for _, a := range allowed {
+		if v == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %q is none of %s", key, v, strings.Join(allowed, ", "))
+}
+
+func cidrs(key string, list []string) error {
+	if _, err := Prefixes(list); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func positive(key string, n int64) error {
+	if n <= 0 {
+		return fmt.Errorf("%s: must be above 0", key)
+	}
+	return nil
+}
+
+// Prefixes parses CIDRs; a bare address stands for itself.
+func Prefixes(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, aerr := netip.ParseAddr(s)
+			if aerr != nil {
+				return nil, fmt.Errorf("%q is not an address or CIDR such as 192.0.2.0/24", s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// Differs lists the keys in which two configurations differ, as "sip.trusted".
+func (c Config) Differs(o Config) []string {
+	var keys []string
+	var walk func(a, b reflect.Value, prefix string)
+	walk = func(a, b reflect.Value, prefix string) {
+		for i := range a.NumField() {
+			key := prefix + a.Type().Field(i).Tag.Get("toml")
+			if a.Field(i).Kind() == reflect.Struct {
+				walk(a.Field(i), b.Field(i), key+".")
+			} else if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	walk(reflect.ValueOf(c), reflect.ValueOf(o), "")
+	return keys
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The described file is a valid configuration with the same values.
+func TestDescribeParsesBack(t *testing.T) {
+	c := Defaults()
+	c.SIP.Trusted = []string{"192.0.2.0/24", "::1"}
+	c.Limits.AuthenticateWithin = Duration(90 * time.Second)
+	var b strings.Builder
+	if err := Describe(&b, c); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Parse([]byte(b.String()))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, b.String())
+	}
+	if !reflect.DeepEqual(got, c) {
+		t.Errorf("got %+v\nwant %+v", got, c)
+	}
+}
+
+// Every key says what it is for.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	var walk func(typ reflect.Type, path string)
+	walk = func(typ reflect.Type, path string) {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			if f.Tag.Get("toml") == "" || len(f.Tag.Get("doc")) < 8 {
+				t.Errorf("%s%s has no toml name or no doc", path, f.Name)
+			}
+			if f.Type.Kind() == reflect.Struct {
+				walk(f.Type, path+f.Name+".")
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+}
+
+func TestThreeLinesSuffice(t *testing.T) {
+	c, err := Parse([]byte("domains = [\"example.com\"]\n[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Domains[0] != "example.com" || c.Policy.Default != "confirm" || len(c.Listen) != 6 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{"domain = [\"x\"]", `line 1: unknown key "domain"`},
+		{"\n[sip]\ntrust = []", `line 3: unknown key "sip.trust"`},
+		{"domains = []", "at least one is needed"},
+		{"domains = [\"Example.com\"]", "lower case"},
+		{"listen = [\"sip://:5060\"]", "sip+udp"},
+		{"listen = [\"xmpp-server://:5269\"]", "not in this version"},
+		{"listen = [\"xmpp://:99999\"]", "65535"},
+		{"listen = [\"xmpp://:5222/x\"]", "scheme://host:port"},
+		{"[tls]\ncert = \"x\"", "go together"},
+		{"[policy]\ndefault = \"maybe\"", "none of confirm, allow, block"},
+		{"[sip]\ntrusted = [\"nowhere\"]", "sip.trusted"},
+		{"[limits]\nconnections = 0", "limits.connections"},
+		{"[limits]\nauthenticate_within = \"soon\"", "line 2"},
+		{"domains = ", "line 1"},
+	} {
+		if _, err := Parse([]byte(tc.in)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%q: got %v, want it to contain %q", tc.in, err, tc.want)
+		}
+	}
+}
+
+func TestParseListener(t *testing.T) {
+	for in, want := range map[string]Listener{
+		"sip+udp://":                 {Scheme: "sip+udp", Network: "udp", Address: ":5060"},
+		"xmpps://:0":                 {Scheme: "xmpps", Network: "tcp", Address: ":0"},
+		"https://[::1]:8443":         {Scheme: "https", Network: "tcp", Address: "[::1]:8443"},
+		"xmpp+insecure://127.0.0.1":  {Scheme: "xmpp+insecure", Network: "tcp", Address: "127.0.0.1:5222"},
+		"sips://sip.example.com:443": {Scheme: "sips", Network: "tcp", Address: "sip.example.com:443"},
+	} {
+		want.URI = in
+		if got, err := ParseListener(in); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v", in, got, err)
+		}
+	}
+}
+
+func TestDiffers(t *testing.T) {
+	a, b := Defaults(), Defaults()
+	b.Log.Level, b.SIP.Trusted = "debug", []string{"::1"}
+	if got := strings.Join(a.Differs(b), " "); got != "sip.trusted log.level" {
+		t.Errorf("got %q", got)
+	}
+}
