@@ -92,7 +92,16 @@ func (s *Stream) Next() (*markup.Element, error) { panic("contract") }
 // Send queues bytes of complete elements, written without copying again as soon
 // as the peer reads; b must not be changed afterwards. It never blocks: false
 // means the queue bound is passed (slow reader) and the stream is being closed.
+//
+// The elements are written for a stream whose default namespace is
+// jabber:client and do not declare it; the WebSocket framing, where no stream
+// header declares it (RFC 7395 §3.3.3), adds the declaration. One call may carry
+// several elements; an element never spans two calls.
 func (s *Stream) Send(b ...[]byte) bool { panic("contract") }
+
+// Queued is the number of bytes that Send took and that are not yet written;
+// senders that can coalesce look at it.
+func (s *Stream) Queued() int { panic("contract") }
 
 // Close ends the stream; e nil for a normal end. Queued bytes are flushed within a bounded time.
 func (s *Stream) Close(e *StreamError) { panic("contract") }
