@@ -1,0 +1,41 @@
+# Pharos. 'make help' lists the targets.
+GO      ?= go
+DATA    ?= data
+BINARY  := bin/pharos
+
+.PHONY: help build run demo test check fuzz bench clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make build    build bin/pharos
+build:
+	@$(GO) build -trimpath -o $(BINARY) ./cmd/pharos
+
+## make run      run with the embedded default and two demo users; data in ./data
+run: build
+	@$(BINARY) serve --data $(DATA) --demo
+
+## make demo     programs that we did not write play a story through Pharos
+demo: build
+	@./interop/install.sh demo
+	@$(GO) run ./interop/demo
+
+## make test     install what the tests need, run them all with the race detector
+test:
+	@./.ci/test
+
+## make check    format, vet, staticcheck, module and generated files
+check:
+	@./.ci/check
+
+## make fuzz     fuzz every parser, FUZZTIME each (default 1m)
+fuzz:
+	@./.ci/fuzz $(or $(FUZZTIME),1m)
+
+## make bench    measure, and write bench/README.md
+bench:
+	@$(GO) run ./bench/run
+
+clean:
+	rm -rf bin

@@ -1,0 +1,160 @@
+// Package pharos holds the shape of the house: who may import whom.
+package pharos
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the import table. Arrows point at presence; wires know nothing
+// of it; an edge never knows another edge; only server knows everybody.
+// "*" allows all.
+var mayImport = map[string]string{
+	"presence": "", "markup": "", "load": "", "config": "", "sip": "",
+	"xmpp":       "markup",
+	"pidf":       "presence markup",
+	"roster":     "presence markup",
+	"store":      "presence",
+	"account":    "presence store",
+	"policy":     "presence roster store markup",
+	"engine":     "presence load",
+	"simple":     "sip pidf roster account load store engine presence",
+	"jabber":     "xmpp markup roster account load store engine presence",
+	"server":     "*",
+	"cmd/pharos": "server config",
+	// Clients of the program: they speak to it over its wires.
+	"story":        "*",
+	"interop":      "server config",
+	"interop/demo": "server config",
+	"bench":        "server config sip xmpp markup",
+}
+
+// onlyIn names dependencies that one package keeps from all others.
+var onlyIn = map[string]string{
+	"database/sql":                 "store",
+	"modernc.org/sqlite":           "store",
+	"github.com/nats-io":           "cluster",
+	"github.com/prometheus":        "server",
+	"github.com/alecthomas/kong":   "cmd/pharos",
+	"github.com/pelletier/go-toml": "config",
+}
+
+type listed struct {
+	ImportPath, Doc string
+	Imports         []string
+	GoFiles         []string
+	Dir             string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json", "./...")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, errs.String())
+	}
+	var ps []listed
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return ps
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) > 0 {
+			ps = append(ps, p)
+		}
+	}
+}
+
+func short(path string) string { return strings.TrimPrefix(path, "pharos/") }
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		name := short(p.ImportPath)
+		allowed, known := mayImport[name]
+		if !known {
+			top, _, _ := strings.Cut(name, "/")
+			if allowed, known = mayImport[top]; !known {
+				t.Errorf("%s is not in the import table", name)
+				continue
+			}
+		}
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "pharos/") {
+				if allowed != "*" && !slices.Contains(strings.Fields(allowed), short(imp)) && !strings.HasPrefix(short(imp), name+"/") {
+					t.Errorf("%s may not import %s", name, short(imp))
+				}
+				if name != "cmd/pharos" && short(imp) == "server" && allowed != "*" && name != "bench" && !strings.HasPrefix(name, "interop") {
+					t.Errorf("%s may not know server", name)
+				}
+				continue
+			}
+			for dep, owner := range onlyIn {
+				if name != owner && (imp == dep || strings.HasPrefix(imp, dep+"/")) {
+					t.Errorf("%s imports %s, which is kept in %s", name, imp, owner)
+				}
+			}
+		}
+	}
+}
+
+// Pure packages do no I/O and see no clock.
+func TestPure(t *testing.T) {
+	for _, p := range packages(t) {
+		switch short(p.ImportPath) {
+		case "presence", "roster", "markup":
+		default:
+			continue
+		}
+		for _, imp := range p.Imports {
+			switch imp {
+			case "os", "net", "net/http", "context", "math/rand", "math/rand/v2", "crypto/rand", "log/slog":
+				t.Errorf("%s imports %s", short(p.ImportPath), imp)
+			}
+		}
+		if short(p.ImportPath) != "presence" {
+			continue
+		}
+		for _, f := range p.GoFiles {
+			b, err := os.ReadFile(p.Dir + "/" + f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, call := range []string{"time.Now(", "time.Since(", "time.After", "time.NewTimer", "go func"} {
+				if strings.Contains(string(b), call) {
+					t.Errorf("%s/%s: %s) in the pure domain", short(p.ImportPath), f, call)
+				}
+			}
+		}
+	}
+}
+
+// Every package says what it is for, and files stay small enough to read at
+// one sitting.
+func TestReadable(t *testing.T) {
+	const maxLines = 650
+	for _, p := range packages(t) {
+		if len(p.Doc) < 20 {
+			t.Errorf("%s has no package comment", short(p.ImportPath))
+		}
+		for _, f := range p.GoFiles {
+			b, err := os.ReadFile(p.Dir + "/" + f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(b, []byte("\n")); n > maxLines {
+				t.Errorf("%s/%s has %d lines; split it by concept (%d)", short(p.ImportPath), f, n, maxLines)
+			}
+		}
+	}
+}
