@@ -79,6 +79,16 @@ type Rich struct {
 	StatusIcon   string
 	TimeOffset   string // minutes from UTC, as written
 	UserInput    UserInput
+	Frames       []Frame // of Sphere, StatusIcon and TimeOffset, where they have one
+}
+
+// Frame is the time frame of an RPID element that is a plain value here, with
+// its other attributes, all as written (RFC 4480 §3.1).
+type Frame struct {
+	Element     string // "sphere", "status-icon", "time-offset"
+	From, Until string
+	ID          string
+	Description string // of a time offset
 }
 
 // Values is an RPID enumeration element: its values by local name, free text
