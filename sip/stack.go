@@ -1,108 +1,268 @@
 package sip
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net"
-	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// Handler takes each new request that belongs to no transaction yet, ACKs
-// excluded. It runs on the reader's goroutine of the socket and must not
-// block: it may answer later, from any goroutine.
+// What a request of ours can end with instead of a final response.
+var (
+	ErrTimeout   = errors.New("sip: no response in time")       // RFC 3261 §8.1.3.1: to be treated as 408
+	ErrTransport = errors.New("sip: transport failed")          // to be treated as 503
+	ErrClosed    = errors.New("sip: stack closed")              // we are going down
+	ErrOverload  = errors.New("sip: too much under way")        // see Limits
+	ErrNoTarget  = errors.New("sip: next hop cannot be found")  // neither a live flow nor an address
+	ErrRequest   = errors.New("sip: request cannot be sent so") // a fault of the caller's
+)
+
+// Handler takes each new request that belongs to no transaction yet, ACKs and
+// CANCELs excluded. It runs on the reader's goroutine of the socket and must
+// not block: it may answer later, from any goroutine.
 type Handler interface {
 	ServeSIP(tx *ServerTx, req *Message)
 }
 
+// HandlerFunc is a function as a Handler.
+type HandlerFunc func(tx *ServerTx, req *Message)
+
+// ServeSIP calls f.
+func (f HandlerFunc) ServeSIP(tx *ServerTx, req *Message) { f(tx, req) }
+
 // Config of a Stack. Zero values give the documented defaults.
 type Config struct {
-	Handler Handler
-	Log     *slog.Logger
-	TLS     *tls.Config // for connections that we open to sips: targets
-	Resolve Resolver    // RFC 3263; nil: DNS of the system
+	Handler Handler      // nil: every request gets 503
+	Log     *slog.Logger // nil: slog.Default()
+	TLS     *tls.Config  // for connections that we open to sips: targets
+	Resolve Resolver     // RFC 3263; nil: DNS of the system
 	Limits  Limits
+	// Host is what we call ourselves in Via, a name or an address: needed where
+	// the address of a socket is not the one that peers reach us at. Empty: the
+	// local address on the way to the peer.
+	Host string
+	// Dial opens connections; nil: net.DialTimeout. Tests put in-memory networks
+	// here.
+	Dial func(network, addr string, timeout time.Duration) (net.Conn, error)
 }
 
-// Limits bounds what strangers can make us hold. Each field documents its default.
-type Limits struct{}
+// Stack owns sockets, flows and transactions. Its methods may be called from
+// any goroutine.
+type Stack struct {
+	handler  Handler
+	log      *slog.Logger
+	tls      *tls.Config
+	resolve  Resolver
+	limits   Limits
+	host     string
+	dial     func(network, addr string, timeout time.Duration) (net.Conn, error)
+	instance string // tells tokens of this process from those of an earlier one
 
-// Resolver finds next hops (RFC 3263).
-type Resolver interface{}
+	wheel  *wheel
+	server serverTable
+	client clientTable
+	conns  connTable
+	routes routeTable
+	tcpNo  tcpRefusals
 
-// Stack owns sockets, flows and transactions.
-type Stack struct{}
+	mu      sync.Mutex
+	sockets []*packetSocket
+	ports   map[string]uint16 // listening port of each transport, for sent-by
+	closers map[interface{ Close() error }]struct{}
 
-func NewStack(c Config) *Stack { panic("contract") }
-
-// ServePacket serves UDP on pc until it or the stack is closed. Several
-// goroutines may serve several sockets.
-func (s *Stack) ServePacket(pc net.PacketConn) error { panic("contract") }
-
-// ServeListener serves TCP ("TCP") or TLS ("TLS", l already does the handshake
-// lazily as tls.NewListener gives it).
-func (s *Stack) ServeListener(l net.Listener, transport string) error { panic("contract") }
-
-// WebSocket upgrades an HTTP request with subprotocol "sip" (RFC 7118).
-func (s *Stack) WebSocket() http.Handler { panic("contract") }
-
-// Close ends everything; pending client transactions get ErrClosed.
-func (s *Stack) Close() error { panic("contract") }
-
-// Flow is where a request came from: one connection, or a UDP remote address
-// at one of our sockets. Requests sent over it reach the same client (RFC 5626).
-type Flow struct{}
-
-func (f *Flow) Transport() string    { panic("contract") } // UDP TCP TLS WS WSS
-func (f *Flow) RemoteAddr() net.Addr { panic("contract") }
-func (f *Flow) LocalAddr() net.Addr  { panic("contract") }
-
-// Alive is false once the connection has ended. A UDP flow is always alive.
-func (f *Flow) Alive() bool { panic("contract") }
-
-// OnClose registers fn to be called once when the connection ends; the returned
-// func unregisters. For UDP flows it never fires.
-func (f *Flow) OnClose(fn func()) (cancel func()) { panic("contract") }
-
-// Token is a string that names the flow as long as this process lives and, for
-// UDP, beyond: FlowByToken finds it again (RFC 5626 §5.2). Used in stored
-// dialogs, so that a restarted server reaches a UDP client behind NAT.
-func (f *Flow) Token() string                           { panic("contract") }
-func (s *Stack) FlowByToken(token string) (*Flow, bool) { panic("contract") }
-
-// ServerTx is a server transaction (RFC 3261 §17.2, RFC 6026).
-type ServerTx struct{}
-
-func (tx *ServerTx) Request() *Message { panic("contract") }
-func (tx *ServerTx) Flow() *Flow       { panic("contract") }
-
-// Respond sends a response. Via, From, To (with ToTag added when the request
-// had none), Call-ID, CSeq and, for dialog-creating 1xx/2xx, Record-Route are
-// copied from the request (RFC 3261 §8.2.6). A second final response is ignored.
-func (tx *ServerTx) Respond(r Response) { panic("contract") }
-
-// Response is what the handler decides.
-type Response struct {
-	Status int
-	Reason string // empty: the standard's phrase
-	ToTag  string // empty: a stateless-safe one is made by the stack
-	Header []byte // further complete header lines, each ending in CRLF; without Content-Length
-	Body   []byte // Content-Type must be in Header
+	closed  atomic.Bool
+	context context.Context // ended by Close
+	stop    context.CancelFunc
+	lookups semaphore
+	readers sync.WaitGroup
+	count   counters
 }
 
-// OutRequest is a request that we send. The stack writes the request line, Via,
-// Max-Forwards and Content-Length.
-type OutRequest struct {
-	Method  string
-	URI     string // request-URI
-	Header  []byte // complete lines: From, To, Call-ID, CSeq, Contact, Route, ...; not changed, copied
-	Body    []byte // may be shared by many requests; not changed
-	Flow    *Flow  // used while alive (RFC 5626, RFC 5923)
-	NextHop string // URI resolved by RFC 3263 when Flow is nil or dead; empty: no fallback
+// counters are what Stats reads.
+type counters struct {
+	requests, responses, retransmitted, refused, garbage atomic.Uint64
+	sent, resent, timeouts                               atomic.Uint64
 }
 
-// Request starts a client transaction (RFC 3261 §17.1.2, timers by RFC 4320 and
-// RFC 6026). done is called exactly once, with the final response or with
-// ErrTimeout, ErrTransport or ErrClosed, on a goroutine of the stack; it must
-// not block. Datagrams above 1300 bytes go by TCP (RFC 3261 §18.1.1) where the
-// target has it, else by UDP.
-func (s *Stack) Request(out OutRequest, done func(resp *Message, err error)) { panic("contract") }
+// Stats is what a stack has done and holds, for metrics.
+type Stats struct {
+	Requests      uint64 // requests handed to the handler
+	Responses     uint64 // responses that matched a request of ours
+	Retransmitted uint64 // retransmissions answered from the table
+	Refused       uint64 // refused for overload
+	Garbage       uint64 // octets or messages that made no sense, and stray responses
+	Sent          uint64 // requests sent
+	Resent        uint64 // retransmissions sent
+	Timeouts      uint64 // requests that got no answer
+
+	Unanswered  int // requests taken and not answered
+	Kept        int // octets of responses kept for retransmissions
+	Outstanding int // requests of ours without a final response
+	Connections int
+}
+
+// NewStack makes a stack and starts its timer goroutine; Close ends it.
+func NewStack(c Config) *Stack {
+	s := &Stack{
+		handler:  c.Handler,
+		log:      c.Log,
+		tls:      c.TLS,
+		resolve:  c.Resolve,
+		limits:   c.Limits.withDefaults(),
+		host:     c.Host,
+		dial:     c.Dial,
+		instance: randomHex(8),
+		wheel:    newWheel(),
+		ports:    make(map[string]uint16),
+		closers:  make(map[interface{ Close() error }]struct{}),
+	}
+	s.context, s.stop = context.WithCancel(context.Background())
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.dial == nil {
+		s.dial = net.DialTimeout
+	}
+	if s.tls == nil {
+		s.tls = &tls.Config{}
+	}
+	if s.resolve == nil {
+		s.resolve = NewResolver(nil)
+	}
+	s.server.init(s)
+	s.client.init()
+	s.conns.init()
+	s.routes.init()
+	s.readers.Add(1)
+	go func() {
+		defer s.readers.Done()
+		s.wheel.run()
+	}()
+	return s
+}
+
+// Stats returns the counters as they are now.
+func (s *Stack) Stats() Stats {
+	c := &s.count
+	return Stats{
+		Requests: c.requests.Load(), Responses: c.responses.Load(),
+		Retransmitted: c.retransmitted.Load(), Refused: c.refused.Load(),
+		Garbage: c.garbage.Load(), Sent: c.sent.Load(), Resent: c.resent.Load(),
+		Timeouts:   c.timeouts.Load(),
+		Unanswered: int(s.server.unanswered.Load()), Kept: s.server.kept(),
+		Outstanding: int(s.client.outstanding.Load()),
+		Connections: s.conns.len(),
+	}
+}
+
+// Close ends everything: sockets, listeners and connections are closed, and
+// pending client transactions get ErrClosed. It waits for the readers, but not
+// longer than 5 seconds for a handler that does not return.
+func (s *Stack) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.stop()
+	s.mu.Lock()
+	for c := range s.closers {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.conns.closeAll(ErrClosed)
+	s.client.closeAll(ErrClosed)
+	s.wheel.close()
+
+	ended := make(chan struct{})
+	go func() {
+		s.readers.Wait()
+		close(ended)
+	}()
+	t := time.NewTimer(5 * time.Second)
+	defer t.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-t.C:
+		return errors.New("sip: readers still busy after 5 s")
+	}
+}
+
+// own registers what Close has to close; false once closed.
+func (s *Stack) own(c interface{ Close() error }) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return false
+	}
+	s.closers[c] = struct{}{}
+	return true
+}
+
+func (s *Stack) disown(c interface{ Close() error }) {
+	s.mu.Lock()
+	delete(s.closers, c)
+	s.mu.Unlock()
+}
+
+// receive takes one message from a peer. b is the reader's and is not kept.
+func (s *Stack) receive(b []byte, p peer) (ok bool) {
+	m, err := Parse(b)
+	if err != nil {
+		return s.refuse(err, p)
+	}
+	if !m.IsRequest() {
+		s.client.response(s, m)
+		return true
+	}
+	s.request(m, p)
+	return true
+}
+
+// refuse answers what could not be parsed where that is possible (RFC 3261
+// §8.2, RFC 4475), and reports whether it was.
+func (s *Stack) refuse(err error, p peer) bool {
+	s.count.garbage.Add(1)
+	var bad *ParseError
+	if !errors.As(err, &bad) || !bad.Answerable() {
+		return false
+	}
+	s.answer(bad.Message, p, &Response{Status: bad.Status, Reason: bad.Reason})
+	return true
+}
+
+// serve runs the handler; a panic of it costs one request, not all users.
+func (s *Stack) serve(tx *ServerTx) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("sip: handler panicked", "method", tx.req.Method, "panic", r, "stack", string(debug.Stack()))
+			tx.Respond(Response{Status: 500})
+		}
+	}()
+	s.handler.ServeSIP(tx, tx.req)
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// semaphore counts what is under way.
+type semaphore struct{ n atomic.Int64 }
+
+func (s *semaphore) acquire(limit int) bool {
+	if s.n.Add(1) > int64(limit) {
+		s.n.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *semaphore) release() { s.n.Add(-1) }

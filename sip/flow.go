@@ -1,0 +1,139 @@
+package sip
+
+import (
+	"encoding/base64"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// peer is where a message came from, as a value: a connection, or an address
+// at one of our UDP sockets.
+type peer struct {
+	conn   *conn         // nil for UDP
+	socket *packetSocket // nil for connections
+	addr   netip.AddrPort
+}
+
+func (p peer) transport() string {
+	if p.conn != nil {
+		return p.conn.transport
+	}
+	return "UDP"
+}
+
+// reliable tells whether the transport does the retransmissions.
+func (p peer) reliable() bool { return p.conn != nil }
+
+// send copies b out.
+func (p peer) send(b []byte) error {
+	if p.conn != nil {
+		return p.conn.send(b)
+	}
+	return p.socket.send(b, p.addr)
+}
+
+// Flow is where a request came from: one connection, or a UDP remote address
+// at one of our sockets. Requests sent over it reach the same client (RFC 5626).
+type Flow struct {
+	stack *Stack
+	peer
+}
+
+// flow makes the Flow of p; that of a connection is always the same one.
+func (s *Stack) flow(p peer) *Flow {
+	if p.conn != nil {
+		return &p.conn.flow
+	}
+	return &Flow{stack: s, peer: p}
+}
+
+// Transport is UDP, TCP, TLS, WS or WSS.
+func (f *Flow) Transport() string { return f.transport() }
+
+// RemoteAddr is the address that we see, which may be a NAT's.
+func (f *Flow) RemoteAddr() net.Addr {
+	if f.conn != nil {
+		return f.conn.remoteAddr()
+	}
+	return net.UDPAddrFromAddrPort(f.addr)
+}
+
+// LocalAddr is our side's address. For a UDP socket bound to no address it is
+// the one that the system uses towards the peer.
+func (f *Flow) LocalAddr() net.Addr {
+	if f.conn != nil {
+		return f.conn.localAddr()
+	}
+	if a := f.stack.routes.localFor(f.socket.local, f.addr.Addr()); a.IsValid() {
+		return net.UDPAddrFromAddrPort(a)
+	}
+	return f.socket.pc.LocalAddr()
+}
+
+// Alive is false once the connection has ended. A UDP flow is always alive.
+func (f *Flow) Alive() bool { return f.conn == nil || !f.conn.isClosed() }
+
+// OnClose registers fn to be called once when the connection ends, from a
+// goroutine of the stack; at once when it already has. The returned func
+// unregisters. For UDP flows it never fires.
+func (f *Flow) OnClose(fn func()) (cancel func()) {
+	if f.conn == nil {
+		return func() {}
+	}
+	return f.conn.onClose(fn)
+}
+
+// Token is a string that names the flow as long as this process lives and, for
+// UDP, beyond: FlowByToken finds it again (RFC 5626 §5.2). Used in stored
+// dialogs, so that a restarted server reaches a UDP client behind NAT. It holds
+// only letters, digits, '-', '_' and '.', but is not protected against
+// changes: it is not to be handed to clients.
+func (f *Flow) Token() string {
+	if f.conn != nil {
+		return "c." + f.stack.instance + "." + strconv.FormatUint(f.conn.id, 36)
+	}
+	local, _ := f.socket.local.MarshalBinary()
+	remote, _ := f.addr.MarshalBinary()
+	enc := base64.RawURLEncoding
+	return "u." + enc.EncodeToString(local) + "." + enc.EncodeToString(remote)
+}
+
+// FlowByToken finds the flow that Token named: a live connection of this
+// process, or a UDP peer at a socket that is served again at the same local
+// address.
+func (s *Stack) FlowByToken(token string) (*Flow, bool) {
+	kind, rest, _ := strings.Cut(token, ".")
+	a, b, ok := strings.Cut(rest, ".")
+	if !ok {
+		return nil, false
+	}
+	switch kind {
+	case "c":
+		id, err := strconv.ParseUint(b, 36, 64)
+		if err != nil || a != s.instance {
+			return nil, false
+		}
+		if c := s.conns.get(id); c != nil {
+			return &c.flow, true
+		}
+	case "u":
+		local, remote, ok := tokenAddr(a), tokenAddr(b), true
+		if ok = local.IsValid() && remote.IsValid(); !ok {
+			return nil, false
+		}
+		if u := s.socketAt(local); u != nil {
+			return &Flow{stack: s, peer: peer{socket: u, addr: remote}}, true
+		}
+	}
+	return nil, false
+}
+
+func tokenAddr(s string) (a netip.AddrPort) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || a.UnmarshalBinary(b) != nil {
+		return netip.AddrPort{}
+	}
+	return a
+}
