@@ -380,12 +380,12 @@ func stdRender(in []byte) (string, error) {
 		switch tok := tok.(type) {
 		case xml.StartElement:
 			flush()
-			o := open{name: fmt.Sprintf("{%s}%s", tok.Name.Space, tok.Name.Local)}
+			o := open{name: fmt.Sprintf("{%s}%s", blanks(tok.Name.Space), tok.Name.Local)}
 			for _, a := range tok.Attr {
 				if a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns" {
 					continue
 				}
-				o.parts = append(o.parts, fmt.Sprintf("{%s}%s=%q", a.Name.Space, a.Name.Local, blanks(a.Value)))
+				o.parts = append(o.parts, fmt.Sprintf("{%s}%s=%q", blanks(a.Name.Space), a.Name.Local, blanks(a.Value)))
 			}
 			stack = append(stack, o)
 		case xml.EndElement:
@@ -419,7 +419,7 @@ func joined(e *Element) string {
 		}
 	}
 	for _, a := range e.Attrs {
-		parts = append(parts, fmt.Sprintf("{%s}%s=%q", a.Space, a.Local, blanks(a.Value)))
+		parts = append(parts, fmt.Sprintf("{%s}%s=%q", blanks(a.Space), a.Local, blanks(a.Value)))
 	}
 	for _, n := range e.Nodes {
 		switch n.Kind {
@@ -431,7 +431,7 @@ func joined(e *Element) string {
 		}
 	}
 	flush()
-	return fmt.Sprintf("{%s}%s(%s)", e.Space, e.Local, strings.Join(parts, ","))
+	return fmt.Sprintf("{%s}%s(%s)", blanks(e.Space), e.Local, strings.Join(parts, ","))
 }
 
 // stdRefuses tells of inputs that are right by the standards but refused by
