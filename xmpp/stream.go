@@ -10,14 +10,6 @@ import (
 	"pharos/markup"
 )
 
-// JID is an address, prepared by RFC 7622. Comparable.
-type JID struct{ Local, Domain, Resource string }
-
-// ParseJID prepares and checks an address.
-func ParseJID(s string) (JID, error) { panic("contract") }
-func (j JID) String() string         { panic("contract") }
-func (j JID) Bare() JID              { j.Resource = ""; return j }
-
 // Authenticator decides logins. Both calls may block (database).
 type Authenticator interface {
 	// Plain checks a password. ErrNotAuthorized when it is wrong or the user unknown.
