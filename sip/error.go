@@ -5,7 +5,8 @@ import "errors"
 // ParseError says why a message was refused and how to answer it.
 type ParseError struct {
 	// Status to answer a request with: 400, 505 for another version of SIP,
-	// 513 when the message is too large (RFC 3261 §21). An unknown scheme of
+	// 513 when the message is too large, 501 for an unknown method that its
+	// CSeq contradicts (RFC 3261 §21, RFC 4475 §3.1.2.18). An unknown scheme of
 	// the request-URI (416) is no error here: the user agent tells.
 	Status int
 	// Reason tells what is wrong, and is fit for a status line

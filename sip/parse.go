@@ -286,7 +286,6 @@ func (p *parser) mandatory() {
 	m := p.m
 	if v, ok := p.need(HVia); ok {
 		if m.via, _, ok = parseVia(v); !ok {
-			m.via = Via{}
 			p.fail(400, "Malformed Via")
 		}
 	}
@@ -335,8 +334,22 @@ func (p *parser) sequence() {
 	if m.Method == "" { // a response, or a Request-Line that could not be read
 		m.Method = method
 	} else if m.Method != method {
-		p.fail(400, "CSeq method does not match") // RFC 4475 §3.1.2.17
+		if knownMethod(m.Method) {
+			p.fail(400, "CSeq method does not match") // RFC 4475 §3.1.2.17
+		} else {
+			p.fail(501, "Not Implemented") // RFC 4475 §3.1.2.18
+		}
 	}
+}
+
+// knownMethod reports whether the method is registered for SIP.
+func knownMethod(method string) bool {
+	switch method {
+	case "ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS",
+		"PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE":
+		return true
+	}
+	return false
 }
 
 // body takes the body, given all that follows the head.

@@ -225,10 +225,15 @@ func appendEscaped(b []byte, s string, class uint16) []byte {
 	return b
 }
 
-// validIPv6 reports whether s is an IPv6 address without zone.
-func validIPv6(s string) bool {
+// ipv6Reference checks what stands between brackets: an IPv6 address without
+// zone. The grammar of RFC 3261 lets a third colon in before an embedded IPv4
+// address, which is to be taken, and is left out (RFC 5118 §4.10).
+func ipv6Reference(s string) (string, bool) {
+	if i := strings.Index(s, ":::"); i >= 0 && strings.IndexByte(s, '.') > i {
+		s = s[:i] + s[i+1:]
+	}
 	a, err := netip.ParseAddr(s)
-	return err == nil && a.Is6() && a.Zone() == ""
+	return s, err == nil && a.Is6() && a.Zone() == ""
 }
 
 // IsSIP reports whether the scheme is sip or sips.
@@ -249,17 +254,15 @@ func (u URI) AOR() string {
 	return u.User + "@" + u.Host
 }
 
+// Param is the unescaped value of a uri-parameter, such as lr, ob, maddr,
+// transport, or gr of a GRUU (RFC 5627 §3.1), whose value is empty when it is a
+// temporary one.
+func (u URI) Param(name string) (value string, ok bool) { return u.Params.uriParam(name) }
+
 // Transport is the transport parameter in upper case; empty when absent.
 func (u URI) Transport() string {
-	t, _ := u.Params.Get("transport")
+	t, _ := u.Param("transport")
 	return upper(t)
-}
-
-// GRUU is the gr parameter (RFC 5627 §3.1): ok is true also for the bare "gr" of
-// a temporary GRUU, whose value is empty.
-func (u URI) GRUU() (value string, ok bool) {
-	value, ok = u.Params.Get("gr")
-	return unescape(value), ok
 }
 
 // AppendURI appends u as a URI. User and Pass are escaped as they need it;

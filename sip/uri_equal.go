@@ -77,10 +77,11 @@ func sameURIParams(a, b Params) bool {
 
 func matchingParams(a, b Params) bool {
 	for name, value := range a.All() {
-		other, ok := b.Get(name)
+		name = unescape(name)
+		other, ok := b.uriParam(name)
 		switch {
 		case ok:
-			if !equalFold(unescape(value), unescape(other)) {
+			if !equalFold(unescape(value), other) {
 				return false
 			}
 		case equalFold(name, "user"), equalFold(name, "ttl"), equalFold(name, "method"),
@@ -89,6 +90,16 @@ func matchingParams(a, b Params) bool {
 		}
 	}
 	return true
+}
+
+// uriParam is the unescaped value of a uri-parameter; name is unescaped.
+func (p Params) uriParam(name string) (string, bool) {
+	for n, v := range p.All() {
+		if equalFold(unescape(n), name) {
+			return unescape(v), true
+		}
+	}
+	return "", false
 }
 
 func coveredParams(a, b Params) bool {

@@ -88,10 +88,13 @@ func parseVia(s string) (v Via, rest string, ok bool) {
 func parseHostPort(s string, blanks bool) (host string, port int, ok bool) {
 	n := 0
 	if s != "" && s[0] == '[' {
-		if n = strings.IndexByte(s, ']'); n < 0 || !validIPv6(s[1:n]) {
+		if n = strings.IndexByte(s, ']'); n < 0 {
 			return "", 0, false
 		}
-		host, s = s[1:n], s[n+1:]
+		if host, ok = ipv6Reference(s[1:n]); !ok {
+			return "", 0, false
+		}
+		s = s[n+1:]
 	} else {
 		for n < len(s) && classes[s[n]]&classHost != 0 {
 			n++
@@ -114,7 +117,10 @@ func parseHostPort(s string, blanks bool) (host string, port int, ok bool) {
 		s = trimLeft(s)
 	}
 	p, ok := parseUint(s, 65535)
-	return host, int(p), ok && p > 0
+	if !ok || p == 0 {
+		return "", 0, false
+	}
+	return host, int(p), true
 }
 
 // appendHostPort appends host [":" port], with brackets round IPv6.
