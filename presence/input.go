@@ -7,9 +7,11 @@ type Input interface{ input() }
 
 // Publish sets a source. With IfMatch the publication that has this tag is
 // refreshed (Doc nil) or modified, else ErrNoMatch. NewTag is the entity-tag it
-// gets; the caller chooses it, since the domain has no randomness.
+// gets; the caller chooses it, since the domain has no randomness. A publication
+// modified with the same bytes (Native) counts as refreshed and tells nobody; what a
+// session says again is told again (RFC 6121 §4.4.2).
 type Publish struct {
-	ID       SourceID // ignored with IfMatch
+	ID       SourceID // ignored with IfMatch; an existing source is replaced
 	IfMatch  string
 	NewTag   string
 	Doc      *Document
@@ -27,6 +29,12 @@ type Retract struct {
 
 // Direct is XMPP directed presence (RFC 6121 §4.6): shows one source to one
 // watcher until the source goes or is retracted from it. Available false ends it.
+// The source need not be published (a session without initial presence).
+//
+// The user has addressed this watcher himself, so of the policy only a block
+// counts: then nobody is told and Outcome.State is Terminated. When the source goes, the
+// watcher is told by a Direct notice with its last words, unless a subscription
+// of his on the same edge shows him the source and so tells him anyway.
 type Direct struct {
 	Source    *Source
 	Watcher   Entity
@@ -36,6 +44,8 @@ type Direct struct {
 
 // Watch makes or refreshes a subscription. Lifetime 0 with Fetch asks once.
 // Every Watch is answered by a Notice to this subscription, changed or not.
+// Outcome.State says how it stands; the Notice to a fetch that is not refused is
+// Terminated with Timeout (RFC 6665 §4.4.3), with a View if the watcher may have one.
 type Watch struct {
 	ID       string
 	Watcher  Entity
@@ -46,7 +56,8 @@ type Watch struct {
 	Opaque   []byte
 }
 
-// Unwatch ends a subscription. Silent: no notice to it (session gone).
+// Unwatch ends a subscription. Silent: no notice to it (session gone). The last
+// notice of an active one brings the View, save with Rejected and NoResource.
 type Unwatch struct {
 	ID     string
 	Reason Reason
@@ -59,16 +70,36 @@ type Keep struct {
 	Opaque []byte
 }
 
-// SetPolicy replaces the policy; an older Revision is ignored.
+// SetPolicy replaces the policy; an older Revision is ignored. All living
+// subscriptions and directed presence are decided again.
 type SetPolicy struct{ Policy *Policy }
 
-// Restore loads what was saved, before any other input; it tells nobody.
+// Restore loads what was saved, before any other input; it tells nobody. The
+// subscriptions are told nothing until a SetPolicy has decided them, since the
+// policy may have changed meanwhile; then they learn of the next change, or at
+// once by Renotify.
 type Restore struct {
 	Sources       []*Source
 	Subscriptions []*Subscription
 }
 
-// Tick lets time pass: sources and subscriptions expire.
+// Renotify tells every active subscription its present state once more. After a
+// restart the watchers' phones still show what sessions said that died with the
+// process; restored subscriptions learn the truth by this.
+type Renotify struct{}
+
+// Remove ends everything: the user is no more. Subscriptions end with
+// NoResource (RFC 6665 §4.1.3).
+type Remove struct{}
+
+// Undo takes back what the saves of an outcome stood for, since they failed and
+// the caller was told so: a new source or subscription goes, a modified source
+// is again what it was, with its old entity-tag. What has been replaced since, and
+// what was deleted, stays as it is.
+type Undo struct{ Saves []Save }
+
+// Tick lets time pass: sources and subscriptions expire. Every other input does
+// so too, before it is looked at.
 type Tick struct{}
 
 func (Publish) input()   {}
@@ -79,4 +110,7 @@ func (Unwatch) input()   {}
 func (Keep) input()      {}
 func (SetPolicy) input() {}
 func (Restore) input()   {}
+func (Renotify) input()  {}
+func (Remove) input()    {}
+func (Undo) input()      {}
 func (Tick) input()      {}

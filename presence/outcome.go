@@ -14,7 +14,8 @@ var ErrNoSubscription = errors.New("presence: no such subscription")
 // ErrTooMany: the bound on sources or subscriptions of one user is reached.
 var ErrTooMany = errors.New("presence: too many publications or subscriptions")
 
-// Outcome of a step: save, then acknowledge, then announce.
+// Outcome of a step: save, then acknowledge, then announce. The notices are in
+// the order in which things happened.
 type Outcome struct {
 	Tag      string        // entity-tag of the publication
 	Lifetime time.Duration // granted
@@ -33,6 +34,9 @@ type Save struct {
 	Delete       bool
 	Source       *Source
 	Subscription *Subscription // a copy, made for the save
+
+	before *Source // what Undo puts back; nil when the source is new
+	fresh  bool    // the save made a source or subscription that was not there
 }
 
 // SaveKind tells the two kinds of records apart.
@@ -43,16 +47,18 @@ const (
 	SavedSubscription
 )
 
-// Notice tells a group of watchers on one edge the same thing.
+// Notice tells a group of watchers on one edge the same thing: all Targets have
+// the same class, and were all shown the same before.
 type Notice struct {
 	Presentity Entity
+	Node       string // where the edge is; "" is this node
 	Edge       string
 	State      State
 	Reason     Reason
-	View       *View      // nil when pending or ended without a last word
+	View       *View      // nil when pending or refused; whoever was shown something (Target.Shown) no longer is
 	LastWords  []LastWord // of sources that went away with this change, where they left one
 	Answer     bool       // answers a Watch: must be sent even if nothing changed
-	Direct     *Direct    // set for directed presence instead of View
+	Direct     *Direct    // set for directed presence instead of View; the Source may be one that went
 	Targets    []Target
 }
 

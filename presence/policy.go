@@ -10,6 +10,21 @@ const (
 	Allow
 )
 
+// String is the name that RFC 5025 §3.2.1 gives.
+func (h Handling) String() string {
+	switch h {
+	case Block:
+		return "block"
+	case Confirm:
+		return "confirm"
+	case PoliteBlock:
+		return "polite-block"
+	case Allow:
+		return "allow"
+	}
+	return "unknown"
+}
+
 // Decision is what a policy says of one watcher. Decisions with equal Class
 // share a View.
 type Decision struct {
@@ -18,8 +33,30 @@ type Decision struct {
 	Reason string // one sentence for people
 }
 
+// RuleDefault and RuleSelf are the rule ids of decisions that no rule of the
+// user's made.
+const (
+	RuleDefault = "default"
+	RuleSelf    = "self"
+)
+
 // Class is comparable: handling and, later, the set of transformations.
 type Class struct{ Handling Handling }
+
+// sees tells whether watchers of the class are given a View.
+func (c Class) sees() bool { return c.Handling == Allow || c.Handling == PoliteBlock }
+
+// state of a subscription with this class.
+func (c Class) state() State {
+	switch c.Handling {
+	case Allow, PoliteBlock:
+		// RFC 5025 §3.2.1: polite blocking looks like an active subscription.
+		return Active
+	case Confirm:
+		return Pending
+	}
+	return Terminated
+}
 
 // Policy is a compiled privacy policy of one presentity. Immutable.
 type Policy struct {
@@ -35,3 +72,58 @@ type Grant struct {
 	Rule     string
 	Reason   string
 }
+
+// Decide says how the presentity handles a watcher: itself is always allowed,
+// then the rule for exactly this watcher counts, then the one for its domain,
+// then the default. Without a policy everybody else waits (confirm).
+func Decide(p *Policy, presentity, watcher Entity) Decision {
+	if watcher == presentity {
+		return Decision{Class{Allow}, RuleSelf, "Everybody may watch himself."}
+	}
+	if p == nil {
+		return Decision{Class{Confirm}, RuleDefault, "No policy is known yet, so the user must be asked."}
+	}
+	if g, ok := p.Watchers[watcher]; ok {
+		return g.decision(watcherReasons)
+	}
+	if g, ok := p.Domains[watcher.Domain]; ok {
+		return g.decision(domainReasons)
+	}
+	g := Grant{Handling: p.Default, Rule: RuleDefault}
+	return g.decision(defaultReasons)
+}
+
+func (g Grant) decision(reasons [4]string) Decision {
+	h := g.Handling
+	if h > Allow {
+		// A value from a newer version: what we cannot read does not open a door.
+		h = Block
+	}
+	d := Decision{Class{h}, g.Rule, g.Reason}
+	if d.Reason == "" {
+		d.Reason = reasons[h]
+	}
+	return d
+}
+
+// The sentences for rules that bring none of their own, by Handling.
+var (
+	watcherReasons = [4]string{
+		"A rule for this watcher blocks it.",
+		"A rule for this watcher has the user asked first.",
+		"A rule for this watcher shows it a closed state.",
+		"A rule for this watcher allows it.",
+	}
+	domainReasons = [4]string{
+		"A rule for the watcher's domain blocks it.",
+		"A rule for the watcher's domain has the user asked first.",
+		"A rule for the watcher's domain shows it a closed state.",
+		"A rule for the watcher's domain allows it.",
+	}
+	defaultReasons = [4]string{
+		"No rule speaks of this watcher; such watchers are blocked.",
+		"No rule speaks of this watcher; the user is asked first.",
+		"No rule speaks of this watcher; such watchers are shown a closed state.",
+		"No rule speaks of this watcher; such watchers are allowed.",
+	}
+)

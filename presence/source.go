@@ -27,7 +27,29 @@ type Payload struct {
 	Bytes []byte
 }
 
+// durable sources are saved; a session dies with the process that holds its stream.
+func (id SourceID) durable() bool { return id.Kind != Session }
+
+// String is kind/key, for logs and people.
+func (id SourceID) String() string { return id.Kind.String() + "/" + id.Key }
+
+func (k SourceKind) String() string {
+	switch k {
+	case Publication:
+		return "publication"
+	case Session:
+		return "session"
+	case Permanent:
+		return "permanent"
+	case Remote:
+		return "remote"
+	}
+	return "unknown"
+}
+
 // Source is one input to composition. It is a value: a change makes a new one.
+// The ones in a View are those that made its content: after a refresh they may show
+// an older Tag and Expires.
 type Source struct {
 	ID      SourceID
 	Tag     string // entity-tag; publications only

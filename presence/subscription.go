@@ -25,6 +25,29 @@ const (
 	Invariant
 )
 
+// String is the word of RFC 6665 §8.4.
+func (s State) String() string {
+	switch s {
+	case Active:
+		return "active"
+	case Pending:
+		return "pending"
+	case Terminated:
+		return "terminated"
+	}
+	return "none"
+}
+
+// String is the word of RFC 6665 §8.4; "" for NoReason.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return ""
+}
+
+var reasonNames = [...]string{"", "deactivated", "probation", "rejected", "timeout", "giveup", "noresource", "invariant"}
+
 // Via is where a watcher sits: node "" is this one; Edge is the name the edge
 // registered under; Handle is the edge's own (dialog id, full JID).
 type Via struct{ Node, Edge, Handle string }

@@ -1,22 +1,121 @@
 package presence
 
+import (
+	"sync"
+	"sync/atomic"
+)
+
 // View is what one class of watchers may see of one presentity at one version.
-// It is immutable and shared by all watchers of the class.
+// It is immutable and shared by all watchers of the class. It must not be copied.
 type View struct {
 	Presentity Entity
 	Version    uint64    // rises by one with each change of the composition
 	Sources    []*Source // visible sources, in a stable order; pointer-equal when unchanged
-	Doc        *Document // composed
+	Doc        *Document // composed; always with at least one tuple and exactly one person
 
+	class    Class
+	serial   uint64     // tells the views of one presentity apart
 	rendered renderings // caches bytes per format, see Render
+	diff     atomic.Pointer[difference]
 }
 
 // Render returns the bytes of this view in a format, made by make at the first
-// call and shared afterwards. Safe for concurrent use; the bytes must not be changed.
-func (v *View) Render(format string, make func(*View) []byte) []byte { panic("contract") }
+// call and shared afterwards. Safe for concurrent use; the bytes must not be
+// changed. make is called once per format and must not call Render of this view.
+func (v *View) Render(format string, make func(*View) []byte) []byte {
+	if b, ok := v.rendered.find(format); ok {
+		return b
+	}
+	v.rendered.mu.Lock()
+	defer v.rendered.mu.Unlock()
+	if b, ok := v.rendered.find(format); ok {
+		return b
+	}
+	r := &rendering{format: format, bytes: make(v), next: v.rendered.first.Load()}
+	v.rendered.first.Store(r)
+	return r.bytes
+}
+
+// renderings is a list that only grows: readers need no lock.
+type renderings struct {
+	first atomic.Pointer[rendering]
+	mu    sync.Mutex // held while one is made
+}
+
+type rendering struct {
+	format string
+	bytes  []byte
+	next   *rendering
+}
+
+func (rs *renderings) find(format string) ([]byte, bool) {
+	for r := rs.first.Load(); r != nil; r = r.next {
+		if r.format == format {
+			return r.bytes, true
+		}
+	}
+	return nil, false
+}
 
 // Changes compares what a watcher was shown (prev, may be nil) with v by source:
 // gone sources, and new or changed ones. Both slices are shared: do not change them.
-func (v *View) Changes(prev *View) (gone, changed []*Source) { panic("contract") }
+func (v *View) Changes(prev *View) (gone, changed []*Source) {
+	if prev == nil {
+		return nil, v.Sources
+	}
+	if prev == v {
+		return nil, nil
+	}
+	// The watchers of a class were all shown the same before, so the last
+	// answer is nearly always the one wanted. It is kept under prev's number
+	// and not under its address, lest views hold one another for ever.
+	if d := v.diff.Load(); d != nil && d.serial == prev.serial && d.version == prev.Version {
+		return d.gone, d.changed
+	}
+	d := &difference{serial: prev.serial, version: prev.Version}
+	for _, s := range v.Sources {
+		if was := prev.source(s.ID); was != s {
+			d.changed = append(d.changed, s)
+		}
+	}
+	for _, s := range prev.Sources {
+		if v.source(s.ID) == nil {
+			d.gone = append(d.gone, s)
+		}
+	}
+	v.diff.Store(d)
+	return d.gone, d.changed
+}
 
-type renderings struct{}
+type difference struct {
+	serial, version uint64
+	gone, changed   []*Source
+}
+
+func (v *View) source(id SourceID) *Source {
+	for _, s := range v.Sources {
+		if s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// shows tells whether a watcher that was shown v knows the source.
+func (v *View) shows(id SourceID) bool { return v != nil && v.source(id) != nil }
+
+// same tells whether a watcher that was shown prev sees the same in v.
+func (v *View) same(prev *View) bool {
+	if v == prev {
+		return true
+	}
+	if v == nil || prev == nil || len(v.Sources) != len(prev.Sources) {
+		return false
+	}
+	for i := range v.Sources {
+		if v.Sources[i] != prev.Sources[i] {
+			return false
+		}
+	}
+	return true
+}
