@@ -1,12 +1,31 @@
 // Package engine runs presentities: shards with one owner goroutine each,
 // deadlines, grouped saves, and delivery of notices to the edges. It knows
 // neither SQL nor a wire; what it needs comes in as interfaces.
+//
+// A shard never does I/O and never waits. What needs I/O happens outside and
+// comes back: policies are loaded by a few workers while the inputs that need
+// them are parked; records are saved by the Saver, and the outcomes wait in order.
+//
+// Order, per presentity: inputs are taken as they were submitted; an outcome is
+// saved, then its caller is answered, then its notices go out; no outcome
+// overtakes an earlier one.
+//
+// A save that fails: the caller gets the error. What the presentity holds is
+// what watchers were and will be told, so the notices of the failed step still go
+// out, and then the step is taken back (presence.Undo), which tells them again: a new
+// publication or subscription goes, a modified publication has its old document
+// and entity-tag, so that the client's retry matches. What nobody asked for (an
+// expiry, a decision) and every deletion stands. Records that are not on disk as
+// they are in memory are owed, and saved again each second until they are.
 package engine
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"pharos/presence"
@@ -18,20 +37,43 @@ var (
 	ErrStopped  = errors.New("engine: stopped")
 )
 
-// Edge is told what to tell. Neither method may block.
+// Bounds and times.
+const (
+	// DefaultQueue is how many inputs of one shard may be under way: waiting in the
+	// inbox, for a policy, or for their saves.
+	DefaultQueue = 8192
+	// PolicyLoaders is how many policies are loaded at once.
+	PolicyLoaders = 8
+	// PolicyTime bounds the loading of one policy.
+	PolicyTime = 5 * time.Second
+	// RetryAfter is the time until a policy that could not be loaded, or a
+	// record that could not be saved, is tried again.
+	RetryAfter = time.Second
+	// DrainTime bounds how long Run goes on after its context has ended.
+	DrainTime = 8 * time.Second
+
+	chunk = 256 // inputs between two looks at what else there is to do
+)
+
+// Edge is told what to tell. Neither method may block, nor call Step, Send or
+// anything else of the engine that waits; Submit and Undelivered are fine. The
+// Notice and all in it are shared: do not change them.
 type Edge interface {
 	// Notify hands over one group of watchers of this edge. The edge queues per
-	// watcher, the newest winning.
+	// watcher, the newest winning. Notices of one presentity come in order.
 	Notify(n *presence.Notice)
 	// WatcherChanged reports changes of any subscription, of whichever edge.
 	WatcherChanged(c presence.WatcherChange)
 	// Deliver takes a message for a user of this edge; false: nobody here. When
-	// it later turns out undeliverable the edge calls Engine.Undelivered.
+	// it later turns out undeliverable the edge calls Engine.Undelivered, once.
+	// A message with ToResource is only for that resource: false if the edge
+	// does not know it; the engine then tries the bare address.
 	Deliver(m *Message) bool
 }
 
 // Saver makes records durable. done is called once they are, in the order of
-// the calls, on the saver's goroutine; it must not block.
+// the calls, on the saver's goroutine; it must not block. Save itself must not
+// block either. saves may be used until done is called.
 type Saver interface {
 	Save(saves []presence.Save, done func(error))
 }
@@ -41,87 +83,263 @@ type Policies interface {
 	Policy(ctx context.Context, e presence.Entity) (*presence.Policy, error)
 }
 
-// Mailbox keeps messages for those who are away.
-type Mailbox interface {
-	Put(ctx context.Context, m *Message) error                                                  // ErrMailboxFull
-	Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) // done removes them
-}
-
-// ErrMailboxFull: the offline bound of the user is reached.
-var ErrMailboxFull = errors.New("engine: too many stored messages")
-
-// Message is an instant message between users of any edge (RFC 3428, RFC 6121, RFC 7572).
-type Message struct {
-	From, To                 presence.Entity
-	FromResource, ToResource string
-	ID, Type, Subject, Body  string
-	Lang, Thread             string
-	ContentType              string           // of Body, "" for text/plain
-	Native                   presence.Payload // children as sent, same-protocol path
-	NoStore                  bool             // XEP-0160/0334: not kept for later
-	Edge                     string           // where it came from
-	Sent                     time.Time
-}
-
 // Config of an Engine.
 type Config struct {
-	Shards   int // 0: 2 per CPU
-	Queue    int // inputs waiting per shard; 0: 8192
-	Save     Saver
-	Policies Policies
-	Mailbox  Mailbox
+	Shards   int      // 0: 2 per CPU
+	Queue    int      // inputs under way per shard; 0: DefaultQueue
+	Save     Saver    // nil: nothing is saved
+	Policies Policies // nil: everybody but the user himself is asked for (confirm)
+	Mailbox  Mailbox  // nil: nothing is stored
+	Peers    Peers    // nil: Alone
 	Log      *slog.Logger
 }
 
-// Engine owns all presentities of this node.
-type Engine struct{}
+// Engine owns all presentities of this node. Its methods are safe for
+// concurrent use, except that Register and Restore come before Run.
+type Engine struct {
+	queue    int64
+	save     Saver
+	policies Policies
+	mailbox  Mailbox
+	peers    Peers
+	log      *slog.Logger
+	edges    []namedEdge
+	shards   []*shard
+	loads    loader
+	known    policyCache
+	returned returns
+	work     context.Context // ends when draining is over
+	stopWork context.CancelFunc
+	running  atomic.Bool
+}
 
-func New(c Config) *Engine { panic("contract") }
+type namedEdge struct {
+	name string
+	Edge
+}
+
+// New makes an engine that does nothing yet.
+func New(c Config) *Engine {
+	e := &Engine{queue: int64(c.Queue), save: c.Save, policies: c.Policies, mailbox: c.Mailbox, peers: c.Peers, log: c.Log}
+	if e.queue <= 0 {
+		e.queue = DefaultQueue
+	}
+	if e.peers == nil {
+		e.peers = Alone{}
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	n := c.Shards
+	if n <= 0 {
+		n = 2 * runtime.GOMAXPROCS(0)
+	}
+	e.work, e.stopWork = context.WithCancel(context.Background())
+	e.shards = make([]*shard, n)
+	for i := range e.shards {
+		e.shards[i] = newShard(e)
+	}
+	return e
+}
 
 // Register adds an edge under its name, before Run.
-func (e *Engine) Register(name string, edge Edge) { panic("contract") }
+func (e *Engine) Register(name string, edge Edge) {
+	e.edges = append(e.edges, namedEdge{name, edge})
+}
 
-// Run works until ctx ends, then drains what was accepted.
-func (e *Engine) Run(ctx context.Context) error { panic("contract") }
+// Restore gives a presentity what was saved of it, before Run. The caller has
+// filled in the documents of the sources. When Run has loaded the policy, every
+// active subscription is told the present state once.
+func (e *Engine) Restore(of presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
+	return e.shardOf(of).restore(of, sources, subs)
+}
 
-// Submit queues an input. done is called exactly once, after the commit and
-// before the notices go out; it must not block. ErrOverload or ErrStopped at
-// once means that done will not be called.
+// Run works until ctx ends, then drains what was accepted, for DrainTime at
+// most. Nil when all was done; ErrStopped when something was left undone.
+func (e *Engine) Run(ctx context.Context) error {
+	if e.running.Swap(true) {
+		return errors.New("engine: already running")
+	}
+	kill := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, s := range e.shards {
+		wg.Go(func() { s.run(kill) })
+	}
+	<-ctx.Done()
+	for _, s := range e.shards {
+		s.stop()
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		e.returned.wait()
+		close(done)
+	}()
+	limit := time.NewTimer(DrainTime)
+	defer limit.Stop()
+	var err error
+	select {
+	case <-done:
+	case <-limit.C:
+		err = ErrStopped
+	}
+	e.stopWork()
+	close(kill)
+	<-done
+	e.loads.wait()
+	return err
+}
+
+// Submit queues an input. done, which may be nil, is called exactly once, after
+// the commit and before the notices go out; it must not block. ErrOverload or
+// ErrStopped at once means that done will not be called.
 func (e *Engine) Submit(to presence.Entity, in presence.Input, done func(presence.Outcome, error)) error {
-	panic("contract")
+	if node := e.peers.Owner(to); node != "" {
+		return e.peers.Step(node, to, in, done)
+	}
+	return e.shardOf(to).submit(item{to: to, in: in, done: done, asked: true})
 }
 
-// Step is Submit and wait.
+// Step is Submit and wait. When ctx ends first the input may still take effect.
 func (e *Engine) Step(ctx context.Context, to presence.Entity, in presence.Input) (presence.Outcome, error) {
-	panic("contract")
+	w := waiters.Get().(*waiter)
+	if err := e.Submit(to, in, w.done); err != nil {
+		waiters.Put(w)
+		return presence.Outcome{}, err
+	}
+	select {
+	case <-w.ready:
+		out, err := w.out, w.err
+		w.out, w.err = presence.Outcome{}, nil
+		waiters.Put(w)
+		return out, err
+	case <-ctx.Done():
+		return presence.Outcome{}, ctx.Err() // the waiter is left to its done
+	}
 }
 
-// PolicyChanged has the policy loaded again; living subscriptions follow.
-func (e *Engine) PolicyChanged(of presence.Entity) { panic("contract") }
+type waiter struct {
+	ready chan struct{}
+	out   presence.Outcome
+	err   error
+	done  func(presence.Outcome, error)
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{ready: make(chan struct{}, 1)}
+	w.done = func(out presence.Outcome, err error) {
+		w.out, w.err = out, err
+		w.ready <- struct{}{}
+	}
+	return w
+}}
+
+// PolicyChanged has the policy loaded again; living subscriptions follow. Inputs
+// submitted later are decided by the new policy.
+func (e *Engine) PolicyChanged(of presence.Entity) {
+	e.known.forget(of)
+	e.shardOf(of).policyChanged(of)
+}
 
 // Explain runs presence.Explain at the owner.
 func (e *Engine) Explain(ctx context.Context, presentity, watcher presence.Entity) (presence.Explanation, error) {
-	panic("contract")
+	type answer struct {
+		x   presence.Explanation
+		err error
+	}
+	got := make(chan answer, 1)
+	err := e.shardOf(presentity).submit(item{to: presentity, asked: true, look: func(p *presence.Presentity, now time.Time, err error) {
+		if err != nil {
+			got <- answer{err: err}
+			return
+		}
+		got <- answer{x: p.Explain(now, watcher)}
+	}})
+	if err != nil {
+		return presence.Explanation{}, err
+	}
+	select {
+	case a := <-got:
+		return a.x, a.err
+	case <-ctx.Done():
+		return presence.Explanation{}, ctx.Err()
+	}
 }
 
-// Send delivers a message to every edge that has the user, else stores it.
-// stored: it waits in the mailbox. An error: neither.
-func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) { panic("contract") }
+// shardOf spreads by FNV-1a: the same on every run, so that logs compare.
+func (e *Engine) shardOf(of presence.Entity) *shard {
+	h := uint32(2166136261)
+	for i := 0; i < len(of.User); i++ {
+		h = (h ^ uint32(of.User[i])) * 16777619
+	}
+	h = (h ^ '@') * 16777619
+	for i := 0; i < len(of.Domain); i++ {
+		h = (h ^ uint32(of.Domain[i])) * 16777619
+	}
+	return e.shards[h%uint32(len(e.shards))]
+}
 
-// Undelivered stores a message that an edge had taken and could not deliver.
-func (e *Engine) Undelivered(m *Message) { panic("contract") }
-
-// Take hands over the stored messages of a user who has come; call done after
-// they were handed to the client.
-func (e *Engine) Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) {
-	panic("contract")
+// announce hands the notices of an outcome to their edges.
+func (e *Engine) announce(out *presence.Outcome) {
+	for _, n := range out.Notices {
+		if n.Node != "" {
+			e.peers.Notify(n.Node, n)
+			continue
+		}
+		for i := range e.edges {
+			if e.edges[i].name == n.Edge {
+				e.edges[i].Notify(n)
+				break
+			}
+		}
+	}
+	for _, c := range out.Watchers {
+		for i := range e.edges {
+			e.edges[i].WatcherChanged(c)
+		}
+	}
 }
 
 // Stats are counters for status and metrics.
 type Stats struct {
 	Presentities, Sources, Subscriptions, Pending int
 	Steps, Notices, Saves, Overloads              uint64
-	Queued                                        int
+	SaveErrors, PolicyErrors                      uint64
+	Queued                                        int // inputs under way
+	Owed                                          int // records in memory that the last try did not save
 }
 
-func (e *Engine) Stats() Stats { panic("contract") }
+// Stats adds up all shards.
+func (e *Engine) Stats() Stats {
+	var t Stats
+	for _, s := range e.shards {
+		c := &s.count
+		t.Presentities += int(c.presentities.Load())
+		t.Sources += int(c.sources.Load())
+		t.Subscriptions += int(c.subscriptions.Load())
+		t.Pending += int(c.pending.Load())
+		t.Steps += c.steps.Load()
+		t.Notices += c.notices.Load()
+		t.Saves += c.saves.Load()
+		t.Overloads += c.overloads.Load()
+		t.SaveErrors += c.saveErrors.Load()
+		t.PolicyErrors += c.policyErrors.Load()
+		t.Owed += int(c.owed.Load())
+		t.Queued += int(s.open.Load())
+	}
+	return t
+}
+
+// Depth is how full the fullest shard is, 0..1; for load.Gate.
+func (e *Engine) Depth() float64 {
+	var d int64
+	for _, s := range e.shards {
+		d = max(d, s.open.Load())
+	}
+	return min(1, float64(d)/float64(e.queue))
+}
+
+type counters struct {
+	presentities, sources, subscriptions, pending, owed        atomic.Int64
+	steps, notices, saves, overloads, saveErrors, policyErrors atomic.Uint64
+}

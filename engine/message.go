@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pharos/presence"
+)
+
+// Mailbox keeps messages for those who are away.
+type Mailbox interface {
+	Put(ctx context.Context, m *Message) error                                                  // ErrMailboxFull
+	Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) // done removes them
+}
+
+// ErrMailboxFull: the offline bound of the user is reached. ErrUndeliverable:
+// nobody is there, and the message is not one to keep; also what the sender
+// learns when the recipient has blocked him (XEP-0191 §3.4).
+var (
+	ErrMailboxFull   = errors.New("engine: too many stored messages")
+	ErrUndeliverable = errors.New("engine: nobody to deliver to")
+)
+
+// Message is an instant message between users of any edge (RFC 3428, RFC 6121,
+// RFC 7572). Edges share it once it was sent: do not change it. To change it
+// for one recipient, copy it first.
+type Message struct {
+	From, To                 presence.Entity
+	FromResource, ToResource string
+	ID, Type, Subject, Body  string // Type: "" is normal; chat, normal, headline, groupchat, error (RFC 6121 §5.2.2)
+	Lang, Thread             string
+	ContentType              string           // of Body, "" for text/plain
+	Native                   presence.Payload // children as sent, same-protocol path
+	NoStore                  bool             // XEP-0160/0334: not kept for later
+	Edge                     string           // where it came from
+	Sent                     time.Time
+
+	takers *int32 // edges that have taken it, and Send while it asks them
+}
+
+// keeps tells whether a message nobody took waits in the mailbox (RFC 6121 §8.5.2.2).
+func (m *Message) keeps() bool {
+	return !m.NoStore && (m.Type == "" || m.Type == "normal" || m.Type == "chat")
+}
+
+// silent messages vanish if nobody takes them (RFC 6121 §8.5.2.2.1: a server
+// must not answer an error with an error, and ignores a headline).
+func (m *Message) silent() bool { return m.Type == "headline" || m.Type == "error" }
+
+// Send delivers a message to every edge that has the user, else stores it.
+// stored: it waits in the mailbox. An error: neither. It may wait for the store,
+// so it is not for goroutines of the engine.
+//
+// A message to the bare address goes to all devices in both worlds. One with
+// ToResource goes to that resource on the edge it came from; if that edge does
+// not know the resource a chat or normal message is treated as if sent to
+// the bare address (RFC 6121 §8.5.3.2.1): the "resource" may be the tuple of a SIP
+// device, or long gone.
+func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) {
+	refused, err := e.refuses(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	if refused {
+		if m.silent() {
+			return false, nil
+		}
+		return false, ErrUndeliverable
+	}
+	if m.ToResource != "" {
+		m.takers = new(int32)
+		*m.takers = 1
+		for i := range e.edges {
+			if e.edges[i].name == m.Edge && e.offer(i, m) {
+				atomic.AddInt32(m.takers, -1)
+				return false, nil
+			}
+		}
+		if m.Type != "" && m.Type != "normal" && m.Type != "chat" {
+			return false, m.nobody()
+		}
+		bare := *m
+		bare.ToResource = ""
+		m = &bare
+	}
+	// Send itself counts as a taker, so that an edge which gives the message
+	// back at once does not have it stored while another may still take it.
+	m.takers = new(int32)
+	*m.takers = 1
+	for i := range e.edges {
+		e.offer(i, m)
+	}
+	if atomic.AddInt32(m.takers, -1) > 0 {
+		return false, nil
+	}
+	return e.keep(ctx, m)
+}
+
+func (e *Engine) offer(i int, m *Message) bool {
+	atomic.AddInt32(m.takers, 1)
+	if e.edges[i].Deliver(m) {
+		return true
+	}
+	atomic.AddInt32(m.takers, -1)
+	return false
+}
+
+func (m *Message) nobody() error {
+	if m.silent() {
+		return nil
+	}
+	return ErrUndeliverable
+}
+
+func (e *Engine) keep(ctx context.Context, m *Message) (stored bool, err error) {
+	if !m.keeps() || e.mailbox == nil {
+		return false, m.nobody()
+	}
+	if err := e.mailbox.Put(ctx, m); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// refuses: a rule of the recipient's blocks the sender. A default of "block" is
+// about presence and leaves strangers their first word.
+func (e *Engine) refuses(ctx context.Context, m *Message) (bool, error) {
+	if e.policies == nil || m.From == m.To {
+		return false, nil
+	}
+	p := e.known.get(m.To)
+	if p == nil {
+		var err error
+		if p, err = e.policyOf(ctx, m.To); err != nil {
+			return false, err
+		}
+	}
+	d := presence.Decide(p, m.To, m.From)
+	return d.Class.Handling == presence.Block && d.Rule != presence.RuleDefault, nil
+}
+
+// Undelivered stores a message that an edge had taken and could not deliver,
+// unless another edge still has it. It does not wait.
+func (e *Engine) Undelivered(m *Message) {
+	if m.takers != nil && atomic.AddInt32(m.takers, -1) > 0 {
+		return
+	}
+	if !m.keeps() || e.mailbox == nil {
+		return
+	}
+	if !e.returned.add(e, m) {
+		e.log.Error("message lost: too many came back", "from", m.From.String(), "to", m.To.String(), "id", m.ID)
+	}
+}
+
+// Take hands over the stored messages of a user who has come; call done after
+// they were handed to the client.
+func (e *Engine) Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) {
+	if e.mailbox == nil {
+		return nil, func() error { return nil }, nil
+	}
+	return e.mailbox.Take(ctx, to)
+}
+
+// MaxReturned bounds the messages that came back and wait to be stored.
+const MaxReturned = 4096
+
+// returns stores messages that came back, on a goroutine that lives as long
+// as there are any.
+type returns struct {
+	mu   sync.Mutex
+	list []*Message
+	busy bool
+	wg   sync.WaitGroup
+}
+
+func (q *returns) add(e *Engine, m *Message) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.list) >= MaxReturned {
+		return false
+	}
+	q.list = append(q.list, m)
+	if !q.busy {
+		q.busy = true
+		q.wg.Go(func() { q.store(e) })
+	}
+	return true
+}
+
+func (q *returns) store(e *Engine) {
+	for {
+		q.mu.Lock()
+		list := q.list
+		q.list = nil
+		if len(list) == 0 {
+			q.busy = false
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
+		for _, m := range list {
+			if err := e.mailbox.Put(e.work, m); err != nil {
+				e.log.Error("message lost", "from", m.From.String(), "to", m.To.String(), "id", m.ID, "err", err)
+			}
+		}
+	}
+}
+
+func (q *returns) wait() { q.wg.Wait() }

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"pharos/presence"
+)
+
+// loader loads policies off the shards. A presentity is in the queue at most
+// once, and only with an input that waits for it or as a resident, so the queue
+// is bounded by those. Workers live as long as there is work.
+type loader struct {
+	mu      sync.Mutex
+	queue   []load
+	workers int
+	wg      sync.WaitGroup
+}
+
+type load struct {
+	shard *shard
+	of    presence.Entity
+}
+
+type loaded struct {
+	of     presence.Entity
+	policy *presence.Policy
+	err    error
+}
+
+func (e *Engine) loadPolicy(s *shard, of presence.Entity) {
+	l := &e.loads
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(l.queue, load{s, of})
+	if l.workers < PolicyLoaders {
+		l.workers++
+		l.wg.Go(func() { e.loadAll() })
+	}
+}
+
+func (e *Engine) loadAll() {
+	l := &e.loads
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			l.queue = nil
+			l.workers--
+			l.mu.Unlock()
+			return
+		}
+		next := l.queue[0]
+		l.queue = l.queue[1:]
+		l.mu.Unlock()
+		p, err := e.policyOf(e.work, next.of)
+		next.shard.policyLoaded(loaded{next.of, p, err})
+	}
+}
+
+func (l *loader) wait() { l.wg.Wait() }
+
+// policyOf loads a policy and remembers it for those who only ask (see refuses).
+func (e *Engine) policyOf(ctx context.Context, of presence.Entity) (*presence.Policy, error) {
+	g := e.known.generation()
+	ctx, cancel := context.WithTimeout(ctx, PolicyTime)
+	defer cancel()
+	p, err := e.policies.Policy(ctx, of)
+	if err == nil && p == nil {
+		p = &presence.Policy{Default: presence.Confirm}
+	}
+	if err == nil {
+		e.known.put(of, p, g)
+	}
+	return p, err
+}
+
+// policyCache holds policies for Send, which must not go through a shard for
+// each message. What it holds is never older than the last PolicyChanged.
+type policyCache struct {
+	mu  sync.RWMutex
+	m   map[presence.Entity]*presence.Policy
+	gen uint64
+}
+
+// maxKnown bounds the cache; beyond, arbitrary entries make room.
+const maxKnown = 1 << 14
+
+func (c *policyCache) generation() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.gen
+}
+
+func (c *policyCache) get(of presence.Entity) *presence.Policy {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.m[of]
+}
+
+// put keeps a policy that was asked for at generation g. If any policy has
+// changed since, it may be the old one.
+func (c *policyCache) put(of presence.Entity, p *presence.Policy, g uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gen != g {
+		return
+	}
+	if c.m == nil {
+		c.m = make(map[presence.Entity]*presence.Policy)
+	}
+	if len(c.m) >= maxKnown {
+		for o := range c.m {
+			delete(c.m, o)
+			break
+		}
+	}
+	c.m[of] = p
+}
+
+func (c *policyCache) forget(of presence.Entity) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gen++
+	delete(c.m, of)
+}
