@@ -2,7 +2,11 @@
 // when to come again. It knows nothing of ours.
 package load
 
-import "time"
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
 
 // Class of work, in the order in which it is shed: the first goes first.
 type Class uint8
@@ -12,13 +16,64 @@ const (
 	Message
 	Publish
 	Refresh // never shed before all others
+
+	classes = 4
 )
 
+// String is the name of the class in logs and metrics.
+func (c Class) String() string {
+	return [...]string{"newcomer", "message", "publish", "refresh"}[min(c, Refresh)]
+}
+
+// rules per class. Below From all is admitted, above Until nothing; between
+// them a rising share is refused, so that load is shed smoothly and not all of
+// it in the same instant. A class is refused wholly before the next one is touched.
+var rules = [classes]struct {
+	From, Until float64       // fullness of the queues, 0..1
+	Retry       time.Duration // least wait; see Enter
+}{
+	Newcomer: {0.50, 0.65, 5 * time.Second},
+	Message:  {0.65, 0.80, 2 * time.Second},
+	Publish:  {0.80, 0.90, 2 * time.Second},
+	// Whoever is refused a refresh loses what it had: only when the queues are
+	// about to refuse everything anyway.
+	Refresh: {0.95, 1.00, 1 * time.Second},
+}
+
 // Gate admits work by queue depth and class. Safe for concurrent use.
-type Gate struct{}
+type Gate struct {
+	depth    func() float64
+	random   func() float64 // in [0, 1)
+	admitted [classes]atomic.Uint64
+	refused  [classes]atomic.Uint64
+}
 
-// NewGate; depth reports the fullness of the inner queues, 0..1.
-func NewGate(depth func() float64) *Gate { panic("contract") }
+// NewGate; depth reports the fullness of the inner queues, 0..1. It is called
+// with every Enter, by many goroutines.
+func NewGate(depth func() float64) *Gate {
+	return &Gate{depth: depth, random: rand.Float64}
+}
 
-// Enter answers at once. When refused, retry is a jittered wait for Retry-After.
-func (g *Gate) Enter(c Class) (ok bool, retry time.Duration) { panic("contract") }
+// Enter answers at once. When refused, retry is a jittered wait for Retry-After,
+// in whole seconds: between once and three times the least wait of the class,
+// growing to twice that range as the queues fill, so that those who were refused
+// together do not come back together.
+func (g *Gate) Enter(c Class) (ok bool, retry time.Duration) {
+	c = min(c, Refresh)
+	r := rules[c]
+	full := g.depth()
+	if full < r.From || full < r.Until && g.random() >= (full-r.From)/(r.Until-r.From) {
+		g.admitted[c].Add(1)
+		return true, 0
+	}
+	g.refused[c].Add(1)
+	over := min(1, (full-r.From)/(1-r.From))
+	wait := float64(r.Retry) * (1 + over) * (1 + 2*g.random())
+	return false, max(time.Second, time.Duration(wait).Round(time.Second))
+}
+
+// Counts of a class since the start.
+func (g *Gate) Counts(c Class) (admitted, refused uint64) {
+	c = min(c, Refresh)
+	return g.admitted[c].Load(), g.refused[c].Load()
+}

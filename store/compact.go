@@ -1,0 +1,183 @@
+package store
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A compaction writes what is live into a new file while the journal goes on
+// in the old one, copies what came meanwhile, and at last has the journal's
+// goroutine copy the small rest and put the new file in the old one's place.
+// Writers wait for that last step only.
+
+const (
+	// compactMin is the size below which the journal is left alone, in bytes.
+	compactMin = 8 << 20
+	// compactRatio: compact when the file is so many times what is live.
+	compactRatio = 4
+)
+
+type compaction struct {
+	f    file
+	size int64 // of the new file
+	done int64 // of the old one, copied so far
+	err  error
+}
+
+// compactAt is the size at which the next compaction is due.
+func (j *journal) compactAt() int64 {
+	return max(compactMin, compactRatio*j.blive.Load())
+}
+
+func (j *journal) maybeCompact() {
+	if j.turning || j.size.Load() < j.compact {
+		return
+	}
+	if at := j.compactAt(); j.size.Load() < at {
+		j.compact = at
+		return
+	}
+	j.turning = true
+	c := &compaction{done: j.size.Load()}
+	go func() {
+		c.err = j.rewrite(c)
+		j.mu.Lock()
+		j.turn = c
+		j.mu.Unlock()
+		j.signal()
+	}()
+}
+
+// rewrite fills the new file from the old one's first c.done bytes, then from
+// what has come since.
+func (j *journal) rewrite(c *compaction) error {
+	old, err := j.disk.Open(j.name)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if c.f, err = j.disk.Open(softNew); err != nil {
+		return err
+	}
+	if err := c.f.Truncate(0); err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(&writerAt{c.f, 0}, 1<<20)
+	if _, err := w.WriteString(softMagic); err != nil {
+		return err
+	}
+	c.size = int64(len(softMagic))
+	all := func(byte, []byte) bool { return true }
+	var buf []byte
+	err = eachLive(old, c.done, all, func(fr frame, _ int64) error {
+		buf = buf[:0]
+		buf = appendFrame(buf, Record{Kind: fr.kind, Key: string(fr.key), Value: nonNil(fr.value)})
+		c.size += int64(len(buf))
+		_, err := w.Write(buf)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := c.f.Sync(); err != nil {
+		return err
+	}
+	return c.catchUp(old, j.size.Load())
+}
+
+// catchUp copies the old file up to end as it is, deletions included.
+func (c *compaction) catchUp(old file, end int64) error {
+	n, err := io.Copy(&writerAt{c.f, c.size}, io.NewSectionReader(old, c.done, end-c.done))
+	c.size, c.done = c.size+n, c.done+n
+	if err == nil && c.done != end {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	return c.f.Sync()
+}
+
+// turnTo is the last step, on the journal's goroutine.
+func (j *journal) turnTo(c *compaction) {
+	j.turning = false
+	err := c.err
+	if err == nil && j.broken != nil {
+		err = j.broken
+	}
+	if err == nil {
+		err = c.catchUp(j.f, j.size.Load())
+	}
+	if err == nil {
+		err = j.replace(c)
+	}
+	if err != nil {
+		j.log.Warn("store: the journal could not be compacted", "file", j.name, "error", err)
+		if c.f != nil {
+			err = errors.Join(c.f.Close(), j.disk.Remove(softNew))
+		}
+		j.compact = j.size.Load() + j.size.Load()/4 // not again at once
+		return
+	}
+	j.compact = j.compactAt()
+}
+
+func (j *journal) replace(c *compaction) error {
+	j.mu.Lock() // see reader
+	defer j.mu.Unlock()
+	if err := j.disk.Rename(softNew, j.name); err != nil {
+		return err
+	}
+	old := j.f
+	j.f = c.f
+	j.size.Store(c.size)
+	_ = old.Close() // nothing of it is needed
+	if err := j.disk.SyncDir(); err != nil {
+		// Until the rename is durable a crash may bring the old file back,
+		// which must not have been behind: nothing is acknowledged till then.
+		j.dirty, j.broken = true, fmt.Errorf("store: journal: %w", err)
+		j.failing.Store(true)
+		j.log.Error("store: the journal cannot be written", "file", j.name, "error", err)
+	}
+	return nil
+}
+
+// abandon waits for a compaction under way and throws it away, at close.
+func (j *journal) abandon() {
+	for range j.wake {
+		j.mu.Lock()
+		c := j.turn
+		j.mu.Unlock()
+		if c == nil {
+			continue
+		}
+		j.turning = false
+		if c.f != nil {
+			_ = errors.Join(c.f.Close(), j.disk.Remove(softNew))
+		}
+		return
+	}
+}
+
+type writerAt struct {
+	f   file
+	off int64
+}
+
+func (w *writerAt) Write(p []byte) (int, error) {
+	n, err := w.f.WriteAt(p, w.off)
+	w.off += int64(n)
+	return n, err
+}
+
+func nonNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}

@@ -1,0 +1,383 @@
+package store
+
+import (
+	"fmt"
+	"hash/maphash"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	softLog = "soft.log"
+	softNew = "soft.log.new" // a compaction under way
+
+	// maxWaiting bounds what Put has queued, in bytes; beyond it records are
+	// answered ErrBusy.
+	maxWaiting = 64 << 20
+
+	// gather is how long the journal waits for company before a sync when the
+	// last group had more than one Put. A sync costs several microseconds of CPU
+	// however little it writes, so under load fewer and larger groups are cheaper.
+	gather = 300 * time.Microsecond
+)
+
+// journal is the append-only log of the soft state. One goroutine writes,
+// syncs and acknowledges; everybody else only appends to what waits.
+type journal struct {
+	disk disk
+	name string
+	log  *slog.Logger
+	seed maphash.Seed
+
+	mu      sync.Mutex
+	waiting []byte
+	acks    []ack
+	closed  bool
+	turning bool          // a compaction waits to be finished
+	turn    *compaction   // that one
+	wake    chan struct{} // capacity 1
+	ended   chan struct{}
+
+	size    atomic.Int64 // whole, synced frames end here
+	groups  atomic.Uint64
+	failing atomic.Bool
+	nlive   atomic.Int64
+	blive   atomic.Int64
+	damage  []Damage // found at start
+
+	// Of the journal's goroutine only.
+	f       file
+	broken  error             // the last write failed; what is behind size is not ours
+	dirty   bool              // a rename is not durable yet
+	live    map[uint64]uint32 // hash of kind and key -> size of its frame; for statistics only
+	compact int64             // try a compaction beyond this size
+	spare   []byte
+	spareA  []ack
+}
+
+type ack struct {
+	done func(error)
+	err  error // of this Put alone
+}
+
+// openJournal reads what is there, cuts off a torn tail, and starts the goroutine.
+func openJournal(d disk, name string, log *slog.Logger) (*journal, error) {
+	j := &journal{
+		disk: d, name: name, log: log, seed: maphash.MakeSeed(),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		live: make(map[uint64]uint32),
+	}
+	if err := d.Remove(softNew); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	j.f = f
+	if err := j.recover(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("store: %s: %w", name, err)
+	}
+	j.compact = j.compactAt()
+	go j.run()
+	return j, nil
+}
+
+// recover finds the live records and the end of the last good frame.
+func (j *journal) recover() error {
+	size, err := j.f.Size()
+	if err != nil {
+		return err
+	}
+	if size < int64(len(softMagic)) {
+		// New, or it died before the header was whole: nothing was acknowledged.
+		return j.startFile(j.f)
+	}
+	head := make([]byte, len(softMagic))
+	if _, err := j.f.ReadAt(head, 0); err != nil {
+		return err
+	}
+	if string(head) != softMagic {
+		return fmt.Errorf("not a journal that this version can read (begins with %q)", head)
+	}
+	s := newScanner(j.f, int64(len(softMagic)), size)
+	for {
+		f, _, err := s.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		j.count(f)
+	}
+	j.damage = s.damage
+	for _, d := range s.damage {
+		j.log.Error("store: damage in the journal, records lost", "file", j.name, "offset", d.Offset, "bytes", d.Length)
+	}
+	if torn := size - s.good; torn > 0 {
+		// A write that never was acknowledged, cut off by a crash.
+		j.log.Warn("store: torn end of the journal cut off", "file", j.name, "offset", s.good, "bytes", torn)
+		if err := j.f.Truncate(s.good); err != nil {
+			return err
+		}
+	}
+	j.size.Store(s.good)
+	// What we read may never have been synced: a record that we act upon now
+	// must not be gone after the next crash.
+	return j.f.Sync()
+}
+
+// startFile makes an empty journal of f, durably.
+func (j *journal) startFile(f file) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt([]byte(softMagic), 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	j.size.Store(int64(len(softMagic)))
+	return j.disk.SyncDir()
+}
+
+// put queues what encode appends; done is called on the journal's goroutine, or,
+// when it is closed, at once.
+func (j *journal) put(done func(error), encode func(buf []byte) ([]byte, error)) {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		done(ErrClosed)
+		return
+	}
+	err := ErrBusy
+	if len(j.waiting) < maxWaiting {
+		n := len(j.waiting)
+		var buf []byte
+		if buf, err = encode(j.waiting); err != nil {
+			buf = buf[:n] // all of a Put or nothing
+		}
+		j.waiting = buf
+	}
+	j.acks = append(j.acks, ack{done, err})
+	first := len(j.acks) == 1
+	j.mu.Unlock()
+	if first {
+		j.signal()
+	}
+}
+
+func (j *journal) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close writes what waits and ends the goroutine.
+func (j *journal) close() error {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		<-j.ended
+		return nil
+	}
+	j.closed = true
+	j.mu.Unlock()
+	j.signal()
+	<-j.ended
+	return j.f.Close()
+}
+
+func (j *journal) run() {
+	defer close(j.ended)
+	for range j.wake {
+		j.mu.Lock()
+		buf, acks, closed, turn := j.waiting, j.acks, j.closed, j.turn
+		j.waiting, j.acks, j.turn = j.spare[:0], j.spareA[:0], nil
+		j.mu.Unlock()
+		var err error
+		if len(buf) > 0 {
+			err = j.write(buf)
+		}
+		for _, a := range acks {
+			if a.err == nil {
+				a.err = err
+			}
+			a.done(a.err)
+		}
+		busy := len(acks) > 1
+		clear(acks)
+		j.spare, j.spareA = reuse(buf), acks[:0]
+		if turn != nil {
+			j.turnTo(turn)
+		}
+		if closed {
+			if j.turning {
+				j.abandon()
+			}
+			return
+		}
+		j.maybeCompact()
+		if busy {
+			time.Sleep(gather)
+		}
+	}
+}
+
+// reuse keeps a buffer unless one large group made it too large to keep.
+func reuse(b []byte) []byte {
+	if cap(b) > 4<<20 {
+		return nil
+	}
+	return b
+}
+
+// write makes one group durable. After an error nothing of it counts, and every
+// later group first has to put the file in order again.
+func (j *journal) write(buf []byte) error {
+	if j.broken != nil {
+		if err := j.heal(); err != nil {
+			return err
+		}
+	}
+	at := j.size.Load()
+	_, err := j.f.WriteAt(buf, at)
+	if err == nil {
+		err = j.f.Sync()
+	}
+	if err != nil {
+		if !j.failing.Swap(true) {
+			j.log.Error("store: the journal cannot be written", "file", j.name, "error", err)
+		}
+		j.broken = fmt.Errorf("store: journal: %w", err)
+		err = j.broken
+		_ = j.heal() // gives the space of a half-written group back; tried again later
+		return err
+	}
+	if j.failing.Swap(false) {
+		j.log.Info("store: the journal can be written again", "file", j.name)
+	}
+	j.groups.Add(1)
+	j.size.Store(at + int64(len(buf)))
+	for len(buf) > 0 {
+		f, _ := parseHead(buf)
+		j.count(f)
+		buf = buf[f.size:]
+	}
+	return nil
+}
+
+// heal cuts off what a failed write may have left. After a failed fsync the
+// kernel may have dropped pages that it calls clean, so nothing behind the last
+// good sync may be trusted or kept.
+func (j *journal) heal() error {
+	if err := j.f.Truncate(j.size.Load()); err != nil {
+		return fmt.Errorf("store: journal: %w", err)
+	}
+	if err := j.f.Sync(); err != nil {
+		return fmt.Errorf("store: journal: %w", err)
+	}
+	if j.dirty {
+		if err := j.disk.SyncDir(); err != nil {
+			return fmt.Errorf("store: journal: %w", err)
+		}
+		j.dirty = false
+	}
+	j.broken = nil
+	return nil
+}
+
+// count keeps the statistics that tell when to compact.
+func (j *journal) count(f frame) {
+	k := maphash.Bytes(j.seed, f.key) ^ uint64(f.kind)<<56
+	old, had := j.live[k]
+	j.blive.Add(-int64(old))
+	switch {
+	case f.op == opPut:
+		j.live[k] = uint32(f.size)
+		j.blive.Add(int64(f.size))
+		if !had {
+			j.nlive.Add(1)
+		}
+	case had:
+		delete(j.live, k)
+		j.nlive.Add(-1)
+	}
+}
+
+func (j *journal) stats(s *Stats) {
+	s.SoftRecords, s.SoftLive = int(j.nlive.Load()), j.blive.Load()
+	s.SoftBytes, s.SoftGroups = j.size.Load(), j.groups.Load()
+	s.SoftFailing, s.Damaged = j.failing.Load(), len(j.damage)
+}
+
+// reader opens the file as it is now, and says how much of it is whole. The
+// handle stays good when a compaction replaces the file.
+func (j *journal) reader() (file, int64, error) {
+	j.mu.Lock() // the file is replaced under this lock
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil, 0, ErrClosed
+	}
+	f, err := j.disk.Open(j.name)
+	return f, j.size.Load(), err
+}
+
+// each calls fn for every live record that want takes, oldest first. Key and
+// value live until fn returns.
+func (j *journal) each(want func(kind byte, key []byte) bool, fn func(frame) error) error {
+	f, end, err := j.reader()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return eachLive(f, end, want, func(fr frame, _ int64) error { return fn(fr) })
+}
+
+// eachLive reads twice: first which frame is the last of its key, then those.
+func eachLive(f io.ReaderAt, end int64, want func(kind byte, key []byte) bool, fn func(frame, int64) error) error {
+	last := make(map[string]int64)
+	var key []byte
+	s := newScanner(f, int64(len(softMagic)), end)
+	for {
+		fr, at, err := s.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("store: journal: %w", err)
+		}
+		if !want(fr.kind, fr.key) {
+			continue
+		}
+		key = append(append(key[:0], fr.kind), fr.key...)
+		if fr.op == opDelete {
+			delete(last, string(key))
+		} else {
+			last[string(key)] = at
+		}
+	}
+	s = newScanner(f, int64(len(softMagic)), end)
+	for {
+		fr, at, err := s.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("store: journal: %w", err)
+		}
+		key = append(append(key[:0], fr.kind), fr.key...)
+		if l, ok := last[string(key)]; ok && l == at {
+			if err := fn(fr, at); err != nil {
+				return err
+			}
+		}
+	}
+}

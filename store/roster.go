@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"pharos/presence"
+)
+
+// Item is one roster row (RFC 6121 §2.1.2) with the states of its appendix A.
+type Item struct {
+	Contact   presence.Entity
+	Name      string
+	Groups    []string
+	To, From  bool // subscription: to, from, both
+	Ask       bool // pending out
+	PendingIn bool // pending in; kept even when the contact is not in the visible roster
+	Approved  bool // pre-approved (RFC 6121 §3.4)
+	Visible   bool // shown in the roster (false: only PendingIn or Approved is known)
+	Removed   bool // tombstone, for versioned pushes
+	Version   uint64
+	Stanza    []byte // children of the pending subscribe stanza, told again at login
+}
+
+// maxTombstones bounds the removed rows that are kept per user.
+const maxTombstones = 256
+
+const (
+	flagTo int64 = 1 << iota
+	flagFrom
+	flagAsk
+	flagPendingIn
+	flagApproved
+	flagVisible
+	flagRemoved
+)
+
+func (i *Item) flags() int64 {
+	var f int64
+	for _, b := range []struct {
+		set bool
+		bit int64
+	}{
+		{i.To, flagTo}, {i.From, flagFrom}, {i.Ask, flagAsk}, {i.PendingIn, flagPendingIn},
+		{i.Approved, flagApproved}, {i.Visible, flagVisible}, {i.Removed, flagRemoved},
+	} {
+		if b.set {
+			f |= b.bit
+		}
+	}
+	return f
+}
+
+func (i *Item) setFlags(f int64) {
+	i.To, i.From, i.Ask = f&flagTo != 0, f&flagFrom != 0, f&flagAsk != 0
+	i.PendingIn, i.Approved = f&flagPendingIn != 0, f&flagApproved != 0
+	i.Visible, i.Removed = f&flagVisible != 0, f&flagRemoved != 0
+}
+
+// Roster returns all rows, tombstones included, and the roster's version. A row
+// may be newer than the version when it is changed at the same time; its push follows.
+func (s *Store) Roster(ctx context.Context, u presence.Entity) (items []Item, version uint64, err error) {
+	if version, _, err = s.versions(ctx, u); err != nil {
+		return nil, 0, err
+	}
+	items, err = readItems(s.reads.roster.Query(u.Domain, u.User))
+	return items, version, err
+}
+
+// RosterSince returns the rows changed after version since, in the order of
+// their change, for a versioned push (RFC 6121 §2.6.3). full: since is unknown or
+// too old (tombstones are gone), and items are all rows, as Roster gives them.
+func (s *Store) RosterSince(ctx context.Context, u presence.Entity, since uint64) (items []Item, version uint64, full bool, err error) {
+	version, floor, err := s.versions(ctx, u)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if since < floor || since > version {
+		items, err = readItems(s.reads.roster.Query(u.Domain, u.User))
+		return items, version, true, err
+	}
+	if since == version {
+		return nil, version, false, nil
+	}
+	items, err = readItems(s.reads.since.Query(u.Domain, u.User, since))
+	return items, version, false, err
+}
+
+func (s *Store) versions(ctx context.Context, u presence.Entity) (version, floor uint64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, 0, err
+	}
+	err = s.reads.versions.QueryRow(u.Domain, u.User).Scan(&version, &floor)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return version, floor, err
+}
+
+func readItems(rows *sql.Rows, err error) ([]Item, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Item
+	for rows.Next() {
+		var i Item
+		if err := scanItem(rows, &i); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	return items, rows.Err()
+}
+
+func scanItem(row scannable, i *Item) error {
+	var flags int64
+	var groups []byte
+	if err := row.Scan(&i.Contact.Domain, &i.Contact.User, &i.Name, &groups, &flags, &i.Version, &i.Stanza); err != nil {
+		return err
+	}
+	i.setFlags(flags)
+	if len(i.Stanza) == 0 {
+		i.Stanza = nil
+	}
+	d := decoder{b: groups}
+	for len(d.b) > 0 && d.err == nil {
+		i.Groups = append(i.Groups, d.string())
+	}
+	if d.err != nil {
+		return fmt.Errorf("store: roster row of %s: %w", i.Contact, d.err)
+	}
+	return nil
+}
+
+// UpdateItem reads the row (a zero Item with Contact set when absent), lets fn change
+// it, and writes it with the next version, in one serialised transaction, grouped
+// with others. fn returning false writes nothing. fn must not block nor call the
+// store, and may be called again when a commit has failed: its last call counts.
+// A row in which nothing is left (no flag set) is deleted.
+//
+// The item returned is as written, or, when fn returned false, as read.
+func (s *Store) UpdateItem(ctx context.Context, u, contact presence.Entity, fn func(*Item) bool) (Item, error) {
+	var item Item
+	err := s.w.do(ctx, func(q *statements) error {
+		item = Item{Contact: contact}
+		err := scanItem(q.item.QueryRow(u.Domain, u.User, contact.Domain, contact.User), &item)
+		absent := errors.Is(err, sql.ErrNoRows)
+		if err != nil && !absent {
+			return err
+		}
+		next := item
+		if !fn(&next) {
+			return nil
+		}
+		item = next
+		item.Contact = contact
+		return putItem(q, u, &item, absent)
+	})
+	return item, err
+}
+
+func putItem(q *statements, u presence.Entity, i *Item, absent bool) error {
+	flags := i.flags()
+	if flags == 0 && absent {
+		return nil
+	}
+	if err := q.nextRoster.QueryRow(u.Domain, u.User).Scan(&i.Version); err != nil {
+		return err
+	}
+	if flags == 0 {
+		_, err := q.dropItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User)
+		return err
+	}
+	groups := []byte{}
+	for _, g := range i.Groups {
+		groups = putString(groups, g)
+	}
+	_, err := q.putItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User,
+		i.Name, groups, flags, int64(i.Version), nonNil(i.Stanza))
+	if err != nil || flags != flagRemoved {
+		return err
+	}
+	return pruneTombstones(q, u)
+}
+
+// pruneTombstones keeps the newest; who last asked before the oldest of them
+// gets a full roster.
+func pruneTombstones(q *statements, u presence.Entity) error {
+	var v int64
+	err := q.tombstones.QueryRow(u.Domain, u.User, flagRemoved, maxTombstones).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := q.pruneTombstones.Exec(u.Domain, u.User, flagRemoved, v); err != nil {
+		return err
+	}
+	_, err = q.raiseFloor.Exec(v, u.Domain, u.User)
+	return err
+}

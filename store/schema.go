@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"fmt"
+	"net/url"
+	"runtime"
+	"strings"
+
+	_ "modernc.org/sqlite" // the embedded driver
+)
+
+//go:embed schema.sql
+var schemaSQL string
+
+// migrations[i] leads from schema version i+1 to i+2; the newest version is
+// len(migrations)+1, which is what schema.sql makes.
+var migrations = [][]string{}
+
+// openSQL opens the database, brings its schema up to date and starts the writer.
+func (s *Store) openSQL(ctx context.Context, path string) error {
+	// One writing connection with all of the writes, and a pool for reading
+	// which in WAL mode neither waits nor makes wait.
+	write, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)"))
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := migrate(ctx, write); err != nil {
+		write.Close()
+		return fmt.Errorf("store: %s: %w", path, err)
+	}
+	if s.w, err = newWriter(ctx, write); err != nil {
+		write.Close()
+		return fmt.Errorf("store: %s: %w", path, err)
+	}
+	if s.read, err = sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(5000)")); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	n := 2 + runtime.GOMAXPROCS(0)
+	s.read.SetMaxOpenConns(n)
+	s.read.SetMaxIdleConns(n)
+	if err := prepare(ctx, s.read, s.reads.list()); err != nil {
+		return fmt.Errorf("store: %s: %w", path, err)
+	}
+	return nil
+}
+
+func dsn(path string, pragmas ...string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	u.RawQuery = url.Values{"_pragma": pragmas}.Encode()
+	return u.String()
+}
+
+// migrate makes the schema, or brings an older one up to date, in one transaction.
+func migrate(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)`); err != nil {
+		return err
+	}
+	newest := len(migrations) + 1
+	var have int
+	switch err := tx.QueryRowContext(ctx, `SELECT version FROM schema_version`).Scan(&have); {
+	case err == sql.ErrNoRows:
+		if err := execAll(ctx, tx, schemaStatements()); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_version (version) VALUES (?)`, newest); err != nil {
+			return err
+		}
+		return tx.Commit()
+	case err != nil:
+		return err
+	case have > newest:
+		return fmt.Errorf("%w: schema %d, this program knows %d", ErrNewer, have, newest)
+	case have == newest:
+		return nil
+	}
+	for _, m := range migrations[have-1:] {
+		if err := execAll(ctx, tx, m); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE schema_version SET version = ?`, newest); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func schemaStatements() []string {
+	var list []string
+	for _, s := range strings.Split(schemaSQL, ";\n") {
+		if strings.TrimSpace(s) != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func execAll(ctx context.Context, tx *sql.Tx, list []string) error {
+	for _, s := range list {
+		if _, err := tx.ExecContext(ctx, s); err != nil {
+			return fmt.Errorf("%w in %q", err, s)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// maxJobs bounds the writes waiting for the database; beyond it callers
+	// wait, or give up with their context.
+	maxJobs = 4096
+	// maxGroup bounds the writes of one commit.
+	maxGroup = 512
+)
+
+// writer is the only one that writes to the database. It commits what many
+// callers want in one transaction: an fsync costs far more than a write.
+//
+// A write of a valid request fails only when the disk does, and then all of the
+// group fails. For what else may happen a group with an error is rolled back and
+// tried again one by one, so that one caller's trouble is not another's.
+type writer struct {
+	db     *sql.DB
+	conn   *sql.Conn
+	q      statements
+	jobs   chan *job
+	ended  chan struct{}
+	mu     sync.RWMutex // guards closed against a send on a closed channel
+	closed bool
+	groups atomic.Uint64
+	writes atomic.Uint64
+}
+
+type job struct {
+	fn    func(*statements) error
+	err   error
+	state atomic.Int32 // waiting, taken, given up
+	done  chan struct{}
+}
+
+const (
+	jobWaiting int32 = iota
+	jobTaken
+	jobGivenUp
+)
+
+func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{db: db, conn: conn, jobs: make(chan *job, maxJobs), ended: make(chan struct{})}
+	if err := prepare(ctx, conn, w.q.list()); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	go w.run()
+	return w, nil
+}
+
+// do runs fn in a transaction, grouped with others, and returns after the commit.
+// fn must only touch the database and may be called again after an error, its
+// own or another's of the group; the last call counts. When ctx ends before fn
+// was begun, it is not run.
+func (w *writer) do(ctx context.Context, fn func(*statements) error) error {
+	j := &job{fn: fn, done: make(chan struct{})}
+	w.mu.RLock()
+	if w.closed {
+		w.mu.RUnlock()
+		return ErrClosed
+	}
+	select {
+	case w.jobs <- j:
+		w.mu.RUnlock()
+	case <-ctx.Done():
+		w.mu.RUnlock()
+		return ctx.Err()
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		if j.state.CompareAndSwap(jobWaiting, jobGivenUp) {
+			return ctx.Err()
+		}
+		<-j.done
+	}
+	return j.err
+}
+
+func (w *writer) close() error {
+	w.mu.Lock()
+	already := w.closed
+	w.closed = true
+	w.mu.Unlock()
+	if !already {
+		close(w.jobs)
+	}
+	<-w.ended
+	err := w.conn.Close()
+	if e := w.db.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+func (w *writer) run() {
+	defer close(w.ended)
+	group := make([]*job, 0, maxGroup)
+	for first := range w.jobs {
+		group = take(group[:0], first)
+	more:
+		for len(group) < maxGroup {
+			select {
+			case j, ok := <-w.jobs:
+				if !ok {
+					break more
+				}
+				group = take(group, j)
+			default:
+				break more
+			}
+		}
+		if len(group) == 0 {
+			continue
+		}
+		w.commit(group)
+		for _, j := range group {
+			close(j.done)
+		}
+		clear(group)
+	}
+}
+
+func take(group []*job, j *job) []*job {
+	if !j.state.CompareAndSwap(jobWaiting, jobTaken) {
+		return group
+	}
+	return append(group, j)
+}
+
+// commit runs the group in one transaction, or, when that fails, each job in its own.
+func (w *writer) commit(group []*job) {
+	if w.transact(group) == nil || len(group) == 1 {
+		return
+	}
+	for i := range group {
+		w.transact(group[i : i+1])
+	}
+}
+
+func (w *writer) transact(group []*job) (err error) {
+	defer func() {
+		for _, j := range group {
+			// A job's own refusal (errRefused) stands; the rest share the outcome.
+			if err != nil {
+				j.err = err
+			}
+		}
+	}()
+	if _, err = w.q.begin.Exec(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	for _, j := range group {
+		j.err = nil
+		if e := j.fn(&w.q); e != nil {
+			if r, ok := e.(refusal); ok {
+				j.err = r.error // it wrote nothing
+				continue
+			}
+			err = fmt.Errorf("store: %w", e)
+			w.rollback()
+			return err
+		}
+	}
+	if _, err = w.q.commit.Exec(); err != nil {
+		w.rollback()
+		return fmt.Errorf("store: %w", err)
+	}
+	w.groups.Add(1)
+	w.writes.Add(uint64(len(group)))
+	return nil
+}
+
+// rollback: SQLite may have done so already (full disk), which is no error here.
+func (w *writer) rollback() { _, _ = w.q.rollback.Exec() }
+
+// refusal is a job's error that concerns nobody else, returned before it wrote.
+type refusal struct{ error }
