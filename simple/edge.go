@@ -1,10 +1,20 @@
 // Package simple is the SIP edge: REGISTER, PUBLISH, SUBSCRIBE/NOTIFY and
-// MESSAGE, between the sip wire and the engine.
+// MESSAGE, between the sip wire and the engine. It turns requests into inputs
+// of a presentity and notices into NOTIFYs, and knows no other edge.
+//
+// What it holds itself are the bindings of REGISTER (location.go) and the
+// dialogs of subscriptions (dialog.go); both outlive the process. Everything
+// that decides who may see what is the engine's.
 package simple
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
 
 	"pharos/account"
 	"pharos/engine"
@@ -14,30 +24,137 @@ import (
 	"pharos/store"
 )
 
+// Name is what the edge is registered under at the engine.
+const Name = "sip"
+
 // Config of the edge.
 type Config struct {
 	Engine   *engine.Engine
 	Accounts *account.Accounts
 	Store    *store.Store
-	Gate     *load.Gate
+	Gate     *load.Gate // nil: everything is admitted
 	Domains  []string
 	Trusted  []netip.Prefix           // front proxies and PBXes whose identity is believed (RFC 3325)
-	Contact  func(f *sip.Flow) string // hostport that clients behind this flow can reach us at
-	Log      *slog.Logger
+	Contact  func(f *sip.Flow) string // hostport that clients behind this flow can reach us at; nil: the flow's local address
+	Limits   Limits
+	Log      *slog.Logger // nil: slog.Default()
 }
 
-// Edge implements sip.Handler and engine.Edge ("sip").
-type Edge struct{}
+// Limits bounds what one user can make us hold. A zero field means its default.
+type Limits struct {
+	// MinExpires is the shortest registration, publication or subscription;
+	// what is shorter gets 423 (Interval Too Brief). Default 5 s.
+	MinExpires time.Duration
+	// MaxExpires is the longest that is granted; longer wishes are cut down to
+	// it (RFC 3261 §10.3 step 7, RFC 6665 §4.2.1.1). Default 24 h.
+	MaxExpires time.Duration
+	// Body is the largest body of a PUBLISH or MESSAGE in octets; above it 413.
+	// Default 16,384.
+	Body int
+	// Bindings is the number of contacts that one address-of-record can have
+	// registered; a REGISTER that would exceed it gets 403. Default 16.
+	Bindings int
+	// Subscriptions is the number of subscriptions that one watcher can hold;
+	// above it 403. Default 2,000.
+	Subscriptions int
+	// Field is the largest URI, Call-ID, tag or route set that is kept with a
+	// binding or dialog, in octets; above it 513. Default 2,048.
+	Field int
+	// Failures is the number of NOTIFYs in a row that may stay without answer
+	// before a subscription is ended. Default 6, which with the waits between
+	// them is about 8 minutes.
+	Failures int
+	// Messages is the number of MESSAGEs being worked on at one time; above it
+	// 503. Default 1,024.
+	Messages int
+}
 
-func New(c Config) *Edge { panic("contract") }
+func (l Limits) withDefaults() Limits {
+	duration := func(p *time.Duration, def time.Duration) {
+		if *p <= 0 {
+			*p = def
+		}
+	}
+	number := func(p *int, def int) {
+		if *p <= 0 {
+			*p = def
+		}
+	}
+	duration(&l.MinExpires, 5*time.Second)
+	duration(&l.MaxExpires, 24*time.Hour)
+	number(&l.Body, 16<<10)
+	number(&l.Bindings, 16)
+	number(&l.Subscriptions, 2000)
+	number(&l.Field, 2048)
+	number(&l.Failures, 6)
+	number(&l.Messages, 1024)
+	return l
+}
+
+// Edge implements sip.Handler and engine.Edge ("sip"). It has no goroutine of
+// its own while nothing is to be done.
+type Edge struct {
+	engine   *engine.Engine
+	accounts *account.Accounts
+	store    *store.Store
+	gate     *load.Gate
+	stack    *sip.Stack
+	domains  map[string]bool
+	trusted  []netip.Prefix
+	contact  func(f *sip.Flow) string
+	limits   Limits
+	log      *slog.Logger
+
+	dialogs  dialogTable
+	bindings locationTable
+	out      outbox
+	messages chan struct{} // one token for each message being worked on
+
+	tagPrefix string // of entity-tags of this process
+	tagCount  atomic.Uint64
+	callID    string // ends the Call-ID of every MESSAGE that we send ourselves
+	count     counters
+}
+
+// New makes an edge; Use and Restore come before it serves.
+func New(c Config) *Edge {
+	e := &Edge{
+		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate,
+		domains: make(map[string]bool, len(c.Domains)),
+		trusted: c.Trusted, contact: c.Contact, limits: c.Limits.withDefaults(), log: c.Log,
+		tagPrefix: strings.ToLower(rand.Text()[:10]),
+		callID:    "@" + strings.ToLower(rand.Text()[:16]),
+	}
+	for _, d := range c.Domains {
+		e.domains[strings.ToLower(d)] = true
+	}
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	if e.contact == nil {
+		e.contact = func(f *sip.Flow) string { return f.LocalAddr().String() }
+	}
+	e.messages = make(chan struct{}, e.limits.Messages)
+	e.dialogs.init()
+	e.bindings.init()
+	e.out.edge = e
+	return e
+}
 
 // Use gives the edge its stack, before it is run.
-func (e *Edge) Use(s *sip.Stack) { panic("contract") }
+func (e *Edge) Use(s *sip.Stack) { e.stack = s }
 
-// Restore loads registrations and dialogs after a restart, before listeners open.
-func (e *Edge) Restore(subs []*presence.Subscription) error { panic("contract") }
+// newTag makes an entity-tag, unique over restarts (RFC 3903 §6 step 5).
+func (e *Edge) newTag() string {
+	b := make([]byte, 0, 24)
+	b = append(b, e.tagPrefix...)
+	b = append(b, '.')
+	return string(strconv.AppendUint(b, e.tagCount.Add(1), 36))
+}
 
-func (e *Edge) ServeSIP(tx *sip.ServerTx, req *sip.Message) { panic("contract") }
-func (e *Edge) Notify(n *presence.Notice)                   { panic("contract") }
-func (e *Edge) WatcherChanged(c presence.WatcherChange)     { panic("contract") }
-func (e *Edge) Deliver(m *engine.Message) bool              { panic("contract") }
+// newID makes a dialog tag: 130 bits that nobody guesses (RFC 3261 §19.3).
+func newID() string { return strings.ToLower(rand.Text()) }
+
+// WatcherChanged is for watcher information (RFC 3857), which is not there yet:
+// what SIP needs of a change comes as a notice.
+func (e *Edge) WatcherChanged(presence.WatcherChange) {}

@@ -1,0 +1,119 @@
+package simple
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/text/secure/precis"
+
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// entity is whom a sip:, sips:, pres: or im: URI names, in memory of its own:
+// an entity outlives the message. The user is folded as XMPP does with a
+// localpart, since both address one user (RFC 7247 §3, RFC 7622 §3.3), though
+// SIP alone would compare with regard to case. ok is false for other schemes
+// and for a user that XMPP's rules forbid.
+func entity(u sip.URI) (who presence.Entity, ok bool) {
+	switch u.Scheme {
+	case "sip", "sips", "pres", "im":
+	default:
+		return who, false
+	}
+	user := u.User
+	ascii, lower := true, true
+	for i := 0; i < len(user); i++ {
+		c := user[i]
+		ascii = ascii && c < 0x80
+		lower = lower && (c < 'A' || c > 'Z')
+	}
+	if !ascii {
+		folded, err := precis.UsernameCaseMapped.String(user)
+		if err != nil {
+			return who, false
+		}
+		user, lower = folded, true
+	}
+	n := len(user)
+	b := make([]byte, 0, n+len(u.Host))
+	b = append(b, user...)
+	if !lower {
+		for i := range b {
+			if 'A' <= b[i] && b[i] <= 'Z' {
+				b[i] |= 0x20
+			}
+		}
+	}
+	b = append(b, u.Host...)
+	both := string(b)
+	return presence.Entity{User: both[:n], Domain: both[n:]}, true
+}
+
+// entityOf is entity of a URI in text.
+func entityOf(uri string) (presence.Entity, bool) {
+	u, err := sip.ParseURI(uri)
+	if err != nil {
+		return presence.Entity{}, false
+	}
+	return entity(u)
+}
+
+// appendAOR appends the sip: URI of a user, as watchers know it.
+func appendAOR(b []byte, who presence.Entity) []byte {
+	return sip.AppendURI(b, sip.URI{Scheme: "sip", User: who.User, Host: who.Domain})
+}
+
+func aor(who presence.Entity) string { return string(appendAOR(nil, who)) }
+
+// ours reports whether we serve this domain.
+func (e *Edge) ours(domain string) bool { return e.domains[domain] }
+
+// here reports whether host is this server itself, by the address that the
+// peer used or the one that we give to it.
+func (e *Edge) here(host string, f *sip.Flow) bool {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap() == addrOf(f.LocalAddr())
+	}
+	name := e.contact(f)
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
+	}
+	return strings.EqualFold(host, name)
+}
+
+// addrOf is the IP address of a, invalid when it has none.
+func addrOf(a net.Addr) netip.Addr {
+	if p, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return p.AddrPort().Addr().Unmap()
+	}
+	if a == nil {
+		return netip.Addr{}
+	}
+	if p, err := netip.ParseAddrPort(a.String()); err == nil {
+		return p.Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// believed reports whether the peer is one whose word on identities counts
+// (RFC 3325 §5).
+func (e *Edge) believed(f *sip.Flow) bool {
+	if len(e.trusted) == 0 {
+		return false
+	}
+	a := addrOf(f.RemoteAddr())
+	for _, p := range e.trusted {
+		if a.IsValid() && p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// unreachable reports whether a host name was made up by a client that can
+// only be reached over its flow (RFC 7118 §5.1: browsers use .invalid).
+func unreachable(host string) bool {
+	return host == "invalid" || strings.HasSuffix(host, ".invalid")
+}

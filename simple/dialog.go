@@ -1,0 +1,364 @@
+package simple
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// cseqBlock is how many CSeq numbers are reserved at once. What is reserved is
+// saved before it is used, so that after a crash a dialog goes on above every
+// number that can have been sent: phones ignore a NOTIFY whose CSeq went back.
+const cseqBlock = 1000
+
+// A dialog is the SIP side of one subscription (RFC 6665 §4.4.1): where its
+// NOTIFYs go, and which of them is under way. The subscription itself is the
+// presentity's. Its key is the tag that we put in To, which is also the
+// subscription's ID.
+//
+// Its state is one immutable byte slice, the same that is saved as the
+// subscription's Opaque: memory for a dialog is that, this struct and two words
+// in a table.
+type dialog struct {
+	id         string
+	presentity presence.Entity
+	watcher    presence.Entity
+	pkg        *eventPackage
+	fetch      bool // asks once (RFC 6665 §4.4.3); never saved
+
+	mu      sync.Mutex
+	state   []byte    // see dialogState; replaced, never changed
+	flow    *sip.Flow // over which the last SUBSCRIBE came; nil or dead: see route
+	cseq    uint32    // last one sent
+	ceiling uint32    // saved: cseq never passes it
+	keeping bool      // a higher ceiling is being saved
+
+	next   notice // waits to be sent; the newest wins
+	now    notice // is under way
+	queued bool   // is in the outbox
+	busy   bool   // a NOTIFY is under way
+	ended  bool   // out of the table
+	turn   uint32 // tells the answer to an overtaken NOTIFY from that to the last
+
+	retry    *time.Timer // set while waiting after a failure
+	stranded bool        // no way to the watcher until it shows up again
+	fails    uint8       // NOTIFYs in a row that failed
+	code     uint16      // last answer; 408 for none, 503 when it could not be sent
+	sent     int64       // when the last NOTIFY was sent, Unix nanoseconds
+	version  uint64      // of the view that was last confirmed
+}
+
+// notice is what one NOTIFY tells.
+type notice struct {
+	view    *presence.View // nil: nothing may be told, or nothing is to be told
+	expires int64          // Unix seconds
+	state   presence.State // 0: no notice
+	reason  presence.Reason
+	neutral bool // the package's pending body instead of a view
+}
+
+// dialogState is what of a dialog outlives the process.
+type dialogState struct {
+	ceiling    uint32
+	remoteCSeq uint32
+	part       [dialogParts]string
+}
+
+// The strings of a dialogState, in the order in which they are saved. Only add
+// at the end: dialogs saved by an earlier version have fewer.
+const (
+	partPresentityUser = iota
+	partPresentityDomain
+	partWatcherUser
+	partWatcherDomain
+	partCallID
+	partRemoteTag
+	partLocalURI  // their To
+	partRemoteURI // their From
+	partTarget    // their Contact (remote target)
+	partRoutes    // route set, as the value of a Route header
+	partFlow      // token of the flow
+	partEvent     // value of the Event header
+	partContact   // our Contact
+	partInstance  // +sip.instance of their Contact
+	partAgent     // User-Agent, for people
+	dialogParts
+)
+
+const dialogVersion = 1
+
+// append writes s: version, ceiling, remote CSeq, number of parts, their
+// lengths, the parts.
+func (s *dialogState) append(b []byte) []byte {
+	b = append(b, dialogVersion)
+	b = binary.BigEndian.AppendUint32(b, s.ceiling)
+	b = binary.BigEndian.AppendUint32(b, s.remoteCSeq)
+	b = append(b, dialogParts)
+	for _, p := range s.part {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+	}
+	for _, p := range s.part {
+		b = append(b, p...)
+	}
+	return b
+}
+
+// encode is append in a slice of just the right size.
+func (s *dialogState) encode() []byte {
+	n := 10
+	for _, p := range s.part {
+		n += len(p) + 1
+		if len(p) >= 0x80 {
+			n++
+		}
+	}
+	return s.append(make([]byte, 0, n))
+}
+
+var errDialog = errors.New("simple: dialog state cannot be read")
+
+// decode reads what append wrote. The strings are views of b, which is never
+// changed; no copy is made, since this runs for each NOTIFY.
+func (s *dialogState) decode(b []byte) error {
+	if len(b) < 10 || b[0] != dialogVersion {
+		return errDialog
+	}
+	s.ceiling = binary.BigEndian.Uint32(b[1:])
+	s.remoteCSeq = binary.BigEndian.Uint32(b[5:])
+	n := int(b[9])
+	b = b[10:]
+	var size [256]int
+	total := 0
+	for i := range n {
+		v, used := binary.Uvarint(b)
+		if used <= 0 || v > 1<<20 {
+			return errDialog
+		}
+		size[i] = int(v)
+		total += int(v)
+		b = b[used:]
+	}
+	if total != len(b) {
+		return errDialog
+	}
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	for i := range n {
+		if i < dialogParts {
+			s.part[i] = text[:size[i]]
+		}
+		text = text[size[i]:]
+	}
+	return nil
+}
+
+// load reads d's state, which was encoded here or has been checked at Restore.
+func (d *dialog) load() (s dialogState) {
+	if err := s.decode(d.state); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// save replaces d's state, with a new block of CSeq, which may be used once the
+// state is durable. d.mu is held.
+func (d *dialog) save(s *dialogState) []byte {
+	s.ceiling = d.cseq + cseqBlock
+	d.state = s.encode()
+	return d.state
+}
+
+// end marks d as gone. d.mu is held.
+func (d *dialog) end() {
+	d.ended = true
+	d.next, d.now = notice{}, notice{}
+	if d.retry != nil {
+		d.retry.Stop()
+		d.retry = nil
+	}
+}
+
+// dialogShards spreads the locks of the table.
+const dialogShards = 32
+
+// dialogTable finds dialogs by our tag, and counts them by watcher.
+type dialogTable struct {
+	shard [dialogShards]struct {
+		sync.RWMutex
+		byID map[string]*dialog
+	}
+	mu        sync.Mutex
+	byWatcher map[presence.Entity]int
+	stranded  map[presence.Entity][]*dialog
+}
+
+func (t *dialogTable) init() {
+	for i := range t.shard {
+		t.shard[i].byID = make(map[string]*dialog)
+	}
+	t.byWatcher = make(map[presence.Entity]int)
+	t.stranded = make(map[presence.Entity][]*dialog)
+}
+
+// shardOf takes two characters of a tag, which is random.
+func shardOf(id string) int {
+	if len(id) < 2 {
+		return 0
+	}
+	return int(id[0]^id[1]<<2) % dialogShards
+}
+
+func (t *dialogTable) get(id string) *dialog {
+	s := &t.shard[shardOf(id)]
+	s.RLock()
+	d := s.byID[id]
+	s.RUnlock()
+	return d
+}
+
+// reserve counts one more subscription of a watcher; false at the bound.
+func (t *dialogTable) reserve(w presence.Entity, limit int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byWatcher[w] >= limit {
+		return false
+	}
+	t.byWatcher[w]++
+	return true
+}
+
+// release undoes reserve.
+func (t *dialogTable) release(w presence.Entity) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byWatcher[w]--; t.byWatcher[w] <= 0 {
+		delete(t.byWatcher, w)
+	}
+}
+
+// add enters a dialog for which there is a reservation.
+func (t *dialogTable) add(d *dialog) {
+	s := &t.shard[shardOf(d.id)]
+	s.Lock()
+	s.byID[d.id] = d
+	s.Unlock()
+}
+
+// remove takes d out, once.
+func (t *dialogTable) remove(d *dialog) {
+	s := &t.shard[shardOf(d.id)]
+	s.Lock()
+	_, there := s.byID[d.id]
+	delete(s.byID, d.id)
+	s.Unlock()
+	if !there {
+		return
+	}
+	t.release(d.watcher)
+	t.mu.Lock()
+	if ds := t.stranded[d.watcher]; ds != nil {
+		if ds = slices.DeleteFunc(ds, func(x *dialog) bool { return x == d }); len(ds) == 0 {
+			delete(t.stranded, d.watcher)
+		} else {
+			t.stranded[d.watcher] = ds
+		}
+	}
+	t.mu.Unlock()
+}
+
+// drop ends d and takes it out.
+func (t *dialogTable) drop(d *dialog) {
+	d.mu.Lock()
+	d.end()
+	d.mu.Unlock()
+	t.remove(d)
+}
+
+func (t *dialogTable) len() int {
+	n := 0
+	for i := range t.shard {
+		s := &t.shard[i]
+		s.RLock()
+		n += len(s.byID)
+		s.RUnlock()
+	}
+	return n
+}
+
+// strand remembers that d waits for its watcher to show up.
+func (t *dialogTable) strand(d *dialog) {
+	t.mu.Lock()
+	t.stranded[d.watcher] = append(t.stranded[d.watcher], d)
+	t.mu.Unlock()
+}
+
+// returned takes out all that wait for a watcher.
+func (t *dialogTable) returned(w presence.Entity) []*dialog {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ds := t.stranded[w]
+	if ds != nil {
+		delete(t.stranded, w)
+	}
+	return ds
+}
+
+// newDialog makes the dialog that a SUBSCRIBE asks for (RFC 3261 §12.1.1). ok is
+// false when the request has been answered.
+func (r *request) newDialog(pkg *eventPackage, ev sip.Event) (d *dialog, ok bool) {
+	target, ok := r.target()
+	if !ok {
+		return nil, false
+	}
+	from := r.msg.From()
+	var routes strings.Builder
+	for v := range r.msg.All(sip.HRecordRoute) { // same order at the server side
+		if routes.Len() > 0 {
+			routes.WriteString(", ")
+		}
+		routes.WriteString(v)
+	}
+	var s dialogState
+	s.ceiling, s.remoteCSeq = cseqBlock, r.msg.CSeq()
+	agent, _ := r.msg.Get(sip.HUserAgent)
+	event := ev.Package
+	if ev.ID != "" {
+		event = string(sip.AppendParam([]byte(event), "id", ev.ID))
+	}
+	s.part = [dialogParts]string{
+		partPresentityUser: r.to.User, partPresentityDomain: r.to.Domain,
+		partWatcherUser: r.who.User, partWatcherDomain: r.who.Domain,
+		partCallID: r.msg.CallID(), partRemoteTag: from.Tag(),
+		partLocalURI: r.msg.To().URI, partRemoteURI: from.URI,
+		partTarget: target.URI, partRoutes: routes.String(), partFlow: r.flow.Token(),
+		partEvent: event, partContact: r.ourContact(),
+		partInstance: target.Instance(), partAgent: clip(agent, 64),
+	}
+	if r.tooLong("Dialog Field", s.part[:]...) {
+		return nil, false
+	}
+	d = &dialog{id: newID(), presentity: r.to, watcher: r.who, pkg: pkg, flow: r.flow, ceiling: cseqBlock}
+	d.state = s.encode()
+	return d, true
+}
+
+// target is the Contact of a SUBSCRIBE, which makes or refreshes the remote
+// target and so must be one SIP URI (RFC 3261 §8.1.1.8, §12.1.1).
+func (r *request) target() (sip.Address, bool) {
+	c, has, err := r.msg.Contact()
+	if err != nil || !has {
+		r.fail(400, "SUBSCRIBE Needs One Contact")
+		return c, false
+	}
+	if u, err := c.ParseURI(); err != nil || !u.IsSIP() {
+		r.fail(400, "Contact Is Not A SIP URI")
+		return c, false
+	}
+	return c, true
+}

@@ -1,0 +1,273 @@
+package simple
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"time"
+
+	"pharos/engine"
+	"pharos/load"
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// Allow and Supported as we announce them.
+const (
+	allow     = "Allow: OPTIONS, REGISTER, PUBLISH, SUBSCRIBE, MESSAGE\r\n"
+	supported = "Supported: path, outbound\r\n"
+)
+
+// request is one request on its way through the edge.
+type request struct {
+	edge    *Edge
+	tx      *sip.ServerTx
+	msg     *sip.Message
+	flow    *sip.Flow
+	uri     sip.URI         // the request-URI
+	to      presence.Entity // whom the request is for
+	who     presence.Entity // who sent it, once authenticated
+	trusted bool            // who was told by a trusted peer, not proven by digest
+}
+
+// ServeSIP takes a request from the stack.
+func (e *Edge) ServeSIP(tx *sip.ServerTx, msg *sip.Message) {
+	e.count.requests.Add(1)
+	r := &request{edge: e, tx: tx, msg: msg, flow: tx.Flow()}
+	switch msg.Method {
+	case "OPTIONS", "REGISTER", "PUBLISH", "SUBSCRIBE", "MESSAGE":
+	case "ACK":
+		return // never answered (RFC 3261 §17)
+	case "BYE", "NOTIFY", "INFO", "UPDATE", "PRACK", "CANCEL":
+		// We take part in no dialog that these could belong to.
+		if msg.To().Tag() != "" || msg.Method == "NOTIFY" || msg.Method == "CANCEL" {
+			r.fail(481, "")
+			return
+		}
+		r.refuseMethod(405)
+		return
+	case "INVITE", "REFER":
+		r.refuseMethod(405)
+		return
+	default:
+		r.refuseMethod(501) // RFC 3261 §21.5.2
+		return
+	}
+	if !r.inspect() {
+		return
+	}
+	switch msg.Method {
+	case "OPTIONS":
+		r.options()
+	case "REGISTER":
+		r.register()
+	case "PUBLISH":
+		r.publish()
+	case "SUBSCRIBE":
+		r.subscribe()
+	case "MESSAGE":
+		r.message()
+	}
+}
+
+// refuseMethod answers with the Allow that 405 must and 501 may carry
+// (RFC 3261 §8.2.1).
+func (r *request) refuseMethod(status int) { r.reply(status, "", []byte(allow)) }
+
+// inspect does what RFC 3261 §8.2.2 asks of every request.
+func (r *request) inspect() bool {
+	u, err := sip.ParseURI(r.msg.URI)
+	if err != nil {
+		r.fail(400, "Malformed Request-URI")
+		return false
+	}
+	r.uri = u
+	switch u.Scheme {
+	case "sip", "sips", "pres", "im": // RFC 3859, RFC 3860: the same user here
+	default:
+		r.fail(416, "")
+		return false
+	}
+	// RFC 3261 §8.2.2.3; eventlist and the like are refused by name, so that the
+	// client asks again without.
+	if unknown := r.msg.Unsupported(sip.HRequire, "path", "outbound"); unknown != nil {
+		r.reply(420, "", sip.AppendList(nil, sip.HUnsupported, unknown...))
+		return false
+	}
+	switch r.msg.Method {
+	case "OPTIONS":
+		return true
+	case "SUBSCRIBE":
+		if r.msg.To().Tag() != "" {
+			return true // found by its dialog; the request-URI is our Contact, or what libpurple puts there
+		}
+	case "MESSAGE":
+		if r.msg.To().Tag() != "" {
+			r.fail(481, "") // of a session that we have no part in
+			return false
+		}
+	}
+	return r.served()
+}
+
+// served finds whom the request is for, and refuses what is for a domain that is not ours: we are no relay
+// (RFC 3261 §21.4.5).
+func (r *request) served() bool {
+	who, ok := entity(r.uri)
+	if !ok {
+		r.fail(404, "")
+		return false
+	}
+	if !r.edge.ours(who.Domain) && (r.msg.Method != "REGISTER" || !r.edge.here(who.Domain, r.flow)) {
+		r.fail(404, "Domain not served here")
+		return false
+	}
+	r.to = who
+	return true
+}
+
+// enter asks for admission; when there is none the request is answered.
+func (r *request) enter(c load.Class) bool {
+	if r.edge.gate == nil {
+		return true
+	}
+	ok, retry := r.edge.gate.Enter(c)
+	if !ok {
+		r.retryLater(retry)
+	}
+	return ok
+}
+
+// retryLater answers 503 with a Retry-After (RFC 3261 §21.5.4).
+func (r *request) retryLater(after time.Duration) {
+	sec := max(1, int64(math.Ceil(after.Seconds())))
+	r.reply(503, "", sip.AppendNumber(nil, sip.HRetryAfter, uint32(sec)))
+}
+
+// reply answers with whole header lines.
+func (r *request) reply(status int, reason string, header []byte) {
+	r.edge.count.answered(status)
+	r.tx.Respond(sip.Response{Status: status, Reason: reason, Header: header})
+}
+
+// fail answers without further headers. reason, when not empty, tells people
+// more than the standard's phrase.
+func (r *request) fail(status int, reason string) { r.reply(status, reason, nil) }
+
+// failed answers an error of the engine or the store.
+func (r *request) failed(err error) {
+	switch {
+	case errors.Is(err, presence.ErrNoMatch):
+		r.fail(412, "") // RFC 3903 §6 step 4
+	case errors.Is(err, presence.ErrNoSubscription):
+		r.fail(481, "") // RFC 6665 §4.1.2.2
+	case errors.Is(err, presence.ErrTooMany):
+		r.fail(403, "Too Many Publications Or Subscriptions")
+	case errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped):
+		r.retryLater(overloadWait)
+	default:
+		r.edge.log.Error("simple: request failed", "method", r.msg.Method, "entity", r.to.String(), "err", err)
+		r.fail(500, "")
+	}
+}
+
+// overloadWait is the Retry-After when a queue is full and the gate did not
+// say how long that takes.
+const overloadWait = 5 * time.Second
+
+// warning appends a Warning with text for people (RFC 3261 §20.43).
+func (e *Edge) warning(b []byte, f *sip.Flow, text string) []byte {
+	b = append(b, "Warning: 399 "...)
+	b = append(b, e.contact(f)...)
+	b = append(b, ' ')
+	b = sip.AppendQuoted(b, text)
+	return append(b, "\r\n"...)
+}
+
+// expires works out how long a REGISTER, PUBLISH or SUBSCRIBE is for. ok is
+// false when it has been answered: 400 for nonsense, 423 for a time that is too
+// short (RFC 3261 §10.3 step 7, RFC 3903 §6 step 5, RFC 6665 §4.2.1.1).
+func (r *request) expires(def time.Duration) (d time.Duration, ok bool) {
+	sec, has, err := r.msg.Seconds(sip.HExpires)
+	if err != nil {
+		r.fail(400, "Malformed Expires")
+		return 0, false
+	}
+	if has {
+		def = time.Duration(sec) * time.Second
+	}
+	return r.bounded(def)
+}
+
+func (r *request) bounded(d time.Duration) (time.Duration, bool) {
+	l := &r.edge.limits
+	if d > 0 && d < l.MinExpires && d < time.Hour {
+		sec := uint32(math.Ceil(l.MinExpires.Seconds()))
+		r.reply(423, "", sip.AppendNumber(nil, sip.HMinExpires, sec))
+		return 0, false
+	}
+	return min(d, l.MaxExpires), true
+}
+
+// seconds rounds a duration up to whole seconds.
+func seconds(d time.Duration) uint32 {
+	if d <= 0 {
+		return 0
+	}
+	return uint32((d + time.Second - 1) / time.Second)
+}
+
+// source names where a request came from, for people.
+func (r *request) source() string {
+	b := make([]byte, 0, 80)
+	b = append(b, r.flow.Transport()...)
+	b = append(b, ' ')
+	b = append(b, r.flow.RemoteAddr().String()...)
+	if ua, ok := r.msg.Get(sip.HUserAgent); ok {
+		b = append(b, ' ')
+		b = append(b, clip(ua, 64)...)
+	}
+	return string(b)
+}
+
+// clip cuts text for people to n octets.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// ourContact is the URI that a peer behind this flow reaches us at: in the
+// 200 and the NOTIFYs of a subscription (RFC 6665 §4.2.2, RFC 3261 §12.1.1).
+func (r *request) ourContact() string {
+	b := make([]byte, 0, 64)
+	scheme := "sip:"
+	if r.uri.Scheme == "sips" {
+		scheme = "sips:" // RFC 3261 §12.1.1
+	}
+	b = append(b, scheme...)
+	b = append(b, r.edge.contact(r.flow)...)
+	switch t := r.flow.Transport(); t {
+	case "TCP":
+		b = append(b, ";transport=tcp"...)
+	case "TLS":
+		if scheme == "sip:" {
+			b = append(b, ";transport=tls"...)
+		}
+	case "WS", "WSS":
+		b = append(b, ";transport=ws"...) // RFC 7118 §5.2: for both
+	}
+	return string(b)
+}
+
+// tooLong refuses a request with a field that is too large to be kept.
+func (r *request) tooLong(name string, fields ...string) bool {
+	for _, f := range fields {
+		if len(f) > r.edge.limits.Field {
+			r.fail(513, name+" longer than "+strconv.Itoa(r.edge.limits.Field)+" octets")
+			return true
+		}
+	}
+	return false
+}

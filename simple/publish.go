@@ -1,0 +1,160 @@
+package simple
+
+import (
+	"errors"
+	"time"
+
+	"pharos/load"
+	"pharos/pidf"
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// defaultPublish is for a PUBLISH without Expires (RFC 3856 §6.4; pjsua sends
+// none).
+const defaultPublish = time.Hour
+
+// publishTypes are the bodies that PUBLISH takes.
+var publishTypes = []string{pidf.Type}
+
+// publish is RFC 3903 §6.
+func (r *request) publish() {
+	if _, _, ok := r.event(); !ok { // step 2
+		return
+	}
+	from, ok := r.sender()
+	if !ok {
+		return
+	}
+	class := load.Publish
+	if r.msg.Body == "" {
+		class = load.Refresh
+	}
+	if !r.enter(class) {
+		return
+	}
+	r.authenticate(from, (*request).publishAs) // step 3
+}
+
+// publishAs goes on for an authenticated publisher.
+func (r *request) publishAs() {
+	if r.who != r.to {
+		r.fail(403, "Only The Presentity Publishes Its Presence")
+		return
+	}
+	if r.trusted {
+		r.existing(r.to, (*request).publishState)
+		return
+	}
+	r.publishState()
+}
+
+func (r *request) publishState() {
+	tag, hasTag := r.msg.Get(sip.HSIPIfMatch)
+	if hasTag && tag == "" {
+		r.fail(400, "Malformed SIP-If-Match")
+		return
+	}
+	lifetime, ok := r.expires(defaultPublish) // step 5
+	if !ok {
+		return
+	}
+	switch {
+	case r.msg.Body == "" && !hasTag:
+		r.fail(400, "Initial PUBLISH Without Body") // RFC 3903 §4.1
+	case hasTag && lifetime == 0:
+		r.submit(presence.Retract{IfMatch: tag}, 0) // with or without a body
+	case r.msg.Body == "":
+		r.submit(presence.Publish{IfMatch: tag, NewTag: r.edge.newTag(), Lifetime: lifetime, From: r.source()}, lifetime)
+	default:
+		r.publishBody(tag, lifetime)
+	}
+}
+
+// publishBody is an initial or modifying PUBLISH.
+//
+// The entity attribute of the document is not compared: whose presence it is
+// the request-URI says (RFC 3903 §4.1), which has just been proven to be the
+// sender's, and clients write there what their account dialog happened to hold
+// (pres:, a port, an IP address). Watchers never see it: what is carried to them
+// gets the entity that they know (renderPIDF).
+func (r *request) publishBody(tag string, lifetime time.Duration) {
+	if enc, has := r.msg.Get(sip.HContentEncoding); has && enc != "" && enc != "identity" {
+		r.reply(415, "", []byte("Accept-Encoding: identity\r\n")) // RFC 3261 §8.2.3
+		return
+	}
+	if t, has, err := r.msg.ContentType(); err != nil || !has || !t.Is(pidf.Type) {
+		r.reply(415, "", sip.AppendList(nil, sip.HAccept, publishTypes...)) // step 6
+		return
+	}
+	if len(r.msg.Body) > r.edge.limits.Body {
+		r.fail(413, "")
+		return
+	}
+	native := []byte(r.msg.Body)
+	doc, _, err := pidf.Parse(native)
+	if err != nil {
+		r.refuseDocument(err)
+		return
+	}
+	if lifetime == 0 {
+		// Published and gone at once: nobody could have seen it.
+		r.published(r.edge.newTag(), 0)
+		return
+	}
+	in := presence.Publish{
+		IfMatch: tag, NewTag: r.edge.newTag(), Doc: doc,
+		Native:   presence.Payload{Type: pidf.Type, Bytes: native},
+		Lifetime: lifetime, From: r.source(),
+	}
+	if tag == "" {
+		in.ID = presence.SourceID{Kind: presence.Publication, Key: in.NewTag}
+	}
+	r.submit(in, lifetime)
+}
+
+// refuseDocument says what is wrong with a document: in the status line, where
+// people look first, and in a Warning (RFC 3261 §20.43).
+func (r *request) refuseDocument(err error) {
+	var bad *pidf.Error
+	if !errors.As(err, &bad) {
+		r.fail(400, "Malformed Document")
+		return
+	}
+	header := r.edge.warning(nil, r.flow, bad.Error())
+	switch bad.Kind {
+	case pidf.TooBig:
+		r.reply(413, "", header)
+	case pidf.Foreign:
+		r.reply(415, "", sip.AppendList(header, sip.HAccept, publishTypes...))
+	default:
+		r.reply(400, "Bad Document: "+clip(bad.Text, 100), header)
+	}
+}
+
+// submit hands a publication to the presentity; the answer follows the commit.
+func (r *request) submit(in presence.Input, lifetime time.Duration) {
+	err := r.edge.engine.Submit(r.to, in, func(out presence.Outcome, err error) {
+		if err != nil {
+			r.failed(err)
+			return
+		}
+		if out.Lifetime > 0 && lifetime > 0 {
+			lifetime = min(lifetime, out.Lifetime)
+		}
+		if out.Tag == "" {
+			out.Tag = r.edge.newTag() // of a removal; step 7 asks for one in every 2xx
+		}
+		r.published(out.Tag, lifetime)
+	})
+	if err != nil {
+		r.failed(err)
+	}
+}
+
+func (r *request) published(tag string, lifetime time.Duration) {
+	b := make([]byte, 0, 64)
+	b = sip.AppendHeader(b, sip.HSIPETag, tag)
+	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
+	r.reply(200, "", b)
+}

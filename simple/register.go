@@ -1,0 +1,396 @@
+package simple
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pharos/load"
+	"pharos/presence"
+	"pharos/sip"
+	"pharos/store"
+)
+
+const (
+	// defaultRegister is for a contact without expires in a REGISTER without
+	// Expires (RFC 3261 §10.2.1.1).
+	defaultRegister = time.Hour
+	// flowTimer is told to clients of RFC 5626 (§4.4): they are to send a
+	// keep-alive before it is over.
+	flowTimer = 120 * time.Second
+	// registration is the kind of record that the store keeps bindings under.
+	registration = 'r'
+	// sweepEvery is how often expired bindings are let go of.
+	sweepEvery = time.Minute
+)
+
+// register is RFC 3261 §10.3.
+func (r *request) register() {
+	// Step 5: the address-of-record is To. Who may change it, steps 3 and 4, is
+	// its owner; a third party (From somebody else) may not.
+	to, ok := entityOf(r.msg.To().URI)
+	if !ok || to.User == "" || !r.edge.ours(to.Domain) {
+		r.fail(404, "")
+		return
+	}
+	from, ok := r.sender()
+	if !ok {
+		return
+	}
+	if from != to {
+		r.fail(403, "Only Its Owner Registers An Address")
+		return
+	}
+	r.to = to
+	class := load.Newcomer
+	if len(r.edge.bindings.get(to, time.Now())) > 0 {
+		class = load.Refresh
+	}
+	if !r.enter(class) {
+		return
+	}
+	r.authenticate(to, func(r *request) {
+		if r.trusted {
+			r.existing(r.to, (*request).bind)
+			return
+		}
+		r.bind()
+	})
+}
+
+// change is what a REGISTER asks for.
+type change struct {
+	add    []*binding // to be put in the place of those that they replace
+	remove []*binding // only contact, instance, reg-id, Call-ID and CSeq count
+	all    bool       // "*"
+}
+
+// bind is steps 6 to 8.
+func (r *request) bind() {
+	contacts, star, err := r.msg.Contacts()
+	if err != nil {
+		r.fail(400, "Malformed Contact")
+		return
+	}
+	now := time.Now()
+	var c change
+	switch {
+	case star:
+		sec, has, err := r.msg.Seconds(sip.HExpires)
+		if err != nil || !has || sec != 0 {
+			r.fail(400, "Contact \"*\" Needs Expires 0") // step 6
+			return
+		}
+		c.all = true
+	case len(contacts) == 0:
+		r.registered(r.edge.bindings.get(r.to, now), now, false) // a query
+		return
+	default:
+		if !r.wishes(&c, contacts, now) {
+			return
+		}
+	}
+	r.commit(&c, now)
+}
+
+// wishes reads the contacts of a REGISTER; false when it has been answered.
+func (r *request) wishes(c *change, contacts []sip.Address, now time.Time) bool {
+	def, ok := r.expires(defaultRegister)
+	if !ok {
+		return false
+	}
+	var path strings.Builder
+	for v := range r.msg.All(sip.HPath) {
+		if path.Len() > 0 {
+			path.WriteString(", ")
+		}
+		path.WriteString(v)
+	}
+	// RFC 5626 §6: reg-id counts only from a client that supports outbound, and
+	// with proxies in between only when the first of them does too.
+	outbound := r.msg.HasToken(sip.HSupported, "outbound") || r.msg.HasToken(sip.HRequire, "outbound")
+	agent, _ := r.msg.Get(sip.HUserAgent)
+	token := r.flow.Token()
+	for _, a := range contacts {
+		if u, err := a.ParseURI(); err != nil || u.Scheme == "" {
+			r.fail(400, "Malformed Contact")
+			return false
+		}
+		lifetime := def
+		if sec, has := a.Expires(); has {
+			if lifetime, ok = r.bounded(time.Duration(sec) * time.Second); !ok {
+				return false
+			}
+		}
+		b := &binding{
+			contact: a.URI, params: string(a.Params.Without("expires")), instance: a.Instance(),
+			callID: r.msg.CallID(), cseq: r.msg.CSeq(),
+			path: path.String(), token: token, agent: clip(agent, 64),
+			expires: now.Add(lifetime), updated: now, flow: r.flow,
+		}
+		if outbound {
+			b.regID = a.RegID()
+		}
+		for _, s := range b.strings() {
+			if r.tooLong("Contact", *s) {
+				return false
+			}
+			*s = strings.Clone(*s) // the message is not to be kept
+		}
+		if b.outbound() && b.path != "" && !strings.Contains(b.path, ";ob") {
+			r.fail(439, "First Hop Lacks Outbound Support") // RFC 5626 §6
+			return false
+		}
+		if lifetime == 0 {
+			c.remove = append(c.remove, b)
+		} else {
+			c.add = append(c.add, b)
+		}
+	}
+	return true
+}
+
+// commit applies a change to memory, has it saved, and answers when it is
+// durable. All of a REGISTER is done or nothing (step 7).
+func (r *request) commit(c *change, now time.Time) {
+	e := r.edge
+	t := &e.bindings
+	t.mu.Lock()
+	l := t.users[r.to]
+	var before []*binding
+	waiting := false
+	if l != nil {
+		before, waiting = l.bindings, l.waiting
+	}
+	after, fresh, status, reason := c.apply(before, r, now)
+	if status != 0 {
+		t.mu.Unlock()
+		r.fail(status, reason)
+		return
+	}
+	if l == nil {
+		l = &location{}
+		t.users[r.to] = l
+	}
+	l.bindings, l.waiting = after, false
+	l.version++
+	version := l.version
+	e.put(r.to, after, func(err error) {
+		if err != nil {
+			e.undo(r.to, version, before)
+			r.failed(err)
+			return
+		}
+		r.registered(after, now, true)
+		e.returned(r.to)
+		if len(after) > 0 && (fresh || waiting) {
+			e.fetchMail(r.to)
+		}
+	})
+	t.mu.Unlock()
+	e.follow(r.to, before, after)
+	e.sweepLater()
+}
+
+// apply works out the bindings after a change; fresh tells that a contact is
+// new. A status that is not 0 refuses the whole. The table is locked.
+func (c *change) apply(before []*binding, r *request, now time.Time) (after []*binding, fresh bool, status int, reason string) {
+	for _, old := range before {
+		if !old.expires.After(now) {
+			continue
+		}
+		touched := c.all
+		for _, b := range c.remove {
+			touched = touched || b.replaces(old) || sameURI(b.contact, old.contact)
+		}
+		for _, b := range c.add {
+			touched = touched || b.replaces(old)
+		}
+		if touched {
+			// A request that has been overtaken changes nothing (steps 6 and 7).
+			if old.callID == r.msg.CallID() && r.msg.CSeq() <= old.cseq {
+				return nil, false, 500, "CSeq Not Higher Than Before"
+			}
+			continue
+		}
+		after = append(after, old)
+	}
+	for i, b := range c.add {
+		fresh = fresh || !slices.ContainsFunc(before, b.replaces)
+		// The same contact twice in one request: the last counts.
+		if !slices.ContainsFunc(c.add[i+1:], func(x *binding) bool { return x.replaces(b) }) {
+			after = append(after, b)
+		}
+	}
+	if len(c.add) > 0 {
+		after = r.room(after, c.add)
+		if len(after) > r.edge.limits.Bindings {
+			return nil, false, 403, "Too Many Registered Contacts"
+		}
+	}
+	return after, fresh, 0, ""
+}
+
+// room makes room at the bound: a program that has been started anew many times,
+// with another contact each time (baresip), has left old ones of its instance.
+func (r *request) room(bs, added []*binding) []*binding {
+	for len(bs) > r.edge.limits.Bindings {
+		i := slices.IndexFunc(bs, func(old *binding) bool {
+			return !slices.Contains(added, old) && slices.ContainsFunc(added, func(b *binding) bool {
+				return instanceEqual(b.instance, old.instance)
+			})
+		})
+		if i < 0 {
+			return bs
+		}
+		bs = slices.Delete(slices.Clone(bs), i, i+1)
+	}
+	return bs
+}
+
+// put saves the bindings of a user.
+func (e *Edge) put(u presence.Entity, bs []*binding, done func(error)) {
+	rec := store.Record{Kind: registration, Key: u.String()}
+	if len(bs) > 0 {
+		rec.Value = appendBindings(nil, bs)
+	}
+	e.store.Put([]store.Record{rec}, done)
+}
+
+// undo takes back what could not be saved, unless more has been changed since.
+func (e *Edge) undo(u presence.Entity, version uint64, before []*binding) {
+	t := &e.bindings
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.users[u]; l != nil && l.version == version {
+		l.bindings = before
+	}
+}
+
+// registered answers 200 with all bindings (step 8).
+func (r *request) registered(bs []*binding, now time.Time, changed bool) {
+	b := make([]byte, 0, 256)
+	outbound := false
+	for _, x := range bs {
+		left := x.expires.Sub(now)
+		if left <= 0 {
+			continue
+		}
+		b = append(b, "Contact: <"...)
+		b = append(b, x.contact...)
+		b = append(b, '>')
+		b = append(b, x.params...)
+		b = append(b, ";expires="...)
+		b = strconv.AppendUint(b, uint64(seconds(left)), 10)
+		b = append(b, "\r\n"...)
+		outbound = outbound || x.outbound() && x.callID == r.msg.CallID()
+	}
+	b = sip.AppendDate(b, now)
+	if changed && r.msg.HasToken(sip.HSupported, "path") {
+		b = r.msg.AppendCopy(b, sip.HPath) // RFC 3327 §5.3
+	}
+	if outbound && changed {
+		b = append(b, "Require: outbound\r\n"...) // RFC 5626 §6
+		b = sip.AppendNamed(b, "Flow-Timer", strconv.Itoa(int(flowTimer/time.Second)))
+	}
+	b = append(b, supported...)
+	b = append(b, allowEvents...)
+	r.reply(200, "", b)
+}
+
+// follow watches the connections of bindings that end with them, and stops
+// watching for those that are gone.
+func (e *Edge) follow(u presence.Entity, before, after []*binding) {
+	for _, b := range before {
+		if b.cancel != nil && !slices.Contains(after, b) {
+			b.cancel()
+		}
+	}
+	for _, b := range after {
+		if slices.Contains(before, b) || b.flow == nil || !b.outbound() && !b.onlyFlow() {
+			continue
+		}
+		cancel := b.flow.OnClose(func() { e.flowClosed(u, b) })
+		e.bindings.mu.Lock()
+		b.cancel = cancel
+		e.bindings.mu.Unlock()
+	}
+}
+
+// flowClosed removes a binding whose connection has ended (RFC 5626 §6: the
+// registrar removes it, so that requests take another flow of the instance).
+func (e *Edge) flowClosed(u presence.Entity, b *binding) {
+	t := &e.bindings
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.users[u]
+	if l == nil {
+		return
+	}
+	i := slices.Index(l.bindings, b)
+	if i < 0 {
+		return
+	}
+	l.bindings = slices.Delete(slices.Clone(l.bindings), i, i+1)
+	l.version++
+	e.put(u, l.bindings, func(err error) {
+		if err != nil { // found dead again at the next start
+			e.log.Warn("simple: removal of a binding not saved", "entity", u.String(), "err", err)
+		}
+	})
+}
+
+// sweepLater has expired bindings let go of within a minute or two.
+func (e *Edge) sweepLater() {
+	t := &e.bindings
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sweep == nil && len(t.users) > 0 && !t.closed {
+		t.sweep = time.AfterFunc(sweepEvery, e.sweepBindings)
+	}
+}
+
+func (e *Edge) sweepBindings() {
+	now := time.Now()
+	t := &e.bindings
+	t.mu.Lock()
+	var gone []store.Record
+	for u, l := range t.users {
+		live := l.bindings
+		for _, b := range l.bindings {
+			if !b.expires.After(now) {
+				live = slices.DeleteFunc(slices.Clone(l.bindings), func(b *binding) bool { return !b.expires.After(now) })
+				break
+			}
+		}
+		if len(live) == len(l.bindings) {
+			if len(live) == 0 {
+				delete(t.users, u)
+			}
+			continue
+		}
+		for _, b := range l.bindings {
+			if b.cancel != nil && !slices.Contains(live, b) {
+				defer b.cancel()
+			}
+		}
+		l.bindings = live
+		l.version++
+		rec := store.Record{Kind: registration, Key: u.String()}
+		if len(live) > 0 {
+			rec.Value = appendBindings(nil, live)
+		}
+		gone = append(gone, rec)
+	}
+	t.sweep = nil
+	if len(gone) > 0 {
+		e.store.Put(gone, func(err error) {
+			if err != nil {
+				e.log.Warn("simple: expired bindings not removed from the store", "err", err)
+			}
+		})
+	}
+	t.mu.Unlock()
+	e.sweepLater()
+}

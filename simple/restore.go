@@ -1,0 +1,93 @@
+package simple
+
+import (
+	"strings"
+	"time"
+
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// Restore loads registrations and dialogs after a restart, before listeners
+// open. subs may hold those of other edges. What cannot be read is left out with
+// a warning: one bad record is not to keep a server from starting.
+//
+// A dialog goes on where it was, with a CSeq above all that have been used. Its
+// connection is gone; a UDP flow is found again by its token when it is needed.
+func (e *Edge) Restore(subs []*presence.Subscription) error {
+	for _, sub := range subs {
+		if sub.Via.Edge != Name {
+			continue
+		}
+		d, err := restored(sub)
+		if err != nil {
+			e.log.Warn("simple: dialog not restored", "sub", sub.ID, "watcher", sub.Watcher.String(), "err", err)
+			continue
+		}
+		e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
+		e.dialogs.add(d)
+	}
+	return e.restoreBindings()
+}
+
+func restored(sub *presence.Subscription) (*dialog, error) {
+	var s dialogState
+	if err := s.decode(sub.Opaque); err != nil {
+		return nil, err
+	}
+	name, _, _ := strings.Cut(s.part[partEvent], ";")
+	pkg := packageOf(name)
+	if pkg == nil {
+		return nil, errDialog
+	}
+	return &dialog{
+		id: sub.ID,
+		presentity: presence.Entity{
+			User: s.part[partPresentityUser], Domain: s.part[partPresentityDomain],
+		},
+		watcher: sub.Watcher, pkg: pkg, state: sub.Opaque,
+		cseq: s.ceiling, ceiling: s.ceiling,
+	}, nil
+}
+
+// restoreBindings reads what REGISTER has saved. A binding that ends with its
+// connection is gone, since the connection is.
+func (e *Edge) restoreBindings() error {
+	now := time.Now()
+	t := &e.bindings
+	err := e.store.Range(registration, func(key string, value []byte) error {
+		u, ok := entityOf("sip:" + escapeUser(key))
+		if !ok {
+			e.log.Warn("simple: bindings of no user", "key", key)
+			return nil
+		}
+		bs, err := decodeBindings(value)
+		if err != nil {
+			e.log.Warn("simple: bindings not restored", "entity", key, "err", err)
+			return nil
+		}
+		l := &location{waiting: true} // a message may have come while we were away
+		for _, b := range bs {
+			if !b.expires.After(now) || !strings.HasPrefix(b.token, "u.") && (b.outbound() || b.onlyFlow()) {
+				continue
+			}
+			l.bindings = append(l.bindings, b)
+		}
+		t.mu.Lock()
+		t.users[u] = l
+		t.mu.Unlock()
+		return nil
+	})
+	e.sweepLater()
+	return err
+}
+
+// escapeUser makes "user@domain" fit for a URI again.
+func escapeUser(key string) string {
+	i := strings.LastIndexByte(key, '@')
+	if i < 0 {
+		return key
+	}
+	b := sip.AppendURI(nil, sip.URI{Scheme: "sip", User: key[:i], Host: key[i+1:]})
+	return strings.TrimPrefix(string(b), "sip:")
+}

@@ -1,0 +1,185 @@
+package simple
+
+import (
+	"errors"
+	"time"
+
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// answered takes the end of a NOTIFY transaction.
+func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
+	code := uint16(408) // RFC 3261 §8.1.3.1
+	switch {
+	case err == nil:
+		code = uint16(resp.Status)
+	case errors.Is(err, sip.ErrClosed):
+		return // we are going down; the dialog goes on in the next process
+	case !errors.Is(err, sip.ErrTimeout):
+		code = 503
+	}
+	d.mu.Lock()
+	if d.ended || turn != d.turn {
+		d.mu.Unlock()
+		return // overtaken by the answer to a SUBSCRIBE
+	}
+	d.code = code
+	d.busy = false
+	last := d.now
+	d.now = notice{}
+	if last.state == presence.Terminated {
+		// The subscription ends with this transaction, however it ends
+		// (RFC 6665 §4.4.1).
+		d.end()
+		d.mu.Unlock()
+		e.dialogs.remove(d)
+		return
+	}
+	if code < 300 {
+		d.fails = 0
+		if last.view != nil {
+			d.version = last.view.Version
+		}
+		ready := d.ready()
+		d.mu.Unlock()
+		if ready {
+			e.out.add([]*dialog{d})
+		}
+		return
+	}
+	e.count.failures.Add(1)
+	if gone(code) || d.fails+1 >= uint8(min(e.limits.Failures, 255)) {
+		d.end()
+		d.mu.Unlock()
+		e.dialogs.remove(d)
+		e.count.lost.Add(1)
+		e.log.Info("simple: subscription ended, NOTIFY failed", "sub", d.id,
+			"watcher", d.watcher.String(), "entity", d.presentity.String(), "code", code)
+		e.forget(d)
+		return
+	}
+	d.fails++
+	if d.next.state == 0 {
+		d.next = last // nothing newer: the same again
+	}
+	after := backoff(d.fails)
+	if resp != nil {
+		if sec, ok, err := resp.RetryAfter(); ok && err == nil { // RFC 3261 §20.33
+			after = min(max(time.Duration(sec)*time.Second, time.Second), maxBackoff)
+		}
+	}
+	if d.unreachableNow(e) {
+		e.strand(d)
+	} else {
+		e.wait(d, after)
+	}
+	d.mu.Unlock()
+}
+
+// gone lists the answers to a NOTIFY that end the subscription at once
+// (RFC 6665 §4.2.2). Every other failure may pass: RFC 6665 would end the
+// subscription at the first timeout too ("SHOULD"), but phones that are slow or
+// out of coverage then have a dead lamp until they subscribe again, so it takes
+// several in a row.
+func gone(code uint16) bool {
+	switch code {
+	case 404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
+		return true
+	}
+	return false
+}
+
+// The waits after failures: 5, 10, 20, ... seconds, at most 5 minutes. A timeout
+// has taken 32 seconds before.
+const (
+	firstBackoff = 5 * time.Second
+	maxBackoff   = 5 * time.Minute
+)
+
+func backoff(fails uint8) time.Duration {
+	d := firstBackoff
+	for i := uint8(1); i < fails && d < maxBackoff; i++ {
+		d *= 2
+	}
+	return min(d, maxBackoff)
+}
+
+// unreachableNow reports that only a flow leads to the watcher and there is none.
+// d.mu is held.
+func (d *dialog) unreachableNow(e *Edge) bool {
+	s := d.load()
+	_, ok := e.route(d, &s)
+	return !ok
+}
+
+// wait lets d be tried again after a while. d.mu is held.
+func (e *Edge) wait(d *dialog, after time.Duration) {
+	if d.ended || d.retry != nil {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(after, func() {
+		d.mu.Lock()
+		if d.retry != t {
+			d.mu.Unlock()
+			return
+		}
+		d.retry = nil
+		ready := d.ready()
+		d.mu.Unlock()
+		if ready {
+			e.out.add([]*dialog{d})
+		}
+	})
+	d.retry = t
+}
+
+// strand keeps a dialog whose connection has ended and whose Contact leads
+// nowhere: the subscription runs until it expires, nothing is tried, and what it
+// missed is told when the watcher refreshes it or registers again. d.mu is held.
+func (e *Edge) strand(d *dialog) {
+	if d.ended || d.stranded {
+		return
+	}
+	if d.next.state == presence.Terminated { // and nobody to tell
+		d.end()
+		e.dialogs.remove(d)
+		return
+	}
+	d.stranded = true
+	e.dialogs.strand(d)
+}
+
+// returned goes on with the dialogs of a watcher who has registered again.
+func (e *Edge) returned(w presence.Entity) {
+	ds := e.dialogs.returned(w)
+	n := 0
+	for _, d := range ds {
+		d.mu.Lock()
+		if !d.stranded || d.ended {
+			d.mu.Unlock()
+			continue
+		}
+		d.stranded = false
+		if d.ready() {
+			ds[n] = d
+			n++
+		}
+		d.mu.Unlock()
+	}
+	e.out.add(ds[:n]) // those that still have no way are stranded again
+}
+
+// forget ends a subscription at the presentity without telling the watcher, who
+// cannot be told.
+func (e *Edge) forget(d *dialog) {
+	if d.fetch {
+		return
+	}
+	err := e.engine.Submit(d.presentity, presence.Unwatch{ID: d.id, Reason: presence.Timeout, Silent: true},
+		func(presence.Outcome, error) {})
+	if err != nil {
+		e.log.Warn("simple: subscription left to expire", "sub", d.id, "err", err)
+	}
+}

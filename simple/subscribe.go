@@ -1,0 +1,219 @@
+package simple
+
+import (
+	"time"
+
+	"pharos/load"
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// subscribe is RFC 6665 §4.2.1.
+func (r *request) subscribe() {
+	pkg, ev, ok := r.event()
+	if !ok {
+		return
+	}
+	if tag := r.msg.To().Tag(); tag != "" {
+		r.resubscribe(tag, ev)
+		return
+	}
+	if !pkg.accepted(r.msg) {
+		r.reply(406, "", sip.AppendList(nil, sip.HAccept, pkg.bodyType))
+		return
+	}
+	from, ok := r.sender()
+	if !ok || !r.enter(load.Newcomer) {
+		return
+	}
+	r.authenticate(from, func(r *request) {
+		lifetime, ok := r.expires(pkg.def)
+		if !ok {
+			return
+		}
+		r.existing(r.to, func(r *request) { r.watch(pkg, ev, lifetime) })
+	})
+}
+
+// watch makes the subscription, its dialog known before the presentity can say
+// anything to it. Lifetime 0 asks once (RFC 6665 §4.4.3).
+func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration) {
+	e := r.edge
+	d, ok := r.newDialog(pkg, ev)
+	if !ok {
+		return
+	}
+	if !e.dialogs.reserve(r.who, e.limits.Subscriptions) {
+		r.fail(403, "Too Many Subscriptions")
+		return
+	}
+	d.fetch = lifetime == 0
+	e.dialogs.add(d)
+	in := presence.Watch{
+		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
+		Lifetime: lifetime, Fetch: d.fetch,
+	}
+	if !d.fetch {
+		in.Durable, in.Opaque = true, d.state
+	}
+	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
+		switch {
+		case err != nil:
+			e.dialogs.drop(d)
+			r.failed(err)
+		case out.State == presence.Terminated && !d.fetch:
+			// The policy is known and says no: 403 at once (RFC 6665 §4.2.1.3).
+			// Who is to be left in the dark is given polite-block instead.
+			e.dialogs.drop(d)
+			r.fail(403, "")
+		default:
+			r.subscribed(d, granted(lifetime, out.Lifetime))
+		}
+	})
+	if err != nil {
+		e.dialogs.drop(d)
+		r.failed(err)
+	}
+}
+
+// granted is the wish, or less when the presentity says so.
+func granted(wish, out time.Duration) time.Duration {
+	if out > 0 && wish > 0 {
+		return min(wish, out)
+	}
+	return wish
+}
+
+// subscribed answers 200, for pending subscriptions too (RFC 6665 §8.3.1 has
+// retired 202); the NOTIFY follows at once.
+func (r *request) subscribed(d *dialog, lifetime time.Duration) {
+	b := make([]byte, 0, 160)
+	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
+	b = append(b, "Contact: <"...)
+	b = append(b, r.ourContact()...)
+	b = append(b, ">\r\n"...)
+	r.edge.count.answered(200)
+	r.tx.Respond(sip.Response{Status: 200, ToTag: d.id, Header: b})
+}
+
+// resubscribe refreshes or ends a subscription (RFC 6665 §4.2.1.4). The dialog
+// is found by its tags and Call-ID whatever the request-URI is: libpurple puts
+// the presentity there instead of our Contact.
+func (r *request) resubscribe(tag string, ev sip.Event) {
+	d := r.edge.dialogs.get(tag)
+	if d == nil || d.fetch {
+		r.fail(481, "")
+		return
+	}
+	d.mu.Lock()
+	s := d.load()
+	ended := d.ended
+	d.mu.Unlock()
+	// The Event must be the subscription's (RFC 6665 §4.4.1): one more in the same
+	// dialog would be dialog reuse, which is forbidden (§4.5).
+	same := s.part[partCallID] == r.msg.CallID() && s.part[partRemoteTag] == r.msg.From().Tag() &&
+		sameEvent(s.part[partEvent], ev)
+	if ended || !same {
+		r.fail(481, "")
+		return
+	}
+	if r.msg.CSeq() < s.remoteCSeq {
+		r.fail(500, "CSeq Went Back") // RFC 3261 §12.2.2; equal: repeated with credentials
+		return
+	}
+	if !d.pkg.accepted(r.msg) {
+		r.reply(406, "", sip.AppendList(nil, sip.HAccept, d.pkg.bodyType))
+		return
+	}
+	from, ok := r.sender()
+	if !ok || !r.enter(load.Refresh) {
+		return
+	}
+	r.to = d.presentity
+	r.authenticate(from, func(r *request) {
+		if r.who != d.watcher {
+			r.fail(403, "Not Your Subscription")
+			return
+		}
+		lifetime, ok := r.expires(d.pkg.def)
+		if !ok {
+			return
+		}
+		if lifetime == 0 {
+			r.unsubscribe(d)
+			return
+		}
+		r.refresh(d, lifetime)
+	})
+}
+
+func sameEvent(saved string, ev sip.Event) bool {
+	if ev.ID == "" {
+		return len(saved) == len(ev.Package) && packageOf(saved) == packageOf(ev.Package)
+	}
+	return saved == string(sip.AppendParam([]byte(ev.Package), "id", ev.ID))
+}
+
+// refresh prolongs the subscription, takes the new remote target (RFC 3261
+// §12.2.2) and the flow that the request came on, and reserves CSeq anew.
+func (r *request) refresh(d *dialog, lifetime time.Duration) {
+	e := r.edge
+	d.mu.Lock()
+	s := d.load()
+	if _, has := r.msg.Get(sip.HContact); has {
+		d.mu.Unlock()
+		target, ok := r.target()
+		if !ok || r.tooLong("Contact", target.URI) {
+			return
+		}
+		d.mu.Lock()
+		s = d.load()
+		s.part[partTarget], s.part[partInstance] = target.URI, target.Instance()
+	}
+	s.remoteCSeq = max(s.remoteCSeq, r.msg.CSeq())
+	s.part[partFlow] = r.flow.Token()
+	d.flow = r.flow
+	in := presence.Watch{
+		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
+		Lifetime: lifetime, Durable: true, Opaque: d.save(&s),
+	}
+	reserved := s.ceiling
+	d.mu.Unlock()
+	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
+		if err != nil {
+			r.failed(err)
+			return
+		}
+		if out.State == presence.Terminated {
+			r.fail(403, "")
+			return
+		}
+		d.mu.Lock()
+		d.ceiling = max(d.ceiling, reserved)
+		d.mu.Unlock()
+		r.subscribed(d, granted(lifetime, out.Lifetime))
+	})
+	if err != nil {
+		r.failed(err)
+	}
+}
+
+// unsubscribe ends the subscription at the watcher's wish. The last NOTIFY tells
+// the state once more, as RFC 6665 §4.2.1.4 allows and clients that fetch within
+// a dialog need.
+func (r *request) unsubscribe(d *dialog) {
+	d.mu.Lock()
+	d.flow = r.flow
+	d.mu.Unlock()
+	err := r.edge.engine.Submit(d.presentity, presence.Unwatch{ID: d.id, Reason: presence.Timeout},
+		func(_ presence.Outcome, err error) {
+			if err != nil {
+				r.failed(err)
+				return
+			}
+			r.subscribed(d, 0)
+		})
+	if err != nil {
+		r.failed(err)
+	}
+}
