@@ -280,6 +280,20 @@ func (t *dialogTable) drop(d *dialog) {
 	t.remove(d)
 }
 
+// close stops all that waits for its time.
+func (t *dialogTable) close() {
+	for i := range t.shard {
+		s := &t.shard[i]
+		s.RLock()
+		for _, d := range s.byID {
+			d.mu.Lock()
+			d.end()
+			d.mu.Unlock()
+		}
+		s.RUnlock()
+	}
+}
+
 func (t *dialogTable) len() int {
 	n := 0
 	for i := range t.shard {

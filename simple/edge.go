@@ -144,6 +144,13 @@ func New(c Config) *Edge {
 // Use gives the edge its stack, before it is run.
 func (e *Edge) Use(s *sip.Stack) { e.stack = s }
 
+// Close ends what the edge does by itself: retries, sweeping. It comes after the
+// stack's Close; what was acknowledged is durable and goes on at the next start.
+func (e *Edge) Close() {
+	e.bindings.close()
+	e.dialogs.close()
+}
+
 // newTag makes an entity-tag, unique over restarts (RFC 3903 §6 step 5).
 func (e *Edge) newTag() string {
 	b := make([]byte, 0, 24)

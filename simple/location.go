@@ -77,6 +77,15 @@ type location struct {
 
 func (t *locationTable) init() { t.users = make(map[presence.Entity]*location) }
 
+func (t *locationTable) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	if t.sweep != nil {
+		t.sweep.Stop()
+	}
+}
+
 // get returns the live bindings of a user, best q first. The slice is the
 // caller's, the bindings are not to be changed.
 func (t *locationTable) get(u presence.Entity, now time.Time) []*binding {

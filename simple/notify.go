@@ -23,7 +23,12 @@ func (e *Edge) Notify(n *presence.Notice) {
 		t := &n.Targets[i]
 		d := e.dialogs.get(t.Sub)
 		if d == nil {
-			continue // refused, ended, or answered for good meanwhile
+			if n.State != presence.Terminated {
+				// Nobody can be told any more: the dialog has ended meanwhile, or
+				// could not be restored.
+				e.forget(n.Presentity, t.Sub)
+			}
+			continue
 		}
 		if d.note(n, t) {
 			ready = append(ready, d)
@@ -239,21 +244,10 @@ const probation = 5 * time.Minute
 // reasonText is the reason parameter (RFC 6665 §4.1.3). Deactivated, for which
 // Jitsi deletes the contact, is told as timeout: both ask to subscribe again.
 func reasonText(r presence.Reason) string {
-	switch r {
-	case presence.Timeout, presence.Deactivated:
-		return "timeout"
-	case presence.Probation:
-		return "probation"
-	case presence.Rejected:
-		return "rejected"
-	case presence.Giveup:
-		return "giveup"
-	case presence.NoResource:
-		return "noresource"
-	case presence.Invariant:
-		return "invariant"
+	if r == presence.Deactivated {
+		r = presence.Timeout
 	}
-	return ""
+	return r.String()
 }
 
 // routeSet is the value of Route and the request-URI (RFC 3261 §12.2.1.1): with a

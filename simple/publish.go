@@ -2,7 +2,9 @@ package simple
 
 import (
 	"errors"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"pharos/load"
 	"pharos/pidf"
@@ -128,8 +130,18 @@ func (r *request) refuseDocument(err error) {
 	case pidf.Foreign:
 		r.reply(415, "", sip.AppendList(header, sip.HAccept, publishTypes...))
 	default:
-		r.reply(400, "Bad Document: "+clip(bad.Text, 100), header)
+		r.reply(400, phrase("Bad Document: "+clip(bad.Text, 100)), header)
 	}
+}
+
+// phrase makes text fit for a status line: a document's own words may be in it.
+func phrase(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7F || c == utf8.RuneError {
+			return ' '
+		}
+		return c
+	}, s)
 }
 
 // submit hands a publication to the presentity; the answer follows the commit.

@@ -56,7 +56,9 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 		e.count.lost.Add(1)
 		e.log.Info("simple: subscription ended, NOTIFY failed", "sub", d.id,
 			"watcher", d.watcher.String(), "entity", d.presentity.String(), "code", code)
-		e.forget(d)
+		if !d.fetch {
+			e.forget(d.presentity, d.id)
+		}
 		return
 	}
 	d.fails++
@@ -173,13 +175,9 @@ func (e *Edge) returned(w presence.Entity) {
 
 // forget ends a subscription at the presentity without telling the watcher, who
 // cannot be told.
-func (e *Edge) forget(d *dialog) {
-	if d.fetch {
-		return
-	}
-	err := e.engine.Submit(d.presentity, presence.Unwatch{ID: d.id, Reason: presence.Timeout, Silent: true},
-		func(presence.Outcome, error) {})
-	if err != nil {
-		e.log.Warn("simple: subscription left to expire", "sub", d.id, "err", err)
+func (e *Edge) forget(presentity presence.Entity, sub string) {
+	in := presence.Unwatch{ID: sub, Reason: presence.Timeout, Silent: true}
+	if err := e.engine.Submit(presentity, in, nil); err != nil {
+		e.log.Warn("simple: subscription left to expire", "sub", sub, "err", err)
 	}
 }

@@ -61,7 +61,7 @@ func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration)
 		case err != nil:
 			e.dialogs.drop(d)
 			r.failed(err)
-		case out.State == presence.Terminated && !d.fetch:
+		case out.State == presence.Terminated:
 			// The policy is known and says no: 403 at once (RFC 6665 §4.2.1.3).
 			// Who is to be left in the dark is given polite-block instead.
 			e.dialogs.drop(d)
@@ -107,7 +107,7 @@ func (r *request) resubscribe(tag string, ev sip.Event) {
 	}
 	d.mu.Lock()
 	s := d.load()
-	ended := d.ended
+	ended := d.ended || d.next.state == presence.Terminated || d.now.state == presence.Terminated
 	d.mu.Unlock()
 	// The Event must be the subscription's (RFC 6665 §4.4.1): one more in the same
 	// dialog would be dialog reuse, which is forbidden (§4.5).
@@ -198,9 +198,8 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 	}
 }
 
-// unsubscribe ends the subscription at the watcher's wish. The last NOTIFY tells
-// the state once more, as RFC 6665 §4.2.1.4 allows and clients that fetch within
-// a dialog need.
+// unsubscribe ends the subscription at the watcher's wish; a last NOTIFY follows
+// (RFC 6665 §4.2.1.4), which tells the state once more.
 func (r *request) unsubscribe(d *dialog) {
 	d.mu.Lock()
 	d.flow = r.flow
