@@ -35,6 +35,7 @@ type Message struct {
 	ContentType              string           // of Body, "" for text/plain
 	Native                   presence.Payload // children as sent, same-protocol path
 	NoStore                  bool             // XEP-0160/0334: not kept for later
+	NoCopy                   bool             // XEP-0280/0334: no copies for the user's other devices
 	Edge                     string           // where it came from
 	Sent                     time.Time
 

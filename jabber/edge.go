@@ -1,10 +1,22 @@
 // Package jabber is the XMPP edge: sessions, rosters, presence and messages,
 // between the xmpp wire and the engine.
+//
+// What may block - the store, an overloaded engine - is done on the goroutine
+// that reads a session's stream, or on the one worker for watcher changes.
+// Notify, WatcherChanged and Deliver never wait for anything but short locks.
+//
+// Locks, in the order in which they may be taken: a user's roster lock
+// (edge.rosterLock), a session's act, a registry shard, a session's mu.
 package jabber
 
 import (
 	"context"
+	"errors"
+	"hash/maphash"
 	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"pharos/account"
 	"pharos/engine"
@@ -19,26 +31,161 @@ type Config struct {
 	Engine   *engine.Engine
 	Accounts *account.Accounts
 	Store    *store.Store
-	Gate     *load.Gate
+	Gate     *load.Gate // nil: everything is admitted
 	Domains  []string
 	Version  string // for XEP-0092
 	Log      *slog.Logger
 }
 
-// Edge implements engine.Edge ("xmpp").
-type Edge struct{}
+// EdgeName is what the edge registers under at the engine.
+const EdgeName = "xmpp"
 
-func New(c Config) *Edge { panic("contract") }
+// Edge implements engine.Edge ("xmpp").
+type Edge struct {
+	c       Config
+	log     *slog.Logger
+	domains map[string]bool
+	started time.Time
+
+	reg     registry
+	seq     atomic.Uint64 // numbers sessions, pushes and fetches
+	seed    maphash.Seed
+	rosters [64]sync.Mutex // see rosterLock
+	changes watcherQueue
+	forgot  forgotten
+	closing atomic.Bool
+}
+
+// New makes an edge. Close must be called to end its worker.
+func New(c Config) *Edge {
+	e := &Edge{
+		c: c, log: c.Log, started: time.Now(),
+		domains: make(map[string]bool, len(c.Domains)),
+		seed:    maphash.MakeSeed(),
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range c.Domains {
+		e.domains[d] = true
+	}
+	e.reg.init()
+	e.changes.start(e)
+	return e
+}
 
 // Features to advertise after SASL.
-func (e *Edge) Features() []string { panic("contract") }
+func (e *Edge) Features() []string {
+	return []string{
+		// RFC 3921's session, of no effect since RFC 6121; old clients ask.
+		"<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>",
+		"<sm xmlns='urn:xmpp:sm:3'/>",
+		"<csi xmlns='urn:xmpp:csi:0'/>",
+		"<ver xmlns='urn:xmpp:features:rosterver'/>",    // RFC 6121 §2.6.1
+		"<sub xmlns='urn:xmpp:features:pre-approval'/>", // RFC 6121 §3.4
+	}
+}
 
 // Serve runs one authenticated stream until it ends: xmpp.Acceptor.Serve.
-func (e *Edge) Serve(ctx context.Context, s *xmpp.Stream) { panic("contract") }
+func (e *Edge) Serve(ctx context.Context, s *xmpp.Stream) {
+	if e.closing.Load() {
+		s.Close(&xmpp.StreamError{Condition: "system-shutdown"})
+		return
+	}
+	if ses := e.establish(ctx, s); ses != nil {
+		ses.run(ctx, s)
+	}
+}
 
-// Close ends all sessions with system-shutdown, hibernating ones included.
-func (e *Edge) Close(ctx context.Context) error { panic("contract") }
+// Close ends all sessions with system-shutdown, hibernating ones included, and
+// waits for their goroutines. Messages that a client has not acknowledged are
+// stored.
+func (e *Edge) Close(ctx context.Context) error {
+	e.closing.Store(true)
+	all := e.reg.all()
+	for _, s := range all {
+		s.end(ctx, &xmpp.StreamError{Condition: "system-shutdown"})
+	}
+	e.changes.stop()
+	for _, s := range all {
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-func (e *Edge) Notify(n *presence.Notice)               { panic("contract") }
-func (e *Edge) WatcherChanged(c presence.WatcherChange) { panic("contract") }
-func (e *Edge) Deliver(m *engine.Message) bool          { panic("contract") }
+// End ends all sessions of a user whose account was removed or changed.
+func (e *Edge) End(ctx context.Context, u presence.Entity, condition string) {
+	for _, s := range e.reg.user(u).list() {
+		s.end(ctx, &xmpp.StreamError{Condition: condition})
+	}
+}
+
+// local tells whether a domain is ours.
+func (e *Edge) local(domain string) bool { return e.domains[domain] }
+
+// rosterLock serialises changes of one user's roster and blocks with what
+// follows from them - pushes in the order of versions, watches - and with a
+// session's becoming available, which reads them. Two are never held at once.
+func (e *Edge) rosterLock(u presence.Entity) *sync.Mutex {
+	return &e.rosters[maphash.Comparable(e.seed, u)%uint64(len(e.rosters))]
+}
+
+// submit queues an input and waits while the engine is overloaded. It blocks.
+func (e *Edge) submit(ctx context.Context, to presence.Entity, in presence.Input, done func(presence.Outcome, error)) error {
+	if done == nil {
+		done = ignore
+	}
+	err := e.c.Engine.Submit(to, in, done)
+	if !errors.Is(err, engine.ErrOverload) {
+		return err
+	}
+	wait := 2 * time.Millisecond
+	for deadline := time.Now().Add(MaxSubmitWait); time.Now().Before(deadline); wait *= 2 {
+		t := time.NewTimer(min(wait, 500*time.Millisecond))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+		if err = e.c.Engine.Submit(to, in, done); !errors.Is(err, engine.ErrOverload) {
+			return err
+		}
+	}
+	return err
+}
+
+func ignore(presence.Outcome, error) {}
+
+// exists asks for an account and waits for the answer. It blocks.
+func (e *Edge) exists(ctx context.Context, u presence.Entity) bool {
+	if e.reg.user(u) != nil {
+		return true
+	}
+	type answer struct {
+		ok  bool
+		err error
+	}
+	c := make(chan answer, 1)
+	e.c.Accounts.Exists(u, func(ok bool, err error) { c <- answer{ok, err} })
+	select {
+	case a := <-c:
+		if a.err != nil {
+			e.log.Error("account look-up failed", "entity", u.String(), "err", a.err)
+		}
+		return a.ok
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// enter asks the gate.
+func (e *Edge) enter(c load.Class) bool {
+	if e.c.Gate == nil {
+		return true
+	}
+	ok, _ := e.c.Gate.Enter(c)
+	return ok
+}

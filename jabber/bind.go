@@ -1,0 +1,142 @@
+package jabber
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"strconv"
+	"strings"
+	"time"
+
+	"pharos/load"
+	"pharos/markup"
+	"pharos/presence"
+	"pharos/xmpp"
+)
+
+// establish reads until a resource is bound (RFC 6120 §7) or a session is
+// resumed (XEP-0198 §5). Nil: the stream has ended.
+func (e *Edge) establish(ctx context.Context, st *xmpp.Stream) *session {
+	for range MaxPreBind {
+		el, err := st.Next()
+		if err != nil {
+			st.Close(nil)
+			return nil
+		}
+		switch {
+		case el.Is(nsClient, "iq"):
+			if el.Attr("type") != "set" || el.Child(nsBind, "bind") == nil {
+				// RFC 6120 §7.3: nothing else is allowed before binding.
+				st.Close(&xmpp.StreamError{Condition: "not-authorized"})
+				return nil
+			}
+			if s := e.bind(ctx, st, el); s != nil {
+				return s
+			}
+		case el.Is(nsSM, "resume"):
+			if s := e.resume(ctx, st, el); s != nil {
+				return s
+			}
+		case el.Is(nsSM, "enable"):
+			st.Send(smFailed("unexpected-request", -1)) // XEP-0198 §3: bind first
+		case el.Space == nsSM:
+			// <r/> and <a/> mean nothing yet.
+		case el.Space == nsClient && (el.Local == "message" || el.Local == "presence"):
+			st.Close(&xmpp.StreamError{Condition: "not-authorized"})
+			return nil
+		default:
+			st.Close(&xmpp.StreamError{Condition: "unsupported-stanza-type"})
+			return nil
+		}
+	}
+	st.Close(&xmpp.StreamError{Condition: "policy-violation"})
+	return nil
+}
+
+// bind answers one bind request; nil when it was refused and the client may
+// try again.
+func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *session {
+	refuse := func(condition string) *session {
+		st.Send(xmpp.AppendError(nil, iq, "", "", condition, ""))
+		return nil
+	}
+	if iq.Attr("id") == "" {
+		return refuse("bad-request") // RFC 6120 §8.1.3
+	}
+	if e.closing.Load() || !e.enter(load.Newcomer) {
+		return refuse("resource-constraint")
+	}
+	jid := st.User().Bare()
+	want := iq.Child(nsBind, "bind").Child(nsBind, "resource").Text()
+	if len(want) > MaxResourceBytes {
+		return refuse("bad-request")
+	}
+	if want == "" {
+		jid.Resource = newResource() // RFC 6120 §7.6
+	} else {
+		var err error
+		if jid, err = xmpp.ParseJID(jid.String() + "/" + want); err != nil {
+			return refuse("bad-request") // RFC 6120 §7.7.2.1
+		}
+	}
+	s := &session{
+		edge: e, resource: jid.Resource, full: jid.String(), since: time.Now(),
+		stream: st, reader: make(chan struct{}),
+	}
+	s.prio.Store(unavailable)
+	s.handle = s.full + "#" + strconv.FormatUint(e.seq.Add(1), 36)
+	u, err := e.newUser(ctx, jid)
+	if err != nil {
+		s.edge.log.Error("block list not read", "entity", jid.Bare().String(), "err", err)
+		return refuse("internal-server-error")
+	}
+	s.user = u
+	for {
+		holder, full := e.reg.add(s)
+		if full {
+			return refuse("resource-constraint") // RFC 6120 §7.6.2.1
+		}
+		if holder == nil {
+			break
+		}
+		// RFC 6120 §7.7.2.2: the newer one stays, since the older is
+		// most often a connection that died unnoticed.
+		holder.end(ctx, &xmpp.StreamError{Condition: "conflict"})
+	}
+	if e.closing.Load() { // Close may have missed it
+		close(s.reader)
+		s.end(ctx, &xmpp.StreamError{Condition: "system-shutdown"})
+		return nil
+	}
+	b := make([]byte, 0, 192+len(s.full))
+	b = append(b, "<iq type='result'"...)
+	b = markup.AppendAttr(b, "id", iq.Attr("id"))
+	b = append(b, "><bind xmlns='"+nsBind+"'><jid>"...)
+	b = markup.AppendText(b, s.full)
+	b = append(b, "</jid></bind></iq>"...)
+	st.Send(b)
+	return s
+}
+
+// newUser is the record of a user, with the block list read if there is none yet.
+func (e *Edge) newUser(ctx context.Context, jid xmpp.JID) (*user, error) {
+	ent := presence.Entity{User: jid.Local, Domain: jid.Domain}
+	if u := e.reg.user(ent); u != nil {
+		return u, nil
+	}
+	u := &user{entity: ent, bare: jid.Bare().String(), size: -1}
+	u.to = markup.AppendAttr(nil, "to", u.bare)
+	names, err := e.c.Store.Blocks(ctx, ent)
+	if err != nil {
+		return nil, err
+	}
+	u.blocks.Store(newBlocklist(names))
+	return u, nil
+}
+
+// newResource is a random resourcepart (RFC 6120 §7.6: hard to guess).
+func newResource() string {
+	var b [10]byte
+	rand.Read(b[:])
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}

@@ -1,0 +1,257 @@
+package jabber
+
+import (
+	"context"
+	"slices"
+
+	"pharos/markup"
+	"pharos/presence"
+	"pharos/xmpp"
+)
+
+// blocklist is what a user blocks (XEP-0191). Immutable.
+type blocklist struct {
+	names []string // sorted
+	set   map[string]struct{}
+}
+
+func newBlocklist(names []string) *blocklist {
+	if len(names) == 0 {
+		return nil
+	}
+	b := &blocklist{names: slices.Clone(names), set: make(map[string]struct{}, len(names))}
+	slices.Sort(b.names)
+	for _, n := range b.names {
+		b.set[n] = struct{}{}
+	}
+	return b
+}
+
+// has matches by XEP-0191 §2: user@domain/resource, user@domain,
+// domain/resource, domain. Nil-safe.
+func (b *blocklist) has(e presence.Entity, resource string) bool {
+	if b == nil {
+		return false
+	}
+	for _, n := range [...]string{e.String(), e.Domain} {
+		if _, ok := b.set[n]; ok {
+			return true
+		}
+		if resource == "" {
+			continue
+		}
+		if _, ok := b.set[n+"/"+resource]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// blocks tells whether a user blocks somebody. It may block.
+func (e *Edge) blocks(ctx context.Context, u, who presence.Entity, resource string) bool {
+	if rec := e.reg.user(u); rec != nil {
+		return rec.blocked(who, resource)
+	}
+	names, err := e.c.Store.Blocks(ctx, u)
+	if err != nil {
+		// Privacy goes first: what cannot be decided is not delivered.
+		e.log.Error("block list not read", "entity", u.String(), "err", err)
+		return true
+	}
+	return newBlocklist(names).has(who, resource)
+}
+
+// blocklist answers XEP-0191 §3.2.
+func (r *request) blocklist(context.Context) {
+	if !r.own() || r.set {
+		r.refuse("not-allowed")
+		return
+	}
+	r.mu.Lock()
+	r.wantsBlocks = true
+	r.mu.Unlock()
+	r.result(func(b []byte) []byte {
+		b = append(b, "<blocklist xmlns='"+nsBlocking+"'>"...)
+		if l := r.user.blocks.Load(); l != nil {
+			b = appendBlockItems(b, l.names)
+		}
+		return append(b, "</blocklist>"...)
+	})
+}
+
+func appendBlockItems(b []byte, names []string) []byte {
+	for _, n := range names {
+		b = markup.AppendAttr(append(b, "<item"...), "jid", n)
+		b = append(b, "/>"...)
+	}
+	return b
+}
+
+// readBlocks reads the addresses of a request.
+func (r *request) readBlocks() (jids []xmpp.JID, names []string, ok bool) {
+	for c := range r.child.Children() {
+		if !c.Is(nsBlocking, "item") {
+			continue
+		}
+		j, err := xmpp.ParseJID(c.Attr("jid"))
+		if err != nil {
+			r.refuse("jid-malformed")
+			return nil, nil, false
+		}
+		if n := j.String(); !slices.Contains(names, n) {
+			jids, names = append(jids, j), append(names, n)
+		}
+	}
+	return jids, names, true
+}
+
+// block answers XEP-0191 §3.3. Whoever is blocked sees the user go, here and
+// over SIP; the user sees nothing of them any more.
+func (r *request) block(ctx context.Context) {
+	if !r.own() || !r.set {
+		r.refuse("not-allowed")
+		return
+	}
+	jids, names, ok := r.readBlocks()
+	if !ok {
+		return
+	}
+	if len(names) == 0 {
+		r.refuse("bad-request") // XEP-0191 §3.3
+		return
+	}
+	if !r.setBlocks(ctx, names, nil, false) {
+		return
+	}
+	for _, s := range r.user.list() {
+		for _, contact := range s.watched() {
+			if s.user.blocked(contact, "") && contact != s.user.entity {
+				s.unwatch(ctx, contact)
+			}
+		}
+	}
+	r.edge.c.Engine.PolicyChanged(r.user.entity)
+	r.result(nil)
+	r.pushBlocks("block", names)
+	for _, j := range jids {
+		if j.Local != "" && j.Resource == "" {
+			r.edge.cancelled(ctx, r.user.entity, entityOf(j))
+		}
+	}
+}
+
+// unblock answers XEP-0191 §3.4; without items everybody is unblocked.
+func (r *request) unblock(ctx context.Context) {
+	if !r.own() || !r.set {
+		r.refuse("not-allowed")
+		return
+	}
+	_, names, ok := r.readBlocks()
+	if !ok {
+		return
+	}
+	if !r.setBlocks(ctx, nil, names, len(names) == 0) {
+		return
+	}
+	r.edge.c.Engine.PolicyChanged(r.user.entity)
+	r.result(nil)
+	r.pushBlocks("unblock", names)
+	r.edge.unblocked(ctx, r.user)
+}
+
+// setBlocks writes, and keeps the record of the user true to the store.
+func (r *request) setBlocks(ctx context.Context, add, remove []string, all bool) bool {
+	u := r.user.entity
+	lock := r.edge.rosterLock(u)
+	lock.Lock()
+	defer lock.Unlock()
+	old := r.user.blocks.Load()
+	if old != nil && len(old.names)+len(add) > MaxBlocks || len(add) > MaxBlocks {
+		r.refuse("resource-constraint")
+		return false
+	}
+	if err := r.edge.c.Store.SetBlocks(ctx, u, add, remove, all); err != nil {
+		r.failed("block list not written", err)
+		return false
+	}
+	names, err := r.edge.c.Store.Blocks(ctx, u)
+	if err != nil {
+		r.failed("block list not read", err)
+		return false
+	}
+	r.user.blocks.Store(newBlocklist(names))
+	return true
+}
+
+// pushBlocks tells the sessions that have asked for the list (XEP-0191 §3.3).
+func (r *request) pushBlocks(what string, names []string) {
+	for _, s := range r.user.list() {
+		s.mu.Lock()
+		if s.wantsBlocks {
+			b := append([]byte("<iq type='set' id='push"), pushID(r.edge)...)
+			b = markup.AppendAttr(append(b, '\''), "to", s.full)
+			b = append(append(b, "><"...), what...)
+			b = append(b, " xmlns='"+nsBlocking+"'>"...)
+			b = appendBlockItems(b, names)
+			b = append(append(b, "</"...), what...)
+			s.flush()
+			s.put(nil, append(b, "></iq>"...))
+		}
+		s.mu.Unlock()
+	}
+}
+
+// watched lists the contacts that a session watches.
+func (s *session) watched() []presence.Entity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]presence.Entity, 0, len(s.watches))
+	for c := range s.watches {
+		out = append(out, c)
+	}
+	return out
+}
+
+// unblocked starts the watches again that a block had ended: the user's own,
+// and those of contacts who are here.
+func (e *Edge) unblocked(ctx context.Context, u *user) {
+	lock := e.rosterLock(u.entity)
+	lock.Lock()
+	items, _, err := e.c.Store.Roster(ctx, u.entity)
+	if err != nil {
+		lock.Unlock()
+		e.log.Error("roster not read", "entity", u.bare, "err", err)
+		return
+	}
+	var back []presence.Entity
+	for i := range items {
+		it := &items[i]
+		if it.Removed {
+			continue
+		}
+		if it.To {
+			for _, s := range u.list() {
+				s.watch(ctx, it.Contact)
+			}
+		}
+		if it.From {
+			back = append(back, it.Contact)
+		}
+	}
+	lock.Unlock()
+	for _, c := range back {
+		for _, s := range e.reg.user(c).list() {
+			s.rewatch(ctx, u.entity)
+		}
+	}
+}
+
+// rewatch asks again for a contact whose block had ended the watch.
+func (s *session) rewatch(ctx context.Context, contact presence.Entity) {
+	s.mu.Lock()
+	_, ok := s.watches[contact]
+	s.mu.Unlock()
+	if ok {
+		s.watch(ctx, contact)
+	}
+}

@@ -1,0 +1,158 @@
+package jabber
+
+import (
+	"context"
+
+	"pharos/markup"
+	"pharos/presence"
+	"pharos/xmpp"
+)
+
+// request is an IQ get or set for the server or an account of it.
+type request struct {
+	*session
+	iq    *markup.Element
+	child *markup.Element
+	set   bool
+	to    presence.Entity // an account, or with User "" the server
+}
+
+// own tells whether the request is for the sender's own account.
+func (r *request) own() bool { return r.to == r.user.entity }
+
+func (r *request) server() bool { return r.to.User == "" }
+
+type name struct{ space, local string }
+
+// answers says who answers what that is addressed to an account or the server.
+// What is not here is service-unavailable (RFC 6120 §8.4).
+var answers = map[name]func(*request, context.Context){
+	{nsRoster, "query"}:       (*request).roster,
+	{nsSession, "session"}:    (*request).session3921,
+	{nsBind, "bind"}:          (*request).bindAgain,
+	{nsInfo, "query"}:         (*request).discoInfo,
+	{nsItems, "query"}:        (*request).discoItems,
+	{nsVersion, "query"}:      (*request).version,
+	{nsLast, "query"}:         (*request).last,
+	{nsTime, "time"}:          (*request).time,
+	{nsPing, "ping"}:          (*request).ping,
+	{nsVCard, "vCard"}:        (*request).vcard,
+	{nsCarbons, "enable"}:     (*request).carbonsOn,
+	{nsCarbons, "disable"}:    (*request).carbonsOff,
+	{nsBlocking, "blocklist"}: (*request).blocklist,
+	{nsBlocking, "block"}:     (*request).block,
+	{nsBlocking, "unblock"}:   (*request).unblock,
+}
+
+// iq checks the rules of RFC 6120 §8.2.3 and routes (RFC 6121 §8).
+func (s *session) iq(ctx context.Context, el *markup.Element) {
+	typ := el.Attr("type")
+	if typ != "get" && typ != "set" && typ != "result" && typ != "error" || el.Attr("id") == "" {
+		s.refuse(el, "bad-request")
+		return
+	}
+	var child *markup.Element
+	children := 0
+	for c := range el.Children() {
+		if children++; child == nil {
+			child = c
+		}
+	}
+	asks := typ == "get" || typ == "set"
+	if asks && children != 1 || typ == "result" && children > 1 {
+		s.refuse(el, "bad-request")
+		return
+	}
+	to, ok := s.destination(el)
+	if !ok {
+		return
+	}
+	switch {
+	case !s.edge.local(to.Domain):
+		s.refuse(el, "remote-server-not-found")
+	case to.Resource != "":
+		s.forwardIQ(ctx, el, to)
+	case asks:
+		if to.Local != "" && entityOf(to) != s.user.entity {
+			if s.user.blocked(entityOf(to), "") {
+				s.refuseBlocked(el)
+				return
+			}
+			if s.edge.blocks(ctx, entityOf(to), s.user.entity, s.resource) {
+				s.refuse(el, "service-unavailable")
+				return
+			}
+		}
+		r := request{session: s, iq: el, child: child, set: typ == "set", to: entityOf(to)}
+		if answer := answers[name{child.Space, child.Local}]; answer != nil {
+			answer(&r, ctx)
+		} else {
+			s.refuse(el, "service-unavailable")
+		}
+	}
+}
+
+// forwardIQ hands an IQ to the resource it is for (RFC 6121 §8.5.3.1).
+func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID) {
+	ent := entityOf(to)
+	if s.user.blocked(ent, to.Resource) {
+		s.refuseBlocked(el)
+		return
+	}
+	u := s.edge.reg.user(ent)
+	target := u.resource(to.Resource)
+	if to.Local == "" || target == nil || u.blocked(s.user.entity, s.resource) {
+		s.refuse(el, "service-unavailable") // RFC 6121 §8.5.3.2.3
+		return
+	}
+	b := make([]byte, 0, 96+len(s.full)+el.End-el.Start)
+	b = append(b, "<iq"...)
+	b = markup.AppendAttr(b, "from", s.full)
+	b = markup.AppendAttr(b, "to", el.Attr("to"))
+	b = markup.AppendAttr(b, "type", el.Attr("type"))
+	b = markup.AppendAttr(b, "id", el.Attr("id"))
+	b = attr(b, "xml:lang", lang(el))
+	b = append(b, '>')
+	b = el.AppendInner(b, nsClient)
+	b = append(b, "</iq>"...)
+	if !target.send(b) {
+		s.refuse(el, "service-unavailable")
+	}
+}
+
+// result answers a request with content, which is appended by fill (nil: none).
+func (r *request) result(fill func([]byte) []byte) {
+	b := make([]byte, 0, 256)
+	b = append(b, "<iq type='result'"...)
+	b = markup.AppendAttr(b, "id", r.iq.Attr("id"))
+	b = attr(b, "from", r.iq.Attr("to"))
+	b = markup.AppendAttr(b, "to", r.full)
+	if fill == nil {
+		r.send(append(b, "/>"...))
+		return
+	}
+	b = append(b, '>')
+	b = fill(b)
+	r.send(append(b, "</iq>"...))
+}
+
+func (r *request) refuse(condition string) { r.session.refuse(r.iq, condition) }
+
+// failed answers a request that the store could not carry out.
+func (r *request) failed(what string, err error) {
+	r.log().Error(what, "err", err)
+	r.refuse("internal-server-error")
+}
+
+// session3921 answers the session request of RFC 3921, without effect since
+// RFC 6121; clients of today still send it.
+func (r *request) session3921(context.Context) {
+	if !r.set {
+		r.refuse("bad-request")
+		return
+	}
+	r.result(nil)
+}
+
+// bindAgain: one resource per stream (RFC 6120 §7.1).
+func (r *request) bindAgain(context.Context) { r.refuse("not-allowed") }

@@ -1,0 +1,45 @@
+package jabber
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+// last answers XEP-0012: the server's uptime; for an account that shows its
+// presence to the asker, 0 while it has an available resource (§3). When
+// somebody was last seen is not kept.
+func (r *request) last(ctx context.Context) {
+	if r.set {
+		r.refuse("service-unavailable")
+		return
+	}
+	seconds := int64(0)
+	switch {
+	case r.server():
+		seconds = int64(time.Since(r.edge.started) / time.Second)
+	case !r.own() && !r.edge.shows(ctx, r.to, r.user.entity):
+		r.refuse("forbidden") // XEP-0012 §4
+		return
+	default:
+		if !r.edge.reg.user(r.to).isAvailable() {
+			r.refuse("service-unavailable")
+			return
+		}
+	}
+	r.result(func(b []byte) []byte {
+		b = append(b, "<query xmlns='"+nsLast+"' seconds='"...)
+		b = strconv.AppendInt(b, seconds, 10)
+		return append(b, "'/>"...)
+	})
+}
+
+// isAvailable tells whether a session of the user has sent presence; nil-safe.
+func (u *user) isAvailable() bool {
+	for _, s := range u.list() {
+		if s.available() {
+			return true
+		}
+	}
+	return false
+}

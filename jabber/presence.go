@@ -1,0 +1,315 @@
+package jabber
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"pharos/load"
+	"pharos/markup"
+	"pharos/presence"
+	"pharos/roster"
+	"pharos/store"
+	"pharos/xmpp"
+)
+
+// presence routes a presence stanza (RFC 6121 §4.7.1).
+func (s *session) presence(ctx context.Context, el *markup.Element) {
+	typ := el.Attr("type")
+	kind, isSub := kinds[typ]
+	if typ == "error" {
+		return
+	}
+	if typ != "" && typ != "unavailable" && typ != "probe" && !isSub {
+		s.refuse(el, "bad-request")
+		return
+	}
+	if el.Attr("to") == "" {
+		switch typ {
+		case "":
+			s.broadcast(ctx, el)
+		case "unavailable":
+			s.act.Lock()
+			s.depart(ctx, nativeOf(el))
+			s.act.Unlock()
+		default:
+			s.refuse(el, "bad-request") // nobody is asked
+		}
+		return
+	}
+	to, ok := s.destination(el)
+	if !ok {
+		return
+	}
+	if !s.edge.local(to.Domain) {
+		if typ != "unavailable" {
+			s.refuse(el, "remote-server-not-found")
+		}
+		return
+	}
+	// What ends something passes: who blocks a contact may still take the
+	// subscription back.
+	if s.user.blocked(entityOf(to), to.Resource) && (typ == "" || typ == "subscribe" || typ == "subscribed") {
+		s.refuseBlocked(el)
+		return
+	}
+	switch {
+	case isSub:
+		s.subscription(ctx, el, to, kind)
+	case to.Local == "":
+		// The server itself takes no interest.
+	case typ == "probe":
+		s.probe(ctx, to)
+	default:
+		s.sendDirect(ctx, el, to, typ == "")
+	}
+}
+
+// nativeOf is the content of a presence stanza as it will be carried on.
+func nativeOf(el *markup.Element) presence.Payload {
+	inner := el.AppendInner(make([]byte, 0, el.Inner[1]-el.Inner[0]), nsClient)
+	return presence.Payload{Type: nsClient, Bytes: inner}
+}
+
+// priorityOf reads <priority/> (RFC 6121 §4.7.2.3): -128 to 127, 0 when absent.
+func priorityOf(el *markup.Element) (int, bool) {
+	c := el.Child(nsClient, "priority")
+	if c == nil {
+		return 0, true
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(c.Text()), 10, 8)
+	return int(n), err == nil
+}
+
+// broadcast is presence without to (RFC 6121 §4.2, §4.4): the source is
+// published, and initial presence starts the watches.
+func (s *session) broadcast(ctx context.Context, el *markup.Element) {
+	prio, ok := priorityOf(el)
+	if !ok {
+		s.refuse(el, "bad-request")
+		return
+	}
+	if !s.edge.enter(load.Publish) {
+		s.refuse(el, "resource-constraint")
+		return
+	}
+	in := presence.Publish{
+		ID: s.source(), Native: nativeOf(el), From: s.origin(),
+		Doc: documentOf(readStanza(el), s.user.entity, s.resource, time.Now()),
+	}
+	was := s.prio.Load()
+	if was != unavailable {
+		s.prio.Store(int32(prio))
+		s.act.Lock()
+		s.publish(ctx, el, in)
+		s.act.Unlock()
+	} else if !s.arrive(ctx, el, in, prio) {
+		return
+	}
+	if prio >= 0 && was < 0 {
+		s.takeOffline(ctx) // XEP-0160 §3
+	}
+}
+
+// publish submits the session's source. act is held.
+func (s *session) publish(ctx context.Context, el *markup.Element, in presence.Publish) {
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		return
+	}
+	err := s.edge.submit(ctx, s.user.entity, in, func(_ presence.Outcome, err error) {
+		if err != nil {
+			s.unpublished(el, err)
+		}
+	})
+	if err != nil {
+		s.unpublished(el, err)
+	}
+}
+
+func (s *session) unpublished(el *markup.Element, err error) {
+	if errors.Is(err, presence.ErrTooMany) {
+		s.refuse(el, "resource-constraint")
+		return
+	}
+	s.log().Error("presence not published", "err", err)
+	s.refuse(el, "internal-server-error")
+}
+
+// arrive is initial presence (RFC 6121 §4.2.2): the roster says whom to watch
+// and who has asked meanwhile. The roster lock makes sure that a change of
+// the roster is either read here or finds the session available.
+func (s *session) arrive(ctx context.Context, el *markup.Element, in presence.Publish, prio int) bool {
+	u := s.user.entity
+	lock := s.edge.rosterLock(u)
+	lock.Lock()
+	defer lock.Unlock()
+	s.mu.Lock()
+	loaded := s.loaded
+	s.loaded = nil
+	s.mu.Unlock()
+	var items []store.Item
+	if loaded != nil {
+		items = loaded.items
+	} else {
+		var err error
+		if items, _, err = s.edge.c.Store.Roster(ctx, u); err != nil {
+			s.log().Error("roster not read", "err", err)
+			s.refuse(el, "internal-server-error")
+			return false
+		}
+		s.user.size = countRows(items)
+	}
+	s.prio.Store(int32(prio))
+	s.act.Lock()
+	defer s.act.Unlock()
+	s.publish(ctx, el, in)
+	s.startWatch(ctx, u)
+	for i := range items {
+		if it := &items[i]; it.To && !it.Removed && it.Contact != u {
+			s.startWatch(ctx, it.Contact)
+		}
+	}
+	for i := range items {
+		// RFC 6121 §3.1.3: told at each login until it is answered.
+		if it := &items[i]; it.PendingIn && !it.Removed && !s.user.blocked(it.Contact, "") {
+			s.send(appendSubscription(nil, it.Contact, s.user.bare, roster.Subscribe, it.Stanza))
+		}
+	}
+	return true
+}
+
+// watch starts to watch a contact if the session is available.
+func (s *session) watch(ctx context.Context, contact presence.Entity) {
+	if !s.available() {
+		return
+	}
+	s.act.Lock()
+	defer s.act.Unlock()
+	s.startWatch(ctx, contact)
+}
+
+// startWatch is watch with act held.
+func (s *session) startWatch(ctx context.Context, contact presence.Entity) {
+	if s.user.blocked(contact, "") {
+		return // XEP-0191 §3.1: nothing of the contact is shown
+	}
+	s.mu.Lock()
+	if s.ended || !s.available() {
+		s.mu.Unlock()
+		return
+	}
+	if s.watches == nil {
+		s.watches = make(map[presence.Entity]*presence.View)
+	}
+	if _, ok := s.watches[contact]; !ok {
+		s.watches[contact] = nil
+	}
+	s.mu.Unlock()
+	err := s.edge.submit(ctx, contact, presence.Watch{
+		ID: s.handle, Watcher: s.user.entity,
+		Via: presence.Via{Edge: EdgeName, Handle: s.handle},
+	}, nil)
+	if err != nil {
+		s.log().Error("contact not watched", "presentity", contact.String(), "err", err)
+	}
+}
+
+// unwatch stops watching; the client is told that the contact is gone.
+func (s *session) unwatch(ctx context.Context, contact presence.Entity) {
+	s.act.Lock()
+	defer s.act.Unlock()
+	s.mu.Lock()
+	_, ok := s.watches[contact]
+	delete(s.watches, contact)
+	s.mu.Unlock()
+	if !ok {
+		return
+	}
+	if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Reason: presence.Deactivated}, nil); err != nil {
+		s.log().Error("watch not ended", "presentity", contact.String(), "err", err)
+	}
+}
+
+// probe answers a client that asks once (RFC 6121 §4.3).
+func (s *session) probe(ctx context.Context, to xmpp.JID) {
+	contact := entityOf(to)
+	s.act.Lock()
+	defer s.act.Unlock()
+	id := s.handle + fetchMark + strconv.FormatUint(s.edge.seq.Add(1), 36)
+	err := s.edge.submit(ctx, contact, presence.Watch{
+		ID: id, Watcher: s.user.entity, Fetch: true,
+		Via: presence.Via{Edge: EdgeName, Handle: s.handle},
+	}, func(out presence.Outcome, err error) {
+		if err != nil || out.State != presence.Active {
+			// RFC 6121 §4.3.2: the same for one who may not and for nobody.
+			s.send(appendSubscription(nil, contact, s.full, roster.Unsubscribed, nil))
+		}
+	})
+	if err != nil {
+		s.log().Error("probe not answered", "presentity", contact.String(), "err", err)
+	}
+}
+
+// fetchMark is in the subscription ids of probes.
+const fetchMark = "?"
+
+// sendDirect is directed presence (RFC 6121 §4.6).
+func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JID, available bool) {
+	s.act.Lock()
+	defer s.act.Unlock()
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
+	if available {
+		if _, ok := s.directed[to]; !ok && len(s.directed) >= MaxDirected {
+			s.mu.Unlock()
+			s.refuse(el, "resource-constraint")
+			return
+		}
+		if s.directed == nil {
+			s.directed = make(map[xmpp.JID]struct{})
+		}
+		s.directed[to] = struct{}{}
+	} else {
+		delete(s.directed, to)
+	}
+	s.mu.Unlock()
+	s.direct(ctx, to, nativeOf(el), available)
+}
+
+// direct shows the session, or its going, to one address. act is held.
+func (s *session) direct(ctx context.Context, to xmpp.JID, native presence.Payload, available bool) {
+	handle := ""
+	if to.Resource != "" {
+		target := s.edge.reg.user(entityOf(to)).resource(to.Resource)
+		if target == nil {
+			return // RFC 6121 §8.5.3.2.2: silently ignored
+		}
+		handle = target.handle
+	}
+	in := presence.Direct{
+		Source:  &presence.Source{ID: s.source(), Native: native, Updated: time.Now(), From: s.origin()},
+		Watcher: entityOf(to), Available: available,
+		Via: presence.Via{Edge: EdgeName, Handle: handle},
+	}
+	if err := s.edge.submit(ctx, s.user.entity, in, nil); err != nil {
+		s.log().Error("directed presence not sent", "to", to.String(), "err", err)
+	}
+}
+
+// origin names where the session comes from, for people.
+func (s *session) origin() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stream == nil {
+		return ""
+	}
+	return "xmpp " + s.stream.RemoteAddr().String()
+}
