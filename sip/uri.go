@@ -281,7 +281,7 @@ func AppendURI(b []byte, u URI) []byte {
 		}
 		b = appendHostPort(b, u.Host, u.Port)
 	} else if u.Opaque == "" && u.Host != "" { // pres or im made by hand
-		b = appendEscaped(b, u.User, classUser)
+		b = appendEscaped(b, u.User, classPassword) // '?' would begin header fields
 		b = append(b, '@')
 		b = appendHostPort(b, u.Host, 0)
 	} else if u.Opaque == "" { // tel made by hand
