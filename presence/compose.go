@@ -18,11 +18,11 @@ const (
 //   - Exactly one person. Sources with an open tuple, or with none, speak for
 //     it; sources that are wholly closed only if there is nobody else. Among
 //     those the heaviest state wins: an explicit do-not-disturb, call or meeting
-//     (3) before an absence (2) before idle (1) before nothing (0); of equal
-//     ones the most recently changed, then the first in order.
+//     (3) before an absence (2) before idle or active at a keyboard (1) before
+//     nothing (0); of equal ones the most recently changed, then the first in order.
 //   - What the winner leaves unsaid (mood, place, card...) is filled in by the
-//     others in the same order. A note belongs to its state: it is filled in
-//     only by a source of the same weight.
+//     others in the same order. Note and user input belong to their state: they
+//     are filled in only by a source of the same weight.
 //   - Notes are kept per device: the person notes of sources that did not
 //     win move to the first tuple of their source.
 //   - Notes and extensions of the document itself are all kept.
@@ -30,12 +30,22 @@ const (
 //     told "closed" and need not guess what an empty document means.
 func Compose(sources []*Source) *Document {
 	doc := &Document{}
+	tuples, persons := 0, 0
+	for _, s := range sources {
+		if s.Doc != nil {
+			tuples += len(s.Doc.Tuples)
+			persons += len(s.Doc.Persons)
+		}
+	}
+	if tuples > 0 && (len(sources) > 1 || persons > 1) {
+		doc.Tuples = make([]Tuple, 0, tuples)
+	}
 	for _, s := range sources {
 		if s.Doc == nil {
 			continue
 		}
-		if doc.Tuples == nil {
-			doc.Tuples = s.Doc.Tuples[:len(s.Doc.Tuples):len(s.Doc.Tuples)]
+		if len(sources) == 1 && persons < 2 {
+			doc.Tuples = s.Doc.Tuples // nothing will be changed in them
 		} else {
 			doc.Tuples = append(doc.Tuples, s.Doc.Tuples...)
 		}
@@ -45,7 +55,7 @@ func Compose(sources []*Source) *Document {
 		}
 		doc.Extra = append(doc.Extra, s.Doc.Extra...)
 	}
-	doc.Persons = composePerson(doc, sources)
+	doc.Persons = composePerson(doc, sources, persons)
 	if len(doc.Tuples) == 0 {
 		doc.Tuples = offlineTuples
 	}
@@ -57,7 +67,7 @@ var offlineTuples = []Tuple{{ID: OfflineID, Basic: Closed, Priority: -1}}
 // Weights of a person's state.
 const (
 	saysNothing = iota
-	saysIdle
+	saysInput
 	saysAway
 	saysEngaged
 )
@@ -77,8 +87,8 @@ var activityWeights = map[string]int{
 
 func (r *Rich) weight() int {
 	w := saysNothing
-	if r.UserInput.State == "idle" {
-		w = saysIdle
+	if r.UserInput.State != "" {
+		w = saysInput
 	}
 	if r.Activities != nil {
 		for _, n := range r.Activities.Names {
@@ -109,9 +119,12 @@ func (c *candidate) before(d *candidate) bool {
 }
 
 // composePerson makes the one person, and moves the notes of the others in doc.
-func composePerson(doc *Document, sources []*Source) []Person {
+func composePerson(doc *Document, sources []*Source, persons int) []Person {
 	var room [4]candidate
 	cs := room[:0]
+	if persons > len(room) {
+		cs = make([]candidate, 0, persons)
+	}
 	for _, s := range sources {
 		if s.Doc == nil {
 			continue
@@ -138,6 +151,9 @@ func composePerson(doc *Document, sources []*Source) []Person {
 		c := &cs[i+1]
 		if !c.closed || cs[0].closed {
 			person.Rich.fill(&c.person.Rich)
+			if person.Rich.UserInput.State == "" && c.weight == cs[0].weight {
+				person.Rich.UserInput = c.person.Rich.UserInput
+			}
 			person.Extra = fillExtra(person.Extra, c.person.Extra)
 			if !ownNotes && c.weight == cs[0].weight && len(c.person.Notes) > 0 {
 				person.Notes, ownNotes = c.person.Notes, true
@@ -188,6 +204,7 @@ func personOfTuples(ts []Tuple) *Person {
 	t := &ts[best]
 	p := &Person{Timestamp: t.Timestamp}
 	p.Rich.fill(&t.Rich)
+	p.Rich.UserInput = t.Rich.UserInput
 	// The tuple keeps its elements, so their ids (xs:ID) stay with it.
 	p.Rich.dropIDs()
 	return p
@@ -218,9 +235,6 @@ func (r *Rich) fill(o *Rich) {
 	}
 	if r.TimeOffset == "" {
 		r.TimeOffset = o.TimeOffset
-	}
-	if r.UserInput.State == "" {
-		r.UserInput = o.UserInput
 	}
 }
 
@@ -270,8 +284,6 @@ func (d *Document) keepNotes(c *candidate) {
 		if d.Tuples[i].ID != ts[0].ID {
 			continue
 		}
-		// The slice may still be the source's own: sources are never changed.
-		d.Tuples = append([]Tuple(nil), d.Tuples...)
 		t := &d.Tuples[i]
 		for _, n := range c.person.Notes {
 			t.Notes = addNote(t.Notes, n)

@@ -9,40 +9,21 @@ import (
 // same ids for all their users and devices, yet ids are xs:ID and must be unique in
 // the composed document (RFC 3863 §4.1.2). An id keeps its text unless it is
 // taken; then it gets a suffix made of the source's own id, and keeps that
-// form as long as the source lives (was is the document that doc replaces).
-// The ids of RPID elements are optional (RFC 4480 §3.1): a taken one is left out.
-func distinct(id SourceID, doc, was *Document, others []*live) *Document {
-	seen := idSet{list: make([]string, 0, 8)}
+// form as long as the source lives: was is the document that doc replaces, nil
+// if that has no such ids. The ids of RPID elements are optional (RFC 4480
+// §3.1): a taken one is left out. renamed tells that a tuple or device got a suffix.
+func distinct(id SourceID, doc, was *Document, others []*live) (out *Document, renamed bool) {
+	var seen, old idSet
 	seen.add(PersonID)
 	seen.add(OfflineID)
 	for _, o := range others {
 		if o.cur.ID != id {
-			o.cur.Doc.eachID(func(s string) { seen.add(s) })
+			seen.addAll(o.cur.Doc)
 		}
 	}
-	var old idSet
-	if was != nil {
-		was.eachID(func(s string) { old.add(s) })
-	}
-	suffix := ""
-	fresh := func(s string) string {
-		if s != "" && !seen.has(s) {
-			if len(old.list) == 0 || !old.has(s+"-"+suffixOf(id, &suffix)) {
-				seen.add(s)
-				return s
-			}
-		}
-		n := s + "-" + suffixOf(id, &suffix)
-		if s == "" {
-			n = "t-" + suffix
-		}
-		for i := 2; seen.has(n); i++ {
-			n = s + "-" + suffix + "-" + strconv.Itoa(i)
-		}
-		seen.add(n)
-		return n
-	}
-	out := doc
+	old.addAll(was)
+	n := naming{seen: &seen, old: &old, source: id}
+	out = doc
 	change := func() {
 		if out == doc {
 			c := *doc
@@ -54,9 +35,9 @@ func distinct(id SourceID, doc, was *Document, others []*live) *Document {
 	}
 	for i := range doc.Tuples {
 		t := &doc.Tuples[i]
-		if n := fresh(t.ID); n != t.ID {
+		if to := n.name(t.ID); to != t.ID {
 			change()
-			out.Tuples[i].ID = n
+			out.Tuples[i].ID = to
 		}
 		if r := seen.rich(&t.Rich); r != nil {
 			change()
@@ -65,9 +46,9 @@ func distinct(id SourceID, doc, was *Document, others []*live) *Document {
 	}
 	for i := range doc.Devices {
 		d := &doc.Devices[i]
-		if n := fresh(d.ID); n != d.ID {
+		if to := n.name(d.ID); to != d.ID {
 			change()
-			out.Devices[i].ID = n
+			out.Devices[i].ID = to
 		}
 		if r := seen.rich(&d.Rich); r != nil {
 			change()
@@ -81,76 +62,115 @@ func distinct(id SourceID, doc, was *Document, others []*live) *Document {
 			out.Persons[i].Rich = *r
 		}
 	}
-	return out
+	return out, n.renamed
 }
 
-func suffixOf(id SourceID, cache *string) string {
-	if *cache == "" {
-		h := fnv.New32a()
-		h.Write([]byte{byte(id.Kind)})
-		h.Write([]byte(id.Key))
-		*cache = strconv.FormatUint(uint64(h.Sum32()), 36)
+// naming gives the tuples and devices of one source their ids.
+type naming struct {
+	seen, old *idSet
+	source    SourceID
+	suffix    string // "-" and a hash of source; made when first needed
+	renamed   bool
+}
+
+func (n *naming) name(s string) string {
+	if s != "" && !n.seen.has(s) && (n.old.empty() || !n.old.has(s+n.tail())) {
+		n.seen.add(s)
+		return s
 	}
-	return *cache
+	n.renamed = true
+	base := s
+	if base == "" {
+		base = "t"
+	}
+	to := base + n.tail()
+	for i := 2; n.seen.has(to); i++ {
+		to = base + n.tail() + "-" + strconv.Itoa(i)
+	}
+	n.seen.add(to)
+	return to
+}
+
+func (n *naming) tail() string {
+	if n.suffix == "" {
+		h := fnv.New32a()
+		h.Write([]byte{byte(n.source.Kind)})
+		h.Write([]byte(n.source.Key))
+		n.suffix = "-" + strconv.FormatUint(uint64(h.Sum32()), 36)
+	}
+	return n.suffix
 }
 
 // eachID calls fn for all ids that appear in a composed document.
 func (d *Document) eachID(fn func(string)) {
+	var s idSet
+	s.addAll(d)
+	for _, id := range s.few[:s.n] {
+		fn(id)
+	}
+	for _, id := range s.more {
+		fn(id)
+	}
+}
+
+// idSet is an array while it is small, as it nearly always is.
+type idSet struct {
+	few  [12]string
+	n    int
+	more []string // in order, as few
+	set  map[string]struct{}
+}
+
+func (s *idSet) empty() bool { return s.n == 0 }
+
+func (s *idSet) has(id string) bool {
+	for i := range s.n {
+		if s.few[i] == id {
+			return true
+		}
+	}
+	_, ok := s.set[id]
+	return ok
+}
+
+func (s *idSet) add(id string) {
+	if s.n < len(s.few) {
+		s.few[s.n] = id
+		s.n++
+		return
+	}
+	if s.set == nil {
+		s.set = make(map[string]struct{})
+	}
+	s.more = append(s.more, id)
+	s.set[id] = struct{}{}
+}
+
+func (s *idSet) addAll(d *Document) {
 	if d == nil {
 		return
 	}
 	for i := range d.Tuples {
-		fn(d.Tuples[i].ID)
-		d.Tuples[i].Rich.eachID(fn)
+		s.add(d.Tuples[i].ID)
+		s.addRich(&d.Tuples[i].Rich)
 	}
 	for i := range d.Devices {
-		fn(d.Devices[i].ID)
-		d.Devices[i].Rich.eachID(fn)
+		s.add(d.Devices[i].ID)
+		s.addRich(&d.Devices[i].Rich)
 	}
 	for i := range d.Persons {
-		d.Persons[i].Rich.eachID(fn)
+		s.addRich(&d.Persons[i].Rich)
 	}
 }
 
-func (r *Rich) eachID(fn func(string)) {
+func (s *idSet) addRich(r *Rich) {
 	for _, v := range r.values() {
 		if *v != nil && (*v).ID != "" {
-			fn((*v).ID)
+			s.add((*v).ID)
 		}
 	}
 	if r.UserInput.ID != "" {
-		fn(r.UserInput.ID)
-	}
-}
-
-// idSet is a slice while it is short, as it nearly always is.
-type idSet struct {
-	list []string
-	set  map[string]struct{}
-}
-
-func (s *idSet) has(id string) bool {
-	if s.set != nil {
-		_, ok := s.set[id]
-		return ok
-	}
-	for _, o := range s.list {
-		if o == id {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *idSet) add(id string) {
-	s.list = append(s.list, id)
-	if s.set == nil && len(s.list) > 16 {
-		s.set = make(map[string]struct{}, 2*len(s.list))
-		for _, o := range s.list {
-			s.set[o] = struct{}{}
-		}
-	} else if s.set != nil {
-		s.set[id] = struct{}{}
+		s.add(r.UserInput.ID)
 	}
 }
 

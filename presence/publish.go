@@ -51,8 +51,9 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 		if src.Doc == nil {
 			src.Doc = &Document{}
 		}
-		src.Doc = distinct(src.ID, src.Doc, nil, p.sources)
-		p.sources = append(p.sources, &live{cur: src, shown: src})
+		l = &live{cur: src, shown: src}
+		src.Doc, l.renamed = distinct(src.ID, src.Doc, nil, p.sources)
+		p.sources = append(p.sources, l)
 		out.saveSource(p.entity, src, nil, true)
 		p.changed(out, nil)
 		return
@@ -71,7 +72,12 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 		out.saveSource(p.entity, src, was, false)
 		return
 	}
-	src.Doc, src.Native = distinct(src.ID, in.Doc, was.Doc, p.sources), in.Native
+	var renamed *Document
+	if l.renamed {
+		renamed = was.Doc
+	}
+	src.Doc, l.renamed = distinct(src.ID, in.Doc, renamed, p.sources)
+	src.Native = in.Native
 	l.cur, l.shown = src, src
 	out.saveSource(p.entity, src, was, false)
 	p.changed(out, nil)
@@ -142,6 +148,7 @@ func (p *Presentity) undo(now time.Time, saves []Save, out *Outcome) {
 			}
 			out.saveSource(p.entity, sv.before, nil, false)
 			told := l.shown.Doc != sv.before.Doc
+			l.renamed = true // perhaps: then the ids are compared
 			l.cur = sv.before
 			if told {
 				l.shown = sv.before
@@ -157,22 +164,20 @@ func (p *Presentity) undo(now time.Time, saves []Save, out *Outcome) {
 	}
 }
 
-func (p *Presentity) restore(now time.Time, in *Restore) {
+func (p *Presentity) restore(in *Restore) {
 	for _, s := range in.Sources {
-		if p.byID(s.ID) != nil || ended(s, now) {
-			// What ended while nobody ran is simply gone: nobody has been
-			// shown it by this process.
+		// What ended while nobody ran is taken too: the next input lets it go,
+		// and its record with it.
+		if p.byID(s.ID) != nil {
 			continue
-		}
-		if len(p.sources) >= MaxSources {
-			break
 		}
 		c := *s
 		if c.Doc == nil {
 			c.Doc = &Document{}
 		}
-		c.Doc = distinct(c.ID, c.Doc, nil, p.sources)
-		p.sources = append(p.sources, &live{cur: &c, shown: &c})
+		l := &live{cur: &c, shown: &c}
+		c.Doc, l.renamed = distinct(c.ID, c.Doc, nil, p.sources)
+		p.sources = append(p.sources, l)
 	}
 	if len(in.Sources) > 0 {
 		p.version++

@@ -20,8 +20,9 @@ type Presentity struct {
 // live is a source. What views hold changes only with its content, so that a
 // refresh, which brings a new entity-tag and a later end, tells nobody.
 type live struct {
-	cur   *Source
-	shown *Source
+	cur     *Source
+	shown   *Source
+	renamed bool // an id in the document had to be changed, see distinct
 }
 
 // New makes an empty presentity.
@@ -52,7 +53,7 @@ func (p *Presentity) Step(now time.Time, in Input) (Outcome, error) {
 	case SetPolicy:
 		p.setPolicy(now, in.Policy, &out)
 	case Restore:
-		p.restore(now, &in)
+		p.restore(&in)
 	case Renotify:
 		p.renotify(&out)
 	case Remove:

@@ -47,7 +47,7 @@ func (in *Watch) isFetch() bool { return in.Fetch && in.Lifetime <= 0 }
 
 func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
 	d := Decide(p.policy, p.entity, in.Watcher)
-	out.State, out.Lifetime = d.Class.state(), in.Lifetime
+	out.State = d.Class.state()
 	if in.isFetch() {
 		p.fetch(in, d.Class, out)
 		return
@@ -64,6 +64,7 @@ func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
 		p.refuse(now, in, s, out)
 		return
 	}
+	out.Lifetime = in.Lifetime
 	fresh := s == nil
 	if fresh {
 		s = &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Created: now}}
