@@ -191,6 +191,7 @@ func (tx *clientTx) tryLarge(t Target, udp peer) bool {
 		return true
 	}
 	tx.large = nil
+	s.tcpNo.note(t.Addr)
 	return false
 }
 

@@ -60,19 +60,24 @@ func (c *conn) localAddr() net.Addr {
 }
 
 // sentBy is our side as responses on another connection would find it
-// (RFC 3261 §18.2.2): the port that we listen at.
+// (RFC 3261 §18.2.2): where we listen.
 func (c *conn) sentBy() netip.AddrPort {
 	s := c.stack
 	var local netip.AddrPort
 	if nc := c.netConn(); nc != nil {
 		local = addrPort(nc.LocalAddr())
-	} else {
-		local = s.routes.localFor(netip.AddrPortFrom(anyLike(c.flow.addr.Addr()), 0), c.flow.addr.Addr())
 	}
-	if port := s.port(c.transport); port != 0 && !c.accepted {
-		return netip.AddrPortFrom(local.Addr(), port)
+	if c.accepted {
+		return local
 	}
-	return local
+	listening := s.listening(c.transport)
+	if !listening.IsValid() { // then nobody can open one to us anyway
+		listening = netip.AddrPortFrom(anyLike(c.flow.addr.Addr()), local.Port())
+	}
+	if local.IsValid() {
+		return netip.AddrPortFrom(local.Addr(), listening.Port())
+	}
+	return s.routes.localFor(listening, c.flow.addr.Addr())
 }
 
 func anyLike(a netip.Addr) netip.Addr {

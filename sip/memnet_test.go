@@ -65,9 +65,10 @@ func (p *memPacket) ReadFrom(b []byte) (int, net.Addr, error) {
 func (p *memPacket) WriteTo(b []byte, to net.Addr) (int, error) {
 	dst := addrPort(to)
 	p.net.mu.Lock()
-	q, drop := p.net.packets[dst], p.net.drop
+	q := p.net.packets[dst]
+	lost := p.net.drop != nil && p.net.drop(p.addr, dst, b)
 	p.net.mu.Unlock()
-	if q == nil || drop != nil && drop(p.addr, dst, b) {
+	if q == nil || lost {
 		return len(b), nil
 	}
 	select {
@@ -189,11 +190,13 @@ func inWorld(t *testing.T, c Config, f func(w *world)) {
 		go w.stack.ServePacket(w.net.packet(serverAddr))
 		go w.stack.ServeListener(w.net.listen(serverAddr), "TCP")
 		synctest.Wait()
+		defer func() {
+			if err := w.stack.Close(); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}()
 		f(w)
-		if err := w.stack.Close(); err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
 	})
 }
 
@@ -323,4 +326,3 @@ func (w *world) wantOutcome(ended chan outcome, status int, err error) outcome {
 	}
 	return outcome{}
 }
-

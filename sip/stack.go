@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ type Stack struct {
 
 	mu      sync.Mutex
 	sockets []*packetSocket
-	ports   map[string]uint16 // listening port of each transport, for sent-by
+	ports   map[string]netip.AddrPort // where we listen, by transport, for sent-by
 	closers map[interface{ Close() error }]struct{}
 
 	closed  atomic.Bool
@@ -120,7 +121,7 @@ func NewStack(c Config) *Stack {
 		dial:     c.Dial,
 		instance: randomHex(8),
 		wheel:    newWheel(),
-		ports:    make(map[string]uint16),
+		ports:    make(map[string]netip.AddrPort),
 		closers:  make(map[interface{ Close() error }]struct{}),
 	}
 	s.context, s.stop = context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func (s *Stack) ServeListener(l net.Listener, transport string) error {
 		return ErrClosed
 	}
 	defer s.disown(l)
-	s.listens(transport, addrPort(l.Addr()).Port())
+	s.listens(transport, addrPort(l.Addr()))
 	for failures := 0; ; {
 		nc, err := l.Accept()
 		switch {
@@ -40,16 +41,16 @@ func (s *Stack) ServeListener(l net.Listener, transport string) error {
 	}
 }
 
-// listens notes the port of a transport, for sent-by.
-func (s *Stack) listens(transport string, port uint16) {
+// listens notes where a transport is served, for sent-by.
+func (s *Stack) listens(transport string, at netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.ports[transport]; !ok {
-		s.ports[transport] = port
+		s.ports[transport] = at
 	}
 }
 
-func (s *Stack) port(transport string) uint16 {
+func (s *Stack) listening(transport string) netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ports[transport]

@@ -66,9 +66,6 @@ func (s *Stack) openSocket(pc net.PacketConn) (*packetSocket, error) {
 		u.udp.SetWriteBuffer(4 << 20)
 	}
 	s.sockets = append(s.sockets, u)
-	if _, ok := s.ports["UDP"]; !ok {
-		s.ports["UDP"] = u.local.Port()
-	}
 	s.closers[pc] = struct{}{}
 	return u, nil
 }
