@@ -121,11 +121,11 @@ func parseAddress(s string) (a Address, ok bool) {
 		return parseAddrSpec(s)
 	} else {
 		a.Display = trimBlank(s[:open])
-		if strings.ContainsAny(a.Display, "\",;\\>") {
-			if !strings.ContainsAny(s[:open], ";") {
-				return a, false
-			}
-			return parseAddrSpec(s) // a '<' in its parameters
+		if strings.IndexByte(a.Display, ';') >= 0 {
+			return parseAddrSpec(s) // the '<' is in its parameters
+		}
+		if a.Display != "" && strings.ContainsAny(a.Display, "\",\\>") {
+			return a, false
 		}
 	}
 	s = s[open+1:]
@@ -153,7 +153,7 @@ func parseAddrSpec(s string) (a Address, ok bool) {
 		a.Params, s = Params(s[i:]), s[:i]
 	}
 	a.URI = trimBlank(s)
-	if strings.ContainsAny(a.URI, ",?") || !a.Params.valid() {
+	if strings.IndexByte(a.URI, ',') >= 0 || strings.IndexByte(a.URI, '?') >= 0 || !a.Params.valid() {
 		return a, false
 	}
 	_, err := ParseURI(a.URI)

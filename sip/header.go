@@ -243,7 +243,8 @@ func LookupHeader(name string) Header {
 		return Other
 	}
 	for i := headerHash(name); headerSlots[i] != Other; i = (i + 1) % uint(len(headerSlots)) {
-		if h := headerSlots[i]; equalFold(headerNames[h], name) {
+		h := headerSlots[i]
+		if full := headerNames[h]; full == name || equalFold(full, name) {
 			return h
 		}
 	}

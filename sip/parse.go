@@ -56,60 +56,65 @@ func (m *Message) parse(s string) *ParseError {
 		s = s[2:]
 	}
 	p := parser{m: m}
-	end := strings.Index(s, "\r\n\r\n") + 2
-	if end < 2 {
-		p.fail(400, "Message without end of header")
-		if end = strings.LastIndex(s, "\r\n") + 2; end < 2 {
-			return p.err
-		}
-	}
-	if end > MaxHead {
-		p.fail(513, "Message head too large")
-		end = strings.LastIndex(s[:MaxHead], "\r\n") + 2
-		if end < 2 {
-			return p.err
-		}
-	}
 	m.raw = s
-	m.headers = m.inline[:0]
-	line := lineEnd(s, 0)
-	if s[line] != '\r' || s[line+1] != '\n' {
-		p.fail(400, "Control character in start-line")
-		line = strings.Index(s[:end], "\r\n")
+	s = s[:min(len(s), MaxHead)]
+	line, next := p.line(s, 0)
+	if next < 0 {
+		p.endless()
+		return p.err
 	}
 	p.startLine(s[:line])
-	p.headerLines(line+2, end)
+	end := p.headerLines(s, next)
 	if p.folded {
+		raw := m.raw
 		*m = Message{}
-		return m.parse(unfold(s, end))
+		return m.parse(unfold(raw))
 	}
 	p.mandatory()
-	if len(s) >= end+2 {
-		p.body(s[end+2:])
+	if end < 0 {
+		p.endless()
+	} else {
+		p.body(m.raw[end:])
 	}
 	return p.err
 }
 
-// lineEnd returns the index of the first control character at or after i
-// (RFC 3261 §25.1 TEXT-UTF8-TRIM), HTAB and quoted-pairs passed over. There is
-// one: the caller's s holds a CRLF behind i.
-func lineEnd(s string, i int) int {
-	for {
-		c := s[i]
-		if controls[c] {
-			if i == 0 || s[i-1] != '\\' || c == '\r' || c == '\n' || !evenBackslash(s, i-1) {
-				return i
-			}
-		}
-		i++
+// endless notes that the head does not end where it could.
+func (p *parser) endless() {
+	if len(p.m.raw) > MaxHead {
+		p.fail(513, "Message head too large")
+	} else {
+		p.fail(400, "Message without end of header")
 	}
 }
 
-// evenBackslash reports whether the backslash at i quotes what follows, and is
-// not itself quoted.
-func evenBackslash(s string, i int) bool {
+// line finds the end of the line that goes through i, and the beginning of the
+// next; next is -1 when the line does not end in s. Control characters other
+// than HTAB stand in quoted-pairs only (RFC 3261 §25.1).
+func (p *parser) line(s string, i int) (end, next int) {
+	for ; i < len(s); i++ {
+		if !controls[s[i]] {
+			continue
+		}
+		if s[i] == '\r' && i+1 < len(s) && s[i+1] == '\n' {
+			return i, i + 2
+		}
+		if s[i] == '\r' || s[i] == '\n' || !quotedPair(s, i) {
+			p.fail(400, "Control character in header")
+			if n := strings.Index(s[i:], "\r\n"); n >= 0 {
+				return i + n, i + n + 2
+			}
+			break
+		}
+	}
+	return len(s), -1
+}
+
+// quotedPair reports whether s[i] stands behind a backslash that is not itself
+// quoted.
+func quotedPair(s string, i int) bool {
 	n := 0
-	for i >= 0 && s[i] == '\\' {
+	for i > 0 && s[i-1] == '\\' {
 		n++
 		i--
 	}
@@ -124,9 +129,13 @@ var controls = func() (t [256]bool) {
 	return t
 }()
 
-// unfold replaces each line break that a blank follows, with the blanks round
-// it, by one SP (RFC 3261 §7.3.1) in s[:end].
-func unfold(s string, end int) string {
+// unfold replaces, in the head of s, each line break that a blank follows, with
+// the blanks round it, by one SP (RFC 3261 §7.3.1).
+func unfold(s string) string {
+	end := strings.Index(s, "\r\n\r\n")
+	if end < 0 {
+		end = len(s)
+	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < end; i++ {
 		if s[i] == '\r' && i+2 < end && s[i+1] == '\n' && isBlank(s[i+2]) {
@@ -209,43 +218,42 @@ func (p *parser) statusLine(s string) {
 	m.Status, m.Reason = int(n), reason
 }
 
-// headerLines indexes the header lines in raw[i:end], which ends in CRLF.
-func (p *parser) headerLines(i, end int) {
+// headerLines indexes the header lines of s from i on. It returns where the
+// body begins, or -1 when there is no empty line.
+func (p *parser) headerLines(s string, i int) int {
 	m := p.m
-	s := m.raw
-	for i < end {
+	fields := m.inline[:0] // local, so that appending needs no write barrier
+	defer func() { m.headers = fields }()
+	for i < len(s) {
 		start := i
 		if isBlank(s[i]) {
 			p.folded = true
-			return
+			return -1
 		}
-		for classes[s[i]]&classToken != 0 {
+		for i < len(s) && classes[s[i]]&classToken != 0 {
 			i++
 		}
 		nameEnd := i
-		for isBlank(s[i]) { // RFC 3261 §25.1 HCOLON
+		for i < len(s) && isBlank(s[i]) { // RFC 3261 §25.1 HCOLON
 			i++
 		}
-		good := s[i] == ':' && nameEnd > start
+		good := i < len(s) && s[i] == ':' && nameEnd > start
 		value := i + 1
-		i = lineEnd(s, i)
-		if s[i] != '\r' || s[i+1] != '\n' {
-			p.fail(400, "Control character in header field")
-			good = false
-			i += strings.Index(s[i:], "\r\n")
-		}
-		valueEnd := i
-		i += 2
-		switch {
+		valueEnd, next := p.line(s, i)
+		switch i = next; {
+		case next < 0:
+			return -1
+		case valueEnd == start:
+			return next
 		case !good:
 			p.fail(400, "Malformed header field")
 			continue
 		case valueEnd-start > MaxLine:
 			p.fail(400, "Header field too long")
 			continue
-		case len(m.headers) == MaxHeaders:
+		case len(fields) == MaxHeaders:
 			p.fail(400, "Too many header fields")
-			return
+			return -1
 		}
 		for value < valueEnd && isBlank(s[value]) {
 			value++
@@ -254,13 +262,14 @@ func (p *parser) headerLines(i, end int) {
 			valueEnd--
 		}
 		id := LookupHeader(s[start:nameEnd])
-		m.headers = append(m.headers, field{id, uint16(start), uint16(nameEnd), uint16(value), uint16(valueEnd)})
+		fields = append(fields, field{id, uint16(start), uint16(nameEnd), uint16(value), uint16(valueEnd)})
 		if p.at[id] == 0 {
-			p.at[id] = uint16(len(m.headers))
+			p.at[id] = uint16(len(fields))
 		} else if single[id] {
 			p.fail(400, "Several "+id.String()+" header fields")
 		}
 	}
+	return -1
 }
 
 // value is the first line of h.
