@@ -25,12 +25,17 @@ func AppendNamed(b []byte, name, value string) []byte {
 func appendText(b []byte, s string) []byte {
 	n := len(b)
 	b = append(b, s...)
-	for i := n; i < len(b); i++ {
-		if c := b[i]; c == '\r' || c == '\n' || c == 0 {
+	blankBreaks(b[n:])
+	return b
+}
+
+// blankBreaks makes blanks of CR, LF and NUL.
+func blankBreaks(b []byte) {
+	for i, c := range b {
+		if c == '\r' || c == '\n' || c == 0 {
 			b[i] = ' '
 		}
 	}
-	return b
 }
 
 // AppendNumber appends "Name: n", for Expires, Min-Expires, Max-Forwards and so on.
@@ -56,11 +61,7 @@ func AppendAddressHeader(b []byte, h Header, a Address) []byte {
 	b = append(b, ": "...)
 	n := len(b)
 	b = AppendAddress(b, a)
-	for i := n; i < len(b); i++ {
-		if c := b[i]; c == '\r' || c == '\n' || c == 0 {
-			b[i] = ' '
-		}
-	}
+	blankBreaks(b[n:])
 	return append(b, "\r\n"...)
 }
 
@@ -123,4 +124,16 @@ func (m *Message) Append(b []byte) []byte {
 	b = strconv.AppendInt(b, int64(len(m.Body)), 10)
 	b = append(b, "\r\n\r\n"...)
 	return append(b, m.Body...)
+}
+
+// AppendWarning appends a Warning line (RFC 3261 §20.43): a code of three
+// digits, the host that speaks, and a text for people.
+func AppendWarning(b []byte, code int, host, text string) []byte {
+	b = append(b, "Warning: "...)
+	b = strconv.AppendInt(b, int64(code), 10)
+	b = append(b, ' ')
+	b = appendText(b, host)
+	b = append(b, ' ')
+	b = AppendQuoted(b, text)
+	return append(b, "\r\n"...)
 }
