@@ -52,8 +52,19 @@ func (sc *Scanner) SetOptions(o Options) {
 // stay: see Buffered.
 func (sc *Scanner) SetReader(r io.Reader) { sc.r = r }
 
-// Buffered is how many bytes were read and not yet handed out.
-func (sc *Scanner) Buffered() int { return sc.end - sc.start }
+// Buffered is how many bytes were read and not yet handed out, without white
+// space before them.
+func (sc *Scanner) Buffered() int {
+	sc.skip()
+	return sc.end - sc.start
+}
+
+// skip drops white space between elements.
+func (sc *Scanner) skip() {
+	for sc.find.pos == 0 && sc.start < sc.end && classes[sc.buf[sc.start]]&blank != 0 {
+		sc.start++
+	}
+}
 
 // Restart makes the Scanner expect a stream header (RFC 6120 §4.3.3). Bytes that
 // were read already belong to the new stream.
@@ -131,11 +142,7 @@ func (sc *Scanner) next() (string, error) {
 		if sc.err != nil {
 			return "", sc.err
 		}
-		if sc.find.pos == 0 {
-			for sc.start < sc.end && classes[sc.buf[sc.start]]&blank != 0 {
-				sc.start++
-			}
-		}
+		sc.skip()
 		if sc.start < sc.end {
 			n, err := sc.find.scan(sc.buf[sc.start:sc.end], sc.header, &sc.o)
 			if err != nil {

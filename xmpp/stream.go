@@ -1,114 +1,285 @@
 package xmpp
 
 import (
-	"context"
 	"crypto/tls"
-	"log/slog"
+	"errors"
+	"io"
 	"net"
-	"net/http"
+	"net/netip"
+	"sync"
+	"time"
 
 	"pharos/markup"
 )
 
-// Authenticator decides logins. Both calls may block (database).
-type Authenticator interface {
-	// Plain checks a password. ErrNotAuthorized when it is wrong or the user unknown.
-	Plain(ctx context.Context, remote net.Addr, local, domain, password string) error
-	// Scram returns the stored keys for mechanism SCRAM-SHA-1 or SCRAM-SHA-256.
-	// For an unknown user it returns stable fake keys, so that users cannot be probed.
-	Scram(ctx context.Context, remote net.Addr, local, domain, mechanism string) (ScramKeys, error)
-	// Failed and Succeeded count for throttling.
-	Failed(remote net.Addr, local, domain string)
-	Succeeded(remote net.Addr, local, domain string)
-}
-
-// ScramKeys are what RFC 5802 §5.1 lets a server keep.
-type ScramKeys struct {
-	Salt                 []byte
-	Iterations           int
-	StoredKey, ServerKey []byte
-}
-
-// Acceptor holds what all streams of a server share.
-type Acceptor struct {
-	Domains []string
-	TLS     *tls.Config // GetConfigForClient/GetCertificate may reload
-	Auth    Authenticator
-	Log     *slog.Logger
-	Limits  Limits
-	// Features are advertised after SASL beside bind, e.g.
-	// "<sm xmlns='urn:xmpp:sm:3'/>".
-	Features []string
-	// Serve runs one authenticated stream; it returns when the stream has ended.
-	Serve func(ctx context.Context, s *Stream)
-}
-
-// Limits bound what a stream may cost. Each field documents its default.
-type Limits struct{}
-
 // Mode of a connection's start.
 type Mode uint8
 
+// The modes.
 const (
 	StartTLS  Mode = iota // xmpp://: TLS required before SASL
 	DirectTLS             // xmpps:// (XEP-0368)
 	Insecure              // xmpp+insecure://: SASL without TLS allowed
 )
 
-// Handle negotiates conn up to SASL success and the features that follow it,
-// calls Serve, and closes.
-func (a *Acceptor) Handle(ctx context.Context, conn net.Conn, m Mode) { panic("contract") }
-
-// ServeListener accepts until l closes, within the connection limits.
-func (a *Acceptor) ServeListener(ctx context.Context, l net.Listener, m Mode) error {
-	panic("contract")
-}
-
-// WebSocket upgrades with subprotocol "xmpp" (RFC 7395); secure tells whether TLS carries it.
-func (a *Acceptor) WebSocket(secure bool) http.Handler { panic("contract") }
-
 // Stream is an authenticated stream. Next is for one goroutine; the other
 // methods are for any.
-type Stream struct{}
+type Stream struct {
+	a      *Acceptor
+	raw    net.Conn     // below TLS; deadlines and the end of all go here
+	remote net.Addr     // of the peer
+	key    netip.Prefix // what is counted for the peer's address; invalid when it has none
+	mode   Mode
 
-func (s *Stream) User() JID            { panic("contract") } // bare, as authenticated
-func (s *Stream) RemoteAddr() net.Addr { panic("contract") }
-func (s *Stream) ID() string           { panic("contract") }
+	// Owned by the reading goroutine.
+	wire   wire
+	ws     *webSocket // wire again, when it is one
+	fresh  bool       // not authenticated; counted as such, under a.mu
+	opened bool       // our stream header is out
+	ended  bool       // the peer has closed its stream
+	broken bool       // reading failed; there is nobody to say goodbye to
+	bucket bucket
 
-// Next returns the next first-level element: stanzas and others such as <r/> of
-// XEP-0198, <active/> of XEP-0352. Stream-level faults (bad XML, limits) are
-// answered with their stream error before Next returns it as *StreamError;
-// io.EOF after the peer's </stream>. White space keep-alives are skipped.
-func (s *Stream) Next() (*markup.Element, error) { panic("contract") }
+	// Set before Serve, constant from then on.
+	id, domain, lang, mechanism string
+	from                        string // bare, as the client's stream header has it
+	user                        JID
 
-// Send queues bytes of complete elements, written without copying again as soon
-// as the peer reads; b must not be changed afterwards. It never blocks: false
-// means the queue bound is passed (slow reader) and the stream is being closed.
-//
-// The elements are written for a stream whose default namespace is
-// jabber:client and do not declare it; the WebSocket framing, where no stream
-// header declares it (RFC 7395 §3.3.3), adds the declaration. One call may carry
-// several elements; an element never spans two calls.
-func (s *Stream) Send(b ...[]byte) bool { panic("contract") }
+	mu       sync.Mutex
+	conn     net.Conn  // raw, or TLS over it
+	bound    JID       // see SetBound
+	q, spare [][]byte  // to be written; a spare array for it
+	queued   int       // bytes in q and with the writer
+	deadline time.Time // of writing
+	started  bool      // writing is the writer's; before, the negotiation's
+	writing  bool      // a writer runs
+	ending   bool      // Close was called; nothing more is taken
+	dead     bool      // the connection is closed
+	end      *StreamError
+	drained  chan struct{} // closed when all is written after Close
+	done     chan struct{}
+}
 
-// Queued is the number of bytes that Send took and that are not yet written;
-// senders that can coalesce look at it.
-func (s *Stream) Queued() int { panic("contract") }
+// longAgo is a deadline that wakes a reader at once.
+var longAgo = time.Unix(1, 0)
 
-// Close ends the stream; e nil for a normal end. Queued bytes are flushed within a bounded time.
-func (s *Stream) Close(e *StreamError) { panic("contract") }
+// User is the address that was authenticated, without resource.
+func (s *Stream) User() JID { return s.user }
+
+// RemoteAddr is the peer's address.
+func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+
+// ID is the stream's id as told to the client.
+func (s *Stream) ID() string { return s.id }
+
+// Lang is the xml:lang of the client's stream header, "" for none: the language of its
+// stanzas that do not name one (RFC 6120 §4.7.4).
+func (s *Stream) Lang() string { return s.lang }
+
+// Mechanism is the SASL mechanism that was used.
+func (s *Stream) Mechanism() string { return s.mechanism }
+
+// WebSocket tells whether the stream is framed by RFC 7395.
+func (s *Stream) WebSocket() bool { return s.ws != nil }
+
+// TLS is the state of the TLS layer, nil without one.
+func (s *Stream) TLS() *tls.ConnectionState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.conn.(*tls.Conn); ok {
+		state := c.ConnectionState()
+		return &state
+	}
+	return nil
+}
+
+// SetBound notes the full address that was bound to the stream, for the log.
+func (s *Stream) SetBound(j JID) {
+	s.mu.Lock()
+	s.bound = j
+	s.mu.Unlock()
+}
+
+// Bound is what SetBound set.
+func (s *Stream) Bound() JID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bound
+}
 
 // Done is closed when the connection is gone.
-func (s *Stream) Done() <-chan struct{} { panic("contract") }
+func (s *Stream) Done() <-chan struct{} { return s.done }
 
-// StreamError is a stream-level error of RFC 6120 §4.9.3.
-type StreamError struct{ Condition, Text, Other string }
+// Next returns the next first-level element: stanzas and others such as <r/> of
+// XEP-0198, <active/> of XEP-0352. Its caller judges names and namespaces. White space
+// keep-alives are skipped. The errors:
+//
+//   - io.EOF after the peer's </stream:stream>, or after Close(nil);
+//   - a *StreamError for faults of the stream (bad XML, limits), after it has
+//     been answered; for an error that the peer sent, Received being set; and for
+//     the error that Close was called with;
+//   - anything else: the connection broke.
+//
+// After an error Next is not called again.
+func (s *Stream) Next() (*markup.Element, error) {
+	el, err := s.wire.next()
+	if ending, e := s.isEnding(); ending {
+		if e != nil {
+			return nil, e
+		}
+		return nil, io.EOF
+	}
+	if err == nil && !el.Is(NSStreams, "error") {
+		if rate := s.a.limits.MaxBytesPerSecond; rate > 0 {
+			s.bucket.take(el.End-el.Start, rate, s.a.limits.MaxStanza, s.done)
+		}
+		return el, nil
+	}
+	switch {
+	case err == nil:
+		e := readStreamError(el)
+		s.Close(nil)
+		return nil, e
+	case err == io.EOF:
+		s.ended = true
+		return nil, err
+	}
+	if e := streamErrorFor(err); e != nil {
+		s.Close(e)
+		return nil, e
+	}
+	s.broken = true
+	return nil, err
+}
 
-func (e *StreamError) Error() string { return "xmpp: stream error: " + e.Condition + " " + e.Text }
+func (s *Stream) isEnding() (bool, *StreamError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending, s.end
+}
 
-// AppendError appends an error reply to stanza in (RFC 6120 §8.3): addresses
-// swapped, id kept, condition with its default type. Returns dst unchanged for
-// a stanza of type error, which is never answered.
-func AppendError(dst []byte, in *markup.Element, from, to string, condition, text string) []byte {
-	panic("contract")
+// bucket is a token bucket for the rate of bytes read.
+type bucket struct {
+	debt int // bytes read beyond what time has paid for
+	last time.Time
+}
+
+// take counts n bytes and waits until the stream is within its rate again.
+func (b *bucket) take(n, rate, burst int, done <-chan struct{}) {
+	now := time.Now()
+	paid := int(min(now.Sub(b.last).Seconds(), 3600) * float64(rate))
+	b.debt = max(b.debt-paid, 0) + n
+	b.last = now
+	if over := b.debt - burst; over > 0 {
+		t := time.NewTimer(time.Duration(over) * time.Second / time.Duration(rate))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-done:
+		}
+	}
+}
+
+// Close ends the stream; e nil for a normal end. What is queued is written, then
+// the error and the close tag, within Limits.CloseTimeout. It does not wait; a
+// Next that waits returns. Later calls do nothing.
+func (s *Stream) Close(e *StreamError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.dead {
+		return
+	}
+	s.ending, s.end = true, e
+	if s.started {
+		s.enqueueEnd(e)
+	}
+	_ = s.raw.SetReadDeadline(longAgo)
+}
+
+// finish says goodbye and closes the connection. err is why reading ended.
+func (s *Stream) finish(err error) {
+	if s.started {
+		s.Close(nil)
+	} else {
+		s.refuse(err)
+	}
+	timeout := s.a.limits.CloseTimeout
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	if s.drained != nil && !s.broken {
+		select {
+		case <-s.drained:
+		case <-t.C:
+			s.broken = true
+		}
+	}
+	if !s.broken {
+		s.linger(timeout)
+	} else if s.ws != nil {
+		s.ws.sendClose()
+	}
+	s.kill()
+	_ = s.conn.Close()
+	s.a.forget(s)
+	close(s.done)
+}
+
+// refuse ends a stream that never came to Serve.
+func (s *Stream) refuse(err error) {
+	e := streamErrorFor(err)
+	if ending, why := s.isEnding(); ending {
+		e, err = why, io.EOF
+	}
+	if e == nil && err != io.EOF {
+		s.broken = true
+		return
+	}
+	_ = s.raw.SetDeadline(time.Now().Add(s.a.limits.CloseTimeout))
+	var b []byte
+	if !s.opened {
+		// RFC 6120 §4.9.1.2: errors stand inside a stream, even if it is
+		// opened only for them.
+		b = s.wire.appendOpen(b, s)
+	}
+	if s.writeNow(s.wire.appendEnd(b, e)) != nil {
+		s.broken = true
+	}
+}
+
+// linger waits for the peer's close tag, so that what we sent last is not
+// destroyed by a reset (RFC 6120 §4.4).
+func (s *Stream) linger(timeout time.Duration) {
+	_ = s.raw.SetReadDeadline(time.Now().Add(timeout))
+	if s.ws == nil {
+		if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
+	} else if s.ws.failed() {
+		s.ws.sendClose() // what comes has no frames any more
+	}
+	var err error
+	for err == nil && !s.ended && !s.ws.failed() {
+		_, err = s.wire.next()
+		s.ended = err == io.EOF
+	}
+	var syntax *markup.SyntaxError
+	if s.ws.failed() || errors.As(err, &syntax) {
+		var waste [512]byte
+		for err = nil; err == nil; {
+			_, err = s.conn.Read(waste[:])
+		}
+	}
+	if s.ws != nil && !s.ws.failed() {
+		s.ws.sendClose()
+	}
+}
+
+// kill cuts the connection without a word, and without waiting.
+func (s *Stream) kill() {
+	s.mu.Lock()
+	s.dead = true
+	clear(s.q)
+	s.q, s.spare, s.queued = nil, nil, 0
+	s.mu.Unlock()
+	_ = s.raw.Close()
 }
