@@ -63,6 +63,7 @@ type resident struct {
 	restored bool      // its subscriptions want to be told once the policy is there
 	reload   time.Time // when to try again to load
 	parked   []item
+	held     bool   // worked on: not to be let go as idle
 	batch    *batch // the last one that an outcome of this presentity waits for
 
 	sources, subscriptions, pending int
@@ -320,7 +321,7 @@ func (s *shard) forget(r *resident) {
 }
 
 func (s *shard) dropIdle(r *resident) {
-	if r.batch == nil && r.policy != loading && len(r.parked) == 0 && r.p.Idle() {
+	if !r.held && r.batch == nil && r.policy != loading && len(r.parked) == 0 && r.p.Idle() {
 		s.forget(r)
 	}
 }
@@ -402,6 +403,12 @@ func (s *shard) decided(l loaded) {
 		s.e.loadPolicy(s, l.of)
 		return
 	}
+	// It must not be let go as idle between the policy and what waited for it.
+	r.held = true
+	defer func() {
+		r.held = false
+		s.dropIdle(r)
+	}()
 	parked := r.parked
 	r.parked = nil
 	s.parked -= len(parked)
@@ -419,7 +426,6 @@ func (s *shard) decided(l loaded) {
 		s.step(r, &parked[i])
 	}
 	s.due.want(r, r.p.Deadline())
-	s.dropIdle(r)
 }
 
 // undecided: without a policy nothing may be shown to anybody.
@@ -438,7 +444,6 @@ func (s *shard) undecided(r *resident, parked []item, err error) {
 	}
 	s.due.want(r, r.reload)
 	s.due.want(r, r.p.Deadline())
-	s.dropIdle(r)
 }
 
 // step is where an input meets its presentity.
