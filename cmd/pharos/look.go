@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"pharos/server"
+)
+
+func printJSON(v any) error {
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+type statusCmd struct {
+	place
+	JSON bool `help:"As JSON." name:"json"`
+}
+
+func (c *statusCmd) Help() string {
+	return `"ready": true once all listeners accept. A stopped server is "running": false, with exit status 1.`
+}
+
+func (c *statusCmd) Run(ctx context.Context) error {
+	var st server.Status
+	cl, err := server.Dial(c.Data)
+	if err == nil {
+		err = cl.Get(ctx, "/status", &st)
+	}
+	if errors.Is(err, server.ErrNotRunning) {
+		if c.JSON {
+			return errors.Join(printJSON(server.Status{}), errSaid)
+		}
+		return fmt.Errorf("%w (%s)", err, c.Data)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(st)
+	}
+	state := "ready"
+	if !st.Ready {
+		state = "not ready"
+	}
+	fmt.Printf("Pharos %s, %s, up %s\n", st.Version, state, time.Duration(st.Uptime*float64(time.Second)).Round(time.Second))
+	fmt.Printf("domains        %s\n", strings.Join(st.Domains, ", "))
+	fmt.Printf("listening      %s\n", strings.Join(st.Listen, "\n               "))
+	fmt.Printf("presence       %d users, %d publications and sessions\n", st.Engine.Presentities, st.Engine.Sources)
+	fmt.Printf("subscriptions  %d, of which %d wait for approval\n", st.Engine.Subscriptions, st.Engine.Pending)
+	fmt.Printf("xmpp           %d sessions, of which %d wait to be resumed\n", st.XMPP.Sessions, st.XMPP.Hibernating)
+	fmt.Printf("sip            %d contacts of %d users registered, %d dialogs, %d NOTIFYs sent, %d failed\n", st.SIP.Bindings, st.SIP.Users, st.SIP.Dialogs, st.SIP.Notifies, st.SIP.Failures)
+	fmt.Printf("work           %d steps, %d watchers told, %d refused, %d waiting\n", st.Engine.Steps, st.Engine.Notices, st.Engine.Overloads, st.Engine.Queued)
+	fmt.Printf("memory         %.1f MiB heap, %d goroutines\n", float64(st.Process.HeapBytes)/(1<<20), st.Process.Goroutines)
+	return nil
+}
+
+type whyCmd struct {
+	place
+	Watcher    string `arg:"" help:"Who wants to see." placeholder:"WATCHER"`
+	Presentity string `arg:"" help:"Who is seen." placeholder:"PRESENTITY"`
+	JSON       bool   `help:"As JSON." name:"json"`
+}
+
+func (c *whyCmd) Run(ctx context.Context) error {
+	cl, err := server.Dial(c.Data)
+	if err != nil {
+		return fmt.Errorf("%w (%s)", err, c.Data)
+	}
+	var w server.Why
+	q := url.Values{"watcher": {c.Watcher}, "presentity": {c.Presentity}}
+	if err := cl.Get(ctx, "/why?"+q.Encode(), &w); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(w)
+	}
+	fmt.Println(w.Answer)
+	fmt.Println()
+	for _, s := range w.Steps {
+		mark := "ok"
+		if !s.OK {
+			mark = "--"
+		}
+		fmt.Printf("  %s  %-13s %s\n", mark, s.What, s.Text)
+	}
+	return nil
+}
+
+type watchCmd struct {
+	place
+	User string `arg:"" help:"user@domain" placeholder:"USER"`
+	JSON bool   `help:"One JSON object a line, with the composed PIDF document." name:"json"`
+}
+
+func (c *watchCmd) Run(ctx context.Context) error {
+	cl, err := server.Dial(c.Data)
+	if err != nil {
+		return fmt.Errorf("%w (%s)", err, c.Data)
+	}
+	return cl.Lines(ctx, "GET", "/watch?"+url.Values{"user": {c.User}}.Encode(), nil, func(b json.RawMessage) error {
+		if c.JSON {
+			_, err := fmt.Println(string(b))
+			return err
+		}
+		var s server.Seen
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		fmt.Printf("%s  %s is %s (version %d)\n", s.At.Local().Format("15:04:05"), s.User, s.Presence, s.Version)
+		for _, src := range s.Sources {
+			fmt.Printf("          %-11s %-20s %s\n", src.Kind, src.Key, src.Summary)
+		}
+		return nil
+	})
+}

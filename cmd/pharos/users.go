@@ -1,0 +1,265 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"pharos/server"
+)
+
+type userCmd struct {
+	Add      userAddCmd      `cmd:"" help:"Add a user."`
+	Password userPasswordCmd `cmd:"" help:"Set a user's password."`
+	List     userListCmd     `cmd:"" help:"List the users."`
+	Remove   userRemoveCmd   `cmd:"" help:"Remove a user with list, rules and stored messages."`
+	Import   userImportCmd   `cmd:"" help:"Import users from CSV (user@domain,password) or XEP-0227."`
+}
+
+// admin is what a running and a stopped server both offer.
+type admin interface {
+	Add(ctx context.Context, addr, password string) error
+	Password(ctx context.Context, addr, password string) error
+	Remove(ctx context.Context, addr string) error
+	List(ctx context.Context, fn func(server.User) error) error
+	Import(ctx context.Context, r io.Reader, dryRun bool, progress func(server.Import)) (server.Import, error)
+}
+
+// with runs fn against the running server, or the store of a stopped one.
+func (p place) with(fn func(admin) error) error {
+	c, err := server.Dial(p.Data)
+	if err == nil {
+		return fn(remote{c})
+	}
+	if _, err := os.Stat(p.Data); err != nil {
+		return fmt.Errorf("no data folder %s: start the server once, or name the folder with --data", p.Data)
+	}
+	cfg, err := loadConfig(p.Config)
+	if err != nil {
+		return err
+	}
+	a, err := server.OpenAdmin(p.Data, cfg.Domains)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(a), a.Close())
+}
+
+// remote is the running server behind its socket.
+type remote struct{ c *server.Client }
+
+func (r remote) Add(ctx context.Context, addr, password string) error {
+	return r.c.Post(ctx, "/users/add", addr, password)
+}
+func (r remote) Password(ctx context.Context, addr, password string) error {
+	return r.c.Post(ctx, "/users/password", addr, password)
+}
+func (r remote) Remove(ctx context.Context, addr string) error {
+	return r.c.Post(ctx, "/users/remove", addr, "")
+}
+func (r remote) List(ctx context.Context, fn func(server.User) error) error {
+	return r.c.Lines(ctx, "GET", "/users", nil, func(b json.RawMessage) error {
+		var u server.User
+		if err := json.Unmarshal(b, &u); err != nil {
+			return err
+		}
+		return fn(u)
+	})
+}
+func (r remote) Import(ctx context.Context, body io.Reader, dryRun bool, progress func(server.Import)) (server.Import, error) {
+	var last struct {
+		server.Import
+		Error string `json:"error"`
+	}
+	err := r.c.Lines(ctx, "POST", fmt.Sprintf("/users/import?dry-run=%t", dryRun), body, func(b json.RawMessage) error {
+		last.Error = ""
+		if err := json.Unmarshal(b, &last); err != nil {
+			return err
+		}
+		progress(last.Import)
+		return nil
+	})
+	if err == nil && last.Error != "" {
+		err = errors.New(last.Error)
+	}
+	return last.Import, err
+}
+
+type userAddCmd struct {
+	place
+	Address  string `arg:"" help:"user@domain" placeholder:"USER"`
+	Generate bool   `help:"Make a random password and print it."`
+	JSON     bool   `help:"As JSON." name:"json"`
+}
+
+func (c *userAddCmd) Help() string {
+	return "The password is asked for on a terminal, else read as one line from standard input."
+}
+
+func (c *userAddCmd) Run(ctx context.Context) error {
+	return c.with(func(a admin) error {
+		return setPassword(c.Address, c.Generate, c.JSON, "added", func(p string) error { return a.Add(ctx, c.Address, p) })
+	})
+}
+
+type userPasswordCmd struct {
+	place
+	Address  string `arg:"" help:"user@domain" placeholder:"USER"`
+	Generate bool   `help:"Make a random password and print it."`
+	JSON     bool   `help:"As JSON." name:"json"`
+}
+
+func (c *userPasswordCmd) Run(ctx context.Context) error {
+	return c.with(func(a admin) error {
+		return setPassword(c.Address, c.Generate, c.JSON, "has a new password", func(p string) error { return a.Password(ctx, c.Address, p) })
+	})
+}
+
+func setPassword(addr string, generate, asJSON bool, done string, set func(string) error) error {
+	pw := ""
+	if generate {
+		pw = strings.ToLower(rand.Text()[:16])
+	} else {
+		var err error
+		if pw, err = readPassword(); err != nil {
+			return err
+		}
+	}
+	if err := set(pw); err != nil {
+		return err
+	}
+	if asJSON {
+		out := map[string]string{"address": addr, "result": done}
+		if generate {
+			out["password"] = pw
+		}
+		return printJSON(out)
+	}
+	fmt.Printf("%s %s\n", addr, done)
+	if generate {
+		fmt.Printf("password: %s\n", pw)
+	}
+	return nil
+}
+
+func readPassword() (string, error) {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		line, err := bufio.NewReader(io.LimitReader(os.Stdin, 4096)).ReadString('\n')
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = errors.New("no password on standard input: give it as one line, or use --generate")
+			}
+			return "", err
+		}
+		return line, nil
+	}
+	fmt.Fprint(os.Stderr, "Password: ")
+	one, err := term.ReadPassword(fd)
+	fmt.Fprint(os.Stderr, "\nAgain: ")
+	if err != nil {
+		return "", err
+	}
+	two, err := term.ReadPassword(fd)
+	fmt.Fprintln(os.Stderr)
+	switch {
+	case err != nil:
+		return "", err
+	case string(one) != string(two):
+		return "", errors.New("the two are not the same; nothing was changed")
+	case len(one) == 0:
+		return "", errors.New("an empty password is not allowed")
+	}
+	return string(one), nil
+}
+
+type userListCmd struct {
+	place
+	JSON bool `help:"One JSON object a line." name:"json"`
+}
+
+func (c *userListCmd) Run(ctx context.Context) error {
+	return c.with(func(a admin) error {
+		enc := json.NewEncoder(os.Stdout)
+		return a.List(ctx, func(u server.User) error {
+			if c.JSON {
+				return enc.Encode(u)
+			}
+			_, err := fmt.Printf("%-40s since %s\n", u.Address, u.Created)
+			return err
+		})
+	})
+}
+
+type userRemoveCmd struct {
+	place
+	Address string `arg:"" help:"user@domain" placeholder:"USER"`
+	JSON    bool   `help:"As JSON." name:"json"`
+}
+
+func (c *userRemoveCmd) Run(ctx context.Context) error {
+	return c.with(func(a admin) error {
+		if err := a.Remove(ctx, c.Address); err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(map[string]string{"address": c.Address, "result": "removed"})
+		}
+		fmt.Printf("%s removed\n", c.Address)
+		return nil
+	})
+}
+
+type userImportCmd struct {
+	place
+	File   string `arg:"" help:"CSV or XEP-0227 file; - for standard input." placeholder:"FILE"`
+	DryRun bool   `help:"Check the file, change nothing."`
+	JSON   bool   `help:"As JSON." name:"json"`
+}
+
+func (c *userImportCmd) Run(ctx context.Context) error {
+	in := os.Stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	return c.with(func(a admin) error {
+		bar := term.IsTerminal(int(os.Stderr.Fd())) && !c.JSON
+		im, err := a.Import(ctx, in, c.DryRun, func(im server.Import) {
+			if bar && im.Total > 0 {
+				fmt.Fprintf(os.Stderr, "\r%d of %d users", im.Accounts, im.Total)
+			}
+		})
+		if bar && im.Total > 0 {
+			fmt.Fprint(os.Stderr, "\r\033[K")
+		}
+		if c.JSON {
+			return errors.Join(printJSON(im), err)
+		}
+		for _, p := range im.Problems {
+			fmt.Fprintln(os.Stderr, p)
+		}
+		if err != nil {
+			return err
+		}
+		verb := "imported"
+		if c.DryRun {
+			verb = "would be imported"
+		}
+		fmt.Printf("%d users %s, %d contacts\n", im.Accounts, verb, im.Contacts)
+		return nil
+	})
+}

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pharos/account"
+	"pharos/presence"
+	"pharos/store"
+	"pharos/xmpp"
+)
+
+// Admin manages users, on a running server or on the store of a stopped one.
+type Admin struct {
+	store    *store.Store
+	accounts *account.Accounts // nil when stopped
+	domains  []string
+}
+
+// OpenAdmin opens the store of a stopped server.
+func OpenAdmin(data string, domains []string) (*Admin, error) {
+	st, err := store.Open(context.Background(), data)
+	if err != nil {
+		return nil, err
+	}
+	return &Admin{store: st, domains: domains}, nil
+}
+
+// Close closes what OpenAdmin opened.
+func (a *Admin) Close() error { return a.store.Close() }
+
+// ErrExists: the user has an account already.
+var ErrExists = errors.New("there is an account with this address already")
+
+// Address reads user@domain (a leading "sip:" or "xmpp:" is tolerated) and
+// checks that the domain is ours.
+func (a *Admin) Address(s string) (presence.Entity, error) {
+	for _, p := range []string{"sip:", "sips:", "xmpp:", "pres:"} {
+		s = strings.TrimPrefix(s, p)
+	}
+	j, err := xmpp.ParseJID(s)
+	switch {
+	case err != nil:
+		return presence.Entity{}, fmt.Errorf("%q is not an address: %w", s, err)
+	case j.Local == "" || j.Resource != "":
+		return presence.Entity{}, fmt.Errorf("%q is not of the form user@domain", s)
+	case !slices.Contains(a.domains, j.Domain):
+		return presence.Entity{}, fmt.Errorf("%q: this server answers for %s (key 'domains')", s, strings.Join(a.domains, ", "))
+	}
+	return presence.Entity{User: j.Local, Domain: j.Domain}, nil
+}
+
+// Add makes an account; ErrExists when there is one.
+func (a *Admin) Add(ctx context.Context, addr, password string) error {
+	u, err := a.Address(addr)
+	if err != nil {
+		return err
+	}
+	if _, err := a.store.Account(ctx, u); err == nil {
+		return fmt.Errorf("%s: %w", u, ErrExists)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return a.put(ctx, u, password)
+}
+
+// Password sets a new password; store.ErrNotFound when there is no account.
+func (a *Admin) Password(ctx context.Context, addr, password string) error {
+	u, err := a.Address(addr)
+	if err != nil {
+		return err
+	}
+	if _, err := a.store.Account(ctx, u); err != nil {
+		return fmt.Errorf("%s: %w", u, noAccount(err))
+	}
+	return a.put(ctx, u, password)
+}
+
+func noAccount(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return errors.New("there is no account with this address")
+	}
+	return err
+}
+
+func (a *Admin) put(ctx context.Context, u presence.Entity, password string) error {
+	acct, err := account.Derive(u, password)
+	if err != nil {
+		return err
+	}
+	if err := a.store.PutAccounts(ctx, []store.Account{acct}); err != nil {
+		return err
+	}
+	a.changed(u)
+	return nil
+}
+
+func (a *Admin) changed(u presence.Entity) {
+	if a.accounts != nil {
+		a.accounts.Changed(u)
+	}
+}
+
+// Remove deletes an account and all that belongs to it.
+func (a *Admin) Remove(ctx context.Context, addr string) error {
+	u, err := a.Address(addr)
+	if err != nil {
+		return err
+	}
+	if _, err := a.store.Account(ctx, u); err != nil {
+		return fmt.Errorf("%s: %w", u, noAccount(err))
+	}
+	if err := a.store.RemoveAccount(ctx, u); err != nil {
+		return err
+	}
+	a.changed(u)
+	return nil
+}
+
+// User is one row of List.
+type User struct {
+	Address string `json:"address"`
+	Created string `json:"created"` // RFC 3339
+}
+
+// List calls fn for every user, in order of address.
+func (a *Admin) List(ctx context.Context, fn func(User) error) error {
+	const page = 500
+	var after presence.Entity
+	for {
+		rows, err := a.store.Accounts(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if err := fn(User{Address: r.User.String(), Created: r.Created.UTC().Format("2006-01-02T15:04:05Z")}); err != nil {
+				return err
+			}
+		}
+		if len(rows) < page {
+			return nil
+		}
+		after = rows[len(rows)-1].User
+	}
+}

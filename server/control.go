@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+// listenControl opens the socket that the commands use. Its folder is readable
+// by the owner only, which is the authentication.
+func (s *Server) listenControl(start func(string, func() error)) error {
+	path := SocketPath(s.Data)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("server: %w", err) // of a killed process; the store's lock says that it is gone
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("server: control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return fmt.Errorf("server: control socket: %w", err)
+	}
+	s.mu.Lock()
+	s.open = append(s.open, open{uri: "unix:" + path, close: ln.Close})
+	s.mu.Unlock()
+	h := &http.Server{Handler: s.control(), ReadHeaderTimeout: 10 * time.Second}
+	start("control socket", func() error { return h.Serve(ln) })
+	return nil
+}
+
+// control is the API of the commands: JSON over HTTP on the socket.
+func (s *Server) control() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Status(), nil) })
+	m.HandleFunc("GET /why", func(w http.ResponseWriter, r *http.Request) {
+		why, err := s.Why(r.Context(), r.FormValue("watcher"), r.FormValue("presentity"))
+		answer(w, why, err)
+	})
+	m.HandleFunc("GET /watch", s.controlWatch)
+	m.HandleFunc("GET /users", func(w http.ResponseWriter, r *http.Request) {
+		enc := json.NewEncoder(w)
+		if err := s.admin.List(r.Context(), func(u User) error { return enc.Encode(u) }); err != nil {
+			s.Log.Warn("list users", "err", err)
+			panic(http.ErrAbortHandler) // so that the reader does not take it for the whole
+		}
+	})
+	change := func(fn func(ctx context.Context, addr, password string) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			var in credentials
+			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil {
+				answer(w, nil, err)
+				return
+			}
+			answer(w, struct{}{}, fn(r.Context(), in.Address, in.Password))
+		}
+	}
+	m.HandleFunc("POST /users/add", change(s.admin.Add))
+	m.HandleFunc("POST /users/password", change(s.admin.Password))
+	m.HandleFunc("POST /users/remove", change(func(ctx context.Context, addr, _ string) error { return s.admin.Remove(ctx, addr) }))
+	m.HandleFunc("POST /users/import", func(w http.ResponseWriter, r *http.Request) {
+		dry, _ := strconv.ParseBool(r.FormValue("dry-run"))
+		stream := newLines(w)
+		im, err := s.admin.Import(r.Context(), r.Body, dry, stream.progress)
+		_ = stream.send(importEnd{im, errorText(err)}) // the command has gone: nobody to tell
+	})
+	return m
+}
+
+type credentials struct{ Address, Password string }
+
+// importEnd is the last line of an import's answer.
+type importEnd struct {
+	Import
+	Error string `json:"error,omitempty"`
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (s *Server) controlWatch(w http.ResponseWriter, r *http.Request) {
+	u, err := s.admin.Address(r.FormValue("user"))
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	if _, err := s.store.Account(r.Context(), u); err != nil {
+		answer(w, nil, fmt.Errorf("%s: %w", u, noAccount(err)))
+		return
+	}
+	stream := newLines(w)
+	if err := s.watch.follow(r.Context(), u, func(s Seen) error { return stream.send(s) }); err != nil && r.Context().Err() == nil {
+		s.Log.Warn("watch", "entity", u.String(), "err", err)
+	}
+}
+
+// lines sends one JSON value a line, flushed.
+type lines struct {
+	enc *json.Encoder
+	rc  *http.ResponseController
+}
+
+func newLines(w http.ResponseWriter) lines {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return lines{json.NewEncoder(w), http.NewResponseController(w)}
+}
+
+func (l lines) send(v any) error {
+	if err := l.enc.Encode(v); err != nil {
+		return err
+	}
+	return l.rc.Flush()
+}
+
+// progress is send for an import, which goes on when the command has gone.
+func (l lines) progress(im Import) { _ = l.send(im) }
+
+// answer writes a value, or an error with its words; the command prints them.
+func answer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		v = struct {
+			Error string `json:"error"`
+		}{err.Error()}
+	}
+	_ = json.NewEncoder(w).Encode(v) // the command has gone: nobody to tell
+}
+
+// Client reaches a running server over its socket.
+type Client struct{ http http.Client }
+
+// ErrNotRunning: nobody answers on the socket.
+var ErrNotRunning = errors.New("no server is running on this data folder")
+
+// Dial makes a client; ErrNotRunning when there is no server.
+func Dial(data string) (*Client, error) {
+	path := SocketPath(data)
+	conn, err := net.DialTimeout("unix", path, 2*time.Second)
+	if err != nil {
+		return nil, ErrNotRunning
+	}
+	conn.Close()
+	return &Client{http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+	}}}, nil
+}
+
+// Get asks for path, such as "/status", and decodes the answer into out.
+func (c *Client) Get(ctx context.Context, path string, out any) error {
+	return c.do(ctx, http.MethodGet, path, nil, func(d *json.Decoder) error { return d.Decode(out) })
+}
+
+// Lines asks for path and calls fn for each line of the answer.
+func (c *Client) Lines(ctx context.Context, method, path string, body io.Reader, fn func(json.RawMessage) error) error {
+	return c.do(ctx, method, path, body, func(d *json.Decoder) error {
+		for {
+			var line json.RawMessage
+			if err := d.Decode(&line); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if err := fn(line); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// Post sends credentials to path.
+func (c *Client) Post(ctx context.Context, path, address, password string) error {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(json.NewEncoder(w).Encode(credentials{address, password})) }()
+	var none struct{}
+	return c.do(ctx, http.MethodPost, path, r, func(d *json.Decoder) error { return d.Decode(&none) })
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, read func(*json.Decoder) error) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://pharos"+path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	d := json.NewDecoder(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		var e struct{ Error string }
+		if err := d.Decode(&e); err != nil || e.Error == "" {
+			return fmt.Errorf("the server answered %s", resp.Status)
+		}
+		return errors.New(e.Error)
+	}
+	return read(d)
+}

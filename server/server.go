@@ -1,0 +1,248 @@
+// Package server is the program as a value: New opens and wires everything,
+// Run serves until its context ends. It is the only place that knows all parts.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pharos/account"
+	"pharos/config"
+	"pharos/engine"
+	"pharos/jabber"
+	"pharos/load"
+	"pharos/pidf"
+	"pharos/policy"
+	"pharos/presence"
+	"pharos/simple"
+	"pharos/sip"
+	"pharos/store"
+	"pharos/xmpp"
+)
+
+// Options of New.
+type Options struct {
+	Config     config.Config
+	ConfigFile string // read again by Reload; empty: the defaults stay
+	Data       string // folder; made when missing, readable by the owner only
+	Version    string
+	Log        *slog.Logger   // nil: discards
+	Level      *slog.LevelVar // set by Reload; may be nil
+}
+
+// DrainWithin bounds a shutdown, from the end of Run's context to its return.
+const DrainWithin = 10 * time.Second
+
+// Server is one running Pharos. Several can live in one process.
+type Server struct {
+	Options
+	admin    *Admin
+	store    *store.Store
+	accounts *account.Accounts
+	engine   *engine.Engine
+	sip      *sip.Stack
+	simple   *simple.Edge
+	jabber   *jabber.Edge
+	xmpp     *xmpp.Acceptor
+	watch    *watchEdge
+	cert     *certificate
+	contact  *contacts
+	http     http.Handler
+
+	started time.Time
+	ready   chan struct{}
+	open    []open // guarded by mu until ready is closed, then constant
+	mu      sync.Mutex
+	closing atomic.Bool
+}
+
+// New opens the data folder and wires all parts. It opens no port; Run does.
+func New(o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := o.Config.Check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("server: data folder: %w", err)
+	}
+	s := &Server{Options: o, ready: make(chan struct{})}
+	var err error
+	if s.cert, err = loadCertificate(o.Config, o.Data); err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(context.Background(), o.Data); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if err := s.wire(); err != nil {
+		s.store.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+var handlings = map[string]presence.Handling{"confirm": presence.Confirm, "allow": presence.Allow, "block": presence.Block}
+
+// wire builds the parts, innermost first.
+func (s *Server) wire() error {
+	c := s.Config
+	s.accounts = account.New(s.store, c.Domains)
+	s.engine = engine.New(engine.Config{
+		Save:     s.store,
+		Policies: &policy.Loader{Store: s.store, Default: handlings[c.Policy.Default]},
+		Mailbox:  mailbox{st: s.store, max: c.Limits.OfflineMessages},
+		Log:      s.Log.With("part", "engine"),
+	})
+	gate := load.NewGate(s.engine.Depth)
+	trusted, err := config.Prefixes(c.SIP.Trusted)
+	if err != nil {
+		return err
+	}
+	s.contact = &contacts{fixed: c.SIP.Contact}
+	s.simple = simple.New(simple.Config{
+		Engine: s.engine, Accounts: s.accounts, Store: s.store, Gate: gate, Domains: c.Domains,
+		Trusted: trusted, Contact: s.contact.of, Log: s.Log.With("part", "sip"),
+	})
+	s.sip = sip.NewStack(sip.Config{
+		Handler: s.simple, Log: s.Log.With("part", "sip"), TLS: &tls.Config{MinVersion: tls.VersionTLS12},
+		Limits: sipLimits(c.Limits),
+	})
+	s.simple.Use(s.sip)
+	s.jabber = jabber.New(jabber.Config{
+		Engine: s.engine, Accounts: s.accounts, Store: s.store, Gate: gate, Domains: c.Domains,
+		Version: s.Version, Log: s.Log.With("part", "xmpp"),
+	})
+	s.xmpp = &xmpp.Acceptor{
+		Domains: c.Domains, TLS: s.cert.config("xmpp-client"), Auth: authenticator{s.accounts},
+		Log: s.Log.With("part", "xmpp"), Limits: xmppLimits(c.Limits), Features: s.jabber.Features(), Serve: s.jabber.Serve,
+	}
+	s.watch = newWatchEdge(s.engine)
+	s.engine.Register("sip", s.simple)
+	s.engine.Register("xmpp", s.jabber)
+	s.engine.Register(watchName, s.watch)
+	s.admin = &Admin{store: s.store, accounts: s.accounts, domains: c.Domains}
+	s.http = s.routes()
+	return s.restore()
+}
+
+// restore gives the parts back what outlived the last process, before any
+// listener opens.
+func (s *Server) restore() error {
+	var all []*presence.Subscription
+	err := s.store.Saved(func(e presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
+		kept := sources[:0]
+		for _, src := range sources {
+			doc, _, err := pidf.Parse(src.Native.Bytes)
+			if err != nil {
+				s.Log.Error("a stored publication cannot be read; it is left out", "entity", e.String(), "err", err)
+				continue
+			}
+			src.Doc = doc
+			kept = append(kept, src)
+		}
+		all = append(all, subs...)
+		return s.engine.Restore(e, kept, subs)
+	})
+	if err != nil {
+		return fmt.Errorf("server: restore: %w", err)
+	}
+	if err := s.simple.Restore(all); err != nil {
+		return fmt.Errorf("server: restore: %w", err)
+	}
+	return nil
+}
+
+// Admin is for managing users.
+func (s *Server) Admin() *Admin { return s.admin }
+
+// Ready is closed once all listeners accept.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run listens, serves, and after ctx ended drains within DrainWithin: no new
+// work is begun, XMPP streams end with system-shutdown, what was accepted is
+// committed, and the store is closed. It returns nil after a clean end.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.store.Close()
+	s.started = time.Now()
+
+	// The engine outlives the listeners: it must finish what they accepted.
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEngine()
+	var inner errgroup.Group
+	inner.Go(func() error { return s.engine.Run(engineCtx) })
+
+	serveCtx, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	var outer errgroup.Group
+	err := s.listen(serveCtx, &outer, stopServing)
+	if err == nil {
+		close(s.ready)
+		s.Log.Info("ready", "domains", s.Config.Domains, "listen", s.listening())
+		<-serveCtx.Done()
+	}
+
+	s.closing.Store(true)
+	s.Log.Info("stopping", "within", DrainWithin)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainWithin)
+	defer cancel()
+	s.closeListeners()
+	err = errors.Join(err, s.jabber.Close(drain), s.xmpp.Shutdown(drain), s.sip.Close())
+	stopEngine()
+	err = errors.Join(err, within(drain, "engine", inner.Wait), within(drain, "listeners", outer.Wait))
+	s.Log.Info("stopped")
+	return err
+}
+
+// within waits for a part to end, but not longer than the drain.
+func within(ctx context.Context, part string, wait func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("server: %s did not end in time", part)
+	}
+}
+
+// Reload reads the certificate and, of the configuration file, the log level
+// again; the other keys need a restart, and Reload says which have changed.
+func (s *Server) Reload() error {
+	c := s.Config
+	if s.ConfigFile != "" {
+		var err error
+		if c, err = config.Load(s.ConfigFile); err != nil {
+			return fmt.Errorf("reload: nothing changed: %w", err)
+		}
+	}
+	if err := s.cert.reload(c); err != nil {
+		return fmt.Errorf("reload: nothing changed: %w", err)
+	}
+	if s.Level != nil {
+		if err := s.Level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+			return err
+		}
+	}
+	for _, key := range s.Config.Differs(c) {
+		if key != "log.level" && key != "tls.cert" && key != "tls.key" {
+			s.Log.Warn("changed in the file, but needs a restart", "key", key)
+		}
+	}
+	s.Log.Info("reloaded", "file", s.ConfigFile)
+	return nil
+}
+
+// SocketPath is where the commands reach a running server.
+func SocketPath(data string) string { return filepath.Join(data, "pharos.sock") }

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"runtime"
+	"time"
+
+	"pharos/engine"
+	"pharos/simple"
+)
+
+// Status is what 'pharos status' shows.
+type Status struct {
+	Ready   bool         `json:"ready"` // all listeners accept
+	Running bool         `json:"running"`
+	Version string       `json:"version"`
+	Domains []string     `json:"domains"`
+	Listen  []string     `json:"listen"` // with their real ports
+	Started time.Time    `json:"started"`
+	Uptime  float64      `json:"uptime_seconds"`
+	Engine  engine.Stats `json:"engine"`
+	SIP     simple.Stats `json:"sip"`
+	XMPP    XMPPStats    `json:"xmpp"`
+	Process Process      `json:"process"`
+}
+
+// XMPPStats counts sessions.
+type XMPPStats struct {
+	Sessions    int `json:"sessions"`
+	Hibernating int `json:"hibernating"` // connection lost, may be resumed (XEP-0198)
+}
+
+// Process is what the process costs.
+type Process struct {
+	Goroutines int    `json:"goroutines"`
+	HeapBytes  uint64 `json:"heap_bytes"`
+}
+
+// Status of a running server.
+func (s *Server) Status() Status {
+	st := Status{
+		Running: true, Version: s.Version, Domains: s.Config.Domains, Listen: s.listening(),
+		Started: s.started.UTC(), Uptime: time.Since(s.started).Seconds(), Engine: s.engine.Stats(), SIP: s.simple.Stats(),
+	}
+	st.XMPP.Sessions, st.XMPP.Hibernating = s.jabber.Count()
+	select {
+	case <-s.ready:
+		st.Ready = !s.closing.Load()
+	default:
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	st.Process = Process{Goroutines: runtime.NumGoroutine(), HeapBytes: m.HeapAlloc}
+	return st
+}

@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pharos/engine"
+	"pharos/pidf"
+	"pharos/presence"
+)
+
+// watchName is the edge of operators who watch a user ('pharos watch').
+const watchName = "operator"
+
+// watchEdge hands views to operators. They see what the user itself sees, since
+// they watch as the user: there is no side door around the policy.
+type watchEdge struct {
+	engine *engine.Engine
+	next   atomic.Uint64
+	mu     sync.Mutex // guards live
+	live   map[string]chan *presence.View
+}
+
+func newWatchEdge(e *engine.Engine) *watchEdge {
+	return &watchEdge{engine: e, live: map[string]chan *presence.View{}}
+}
+
+// maxWatches bounds the operators that watch at one time.
+const maxWatches = 100
+
+// Seen is one line of 'pharos watch'.
+type Seen struct {
+	At       time.Time    `json:"at"`
+	User     string       `json:"user"`
+	Version  uint64       `json:"version"`
+	Presence string       `json:"presence"` // open or closed
+	Sources  []SeenSource `json:"sources"`
+	Document string       `json:"document"` // composed PIDF
+}
+
+// SeenSource is one source of a Seen.
+type SeenSource struct {
+	Kind    string    `json:"kind"`
+	Key     string    `json:"key"`
+	From    string    `json:"from,omitempty"`
+	Updated time.Time `json:"updated"`
+	Summary string    `json:"summary"`
+}
+
+// follow calls fn at once and at each change of the user's presence, until ctx
+// ends or fn fails. Of changes that come faster than fn takes them the newest
+// is told.
+func (w *watchEdge) follow(ctx context.Context, u presence.Entity, fn func(Seen) error) error {
+	handle := "w" + strconv.FormatUint(w.next.Add(1), 10)
+	views := make(chan *presence.View, 1)
+	w.mu.Lock()
+	if len(w.live) >= maxWatches {
+		w.mu.Unlock()
+		return engine.ErrOverload
+	}
+	w.live[handle] = views
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.live, handle)
+		w.mu.Unlock()
+		ctx := context.WithoutCancel(ctx)
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, _ = w.engine.Step(ctx, u, presence.Unwatch{ID: handle, Silent: true}) // a stopped engine has none to end
+	}()
+	_, err := w.engine.Step(ctx, u, presence.Watch{ID: handle, Watcher: u, Via: presence.Via{Edge: watchName, Handle: handle}})
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case v := <-views:
+			if err := fn(seen(v)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func seen(v *presence.View) Seen {
+	s := Seen{At: time.Now().UTC(), User: v.Presentity.String(), Version: v.Version, Presence: "closed",
+		Document: string(pidf.Append(nil, "pres:"+v.Presentity.String(), v.Doc))}
+	for _, t := range v.Doc.Tuples {
+		if t.Basic == presence.Open {
+			s.Presence = "open"
+		}
+	}
+	for _, src := range v.Sources {
+		s.Sources = append(s.Sources, seenSource(src))
+	}
+	return s
+}
+
+var kinds = map[presence.SourceKind]string{
+	presence.Publication: "publication", presence.Session: "session",
+	presence.Permanent: "permanent", presence.Remote: "remote",
+}
+
+func seenSource(src *presence.Source) SeenSource {
+	return SeenSource{Kind: kinds[src.ID.Kind], Key: src.ID.Key, From: src.From, Updated: src.Updated, Summary: summary(src.Doc)}
+}
+
+// Notify implements engine.Edge: the newest view replaces one not yet taken.
+func (w *watchEdge) Notify(n *presence.Notice) {
+	if n.View == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range n.Targets {
+		ch := w.live[t.Handle]
+		if ch == nil {
+			continue
+		}
+		select {
+		case <-ch:
+		default:
+		}
+		ch <- n.View
+	}
+}
+
+// WatcherChanged and Deliver: operators are not asked and get no messages.
+func (w *watchEdge) WatcherChanged(presence.WatcherChange) {}
+func (w *watchEdge) Deliver(*engine.Message) bool          { return false }
+
+// summary says a document in a few words.
+func summary(d *presence.Document) string {
+	if d == nil {
+		return ""
+	}
+	out := ""
+	add := func(s string) {
+		if s == "" {
+			return
+		}
+		if out != "" {
+			out += ", "
+		}
+		out += s
+	}
+	rich := func(r presence.Rich) {
+		if r.Activities != nil {
+			for _, a := range r.Activities.Names {
+				add(a)
+			}
+		}
+	}
+	for _, t := range d.Tuples {
+		switch t.Basic {
+		case presence.Open:
+			add("open")
+		case presence.Closed:
+			add("closed")
+		}
+		rich(t.Rich)
+		for _, n := range t.Notes {
+			add(strconv.Quote(n.Text))
+		}
+	}
+	for _, p := range d.Persons {
+		rich(p.Rich)
+		for _, n := range p.Notes {
+			add(strconv.Quote(n.Text))
+		}
+	}
+	for _, n := range d.Notes {
+		add(strconv.Quote(n.Text))
+	}
+	return out
+}

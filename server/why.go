@@ -1,0 +1,166 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pharos/presence"
+	"pharos/store"
+)
+
+// Why explains a presence relation, from account to last answer.
+type Why struct {
+	Watcher    string `json:"watcher"`
+	Presentity string `json:"presentity"`
+	Answer     string `json:"answer"` // one sentence
+	Steps      []Step `json:"steps"`
+}
+
+// Step is one link of the chain. OK false is where to look.
+type Step struct {
+	What string `json:"what"`
+	OK   bool   `json:"ok"`
+	Text string `json:"text"`
+}
+
+func (w *Why) add(what string, ok bool, format string, args ...any) {
+	w.Steps = append(w.Steps, Step{what, ok, fmt.Sprintf(format, args...)})
+}
+
+// Why walks from the accounts to the last NOTIFY's answer.
+func (s *Server) Why(ctx context.Context, watcher, presentity string) (Why, error) {
+	bob, err := s.admin.Address(watcher)
+	if err != nil {
+		return Why{}, err
+	}
+	alice, err := s.admin.Address(presentity)
+	if err != nil {
+		return Why{}, err
+	}
+	w := Why{Watcher: bob.String(), Presentity: alice.String()}
+	for _, u := range []presence.Entity{bob, alice} {
+		switch _, err := s.store.Account(ctx, u); {
+		case errors.Is(err, store.ErrNotFound):
+			w.add("account", false, "%s has no account here", u)
+			w.Answer = fmt.Sprintf("%s does not exist on this server.", u)
+			return w, nil
+		case err != nil:
+			return w, err
+		}
+		w.add("account", true, "%s has an account", u)
+	}
+	if err := s.whyRosters(ctx, &w, bob, alice); err != nil {
+		return w, err
+	}
+	x, err := s.engine.Explain(ctx, alice, bob)
+	if err != nil {
+		return w, err
+	}
+	s.whyPolicy(&w, x)
+	s.whySources(&w, x)
+	s.whySubscriptions(&w, x)
+	w.Answer = conclusion(x)
+	return w, nil
+}
+
+func (s *Server) whyRosters(ctx context.Context, w *Why, bob, alice presence.Entity) error {
+	for _, p := range [][2]presence.Entity{{bob, alice}, {alice, bob}} {
+		items, version, err := s.store.Roster(ctx, p[0])
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, it := range items {
+			if it.Contact == p[1] && !it.Removed {
+				found = true
+				w.add("list", true, "%s has %s in the buddy list: %s (version %d)", p[0], p[1], itemState(it), version)
+			}
+		}
+		if !found {
+			w.add("list", true, "%s does not have %s in the buddy list", p[0], p[1])
+		}
+	}
+	return nil
+}
+
+func itemState(it store.Item) string {
+	out := "subscription none"
+	switch {
+	case it.To && it.From:
+		out = "subscription both"
+	case it.To:
+		out = "subscription to"
+	case it.From:
+		out = "subscription from"
+	}
+	if it.Ask {
+		out += ", asked and not answered"
+	}
+	if it.PendingIn {
+		out += ", asks to see this user and waits for the answer"
+	}
+	if it.Approved {
+		out += ", approved in advance"
+	}
+	return out
+}
+
+func (s *Server) whyPolicy(w *Why, x presence.Explanation) {
+	w.add("policy", x.Decision.Class.Handling == presence.Allow, "%s, by rule %q: %s", x.Handling, x.Decision.Rule, x.Decision.Reason)
+}
+
+func (s *Server) whySources(w *Why, x presence.Explanation) {
+	if len(x.Sources) == 0 {
+		w.add("presence", false, "%s has no publication and no session: offline", x.Presentity)
+	}
+	for _, src := range x.Sources {
+		text := fmt.Sprintf("%s %q, %s old: %s", kinds[src.ID.Kind], src.ID.Key, time.Since(src.Updated).Round(time.Second), summary(src.Doc))
+		if src.From != "" {
+			text += ", from " + src.From
+		}
+		if !src.Expires.IsZero() {
+			text += fmt.Sprintf(", expires in %s", time.Until(src.Expires).Round(time.Second))
+		}
+		w.add("presence", true, "%s", text)
+	}
+	if x.View != nil {
+		w.add("view", true, "version %d, as this watcher may see it: %s", x.View.Version, summary(x.View.Doc))
+	}
+}
+
+var states = map[presence.State]string{presence.Active: "active", presence.Pending: "pending", presence.Terminated: "terminated"}
+
+func (s *Server) whySubscriptions(w *Why, x presence.Explanation) {
+	if len(x.Subscriptions) == 0 {
+		w.add("subscription", false, "%s has no living subscription to %s: no session or phone of %[1]s watches now", x.Watcher, x.Presentity)
+	}
+	for _, sub := range x.Subscriptions {
+		text := fmt.Sprintf("%s over %s since %s", states[sub.State], sub.Via.Edge, sub.Created.UTC().Format(time.RFC3339))
+		if !sub.Expires.IsZero() {
+			text += fmt.Sprintf(", expires in %s", time.Until(sub.Expires).Round(time.Second))
+		}
+		w.add("subscription", sub.State == presence.Active, "%s", text)
+		told, ok, known := s.lastTold(x.Presentity, sub)
+		if known {
+			w.add("last word", ok, "%s", told)
+		}
+	}
+}
+
+func conclusion(x presence.Explanation) string {
+	switch h := x.Decision.Class.Handling; {
+	case h == presence.Block:
+		return fmt.Sprintf("%s has blocked %s.", x.Presentity, x.Watcher)
+	case h == presence.Confirm:
+		return fmt.Sprintf("%s waits for the word of %s, who has neither approved nor refused.", x.Watcher, x.Presentity)
+	case h == presence.PoliteBlock:
+		return fmt.Sprintf("%s is shown as offline to %s, by politeness.", x.Presentity, x.Watcher)
+	case len(x.Subscriptions) == 0:
+		return fmt.Sprintf("%s may see %s, but nothing of %[1]s watches at this time.", x.Watcher, x.Presentity)
+	case len(x.Sources) == 0:
+		return fmt.Sprintf("%s watches %s, who is offline.", x.Watcher, x.Presentity)
+	}
+	return fmt.Sprintf("%s sees the presence of %s.", x.Watcher, x.Presentity)
+}
