@@ -111,6 +111,7 @@ type Engine struct {
 	work     context.Context // ends when draining is over
 	stopWork context.CancelFunc
 	running  atomic.Bool
+	waiters  sync.Pool
 }
 
 type namedEdge struct {
@@ -202,16 +203,16 @@ func (e *Engine) Submit(to presence.Entity, in presence.Input, done func(presenc
 
 // Step is Submit and wait. When ctx ends first the input may still take effect.
 func (e *Engine) Step(ctx context.Context, to presence.Entity, in presence.Input) (presence.Outcome, error) {
-	w := waiters.Get().(*waiter)
+	w := e.waiter()
 	if err := e.Submit(to, in, w.done); err != nil {
-		waiters.Put(w)
+		e.waiters.Put(w)
 		return presence.Outcome{}, err
 	}
 	select {
 	case <-w.ready:
 		out, err := w.out, w.err
 		w.out, w.err = presence.Outcome{}, nil
-		waiters.Put(w)
+		e.waiters.Put(w)
 		return out, err
 	case <-ctx.Done():
 		return presence.Outcome{}, ctx.Err() // the waiter is left to its done
@@ -225,14 +226,17 @@ type waiter struct {
 	done  func(presence.Outcome, error)
 }
 
-var waiters = sync.Pool{New: func() any {
+func (e *Engine) waiter() *waiter {
+	if w, ok := e.waiters.Get().(*waiter); ok {
+		return w
+	}
 	w := &waiter{ready: make(chan struct{}, 1)}
 	w.done = func(out presence.Outcome, err error) {
 		w.out, w.err = out, err
 		w.ready <- struct{}{}
 	}
 	return w
-}}
+}
 
 // PolicyChanged has the policy loaded again; living subscriptions follow. Inputs
 // submitted later are decided by the new policy.

@@ -416,7 +416,7 @@ func (s *shard) decided(l loaded) {
 		s.undecided(r, parked, l.err)
 		return
 	}
-	r.policy = known
+	// It counts as loading until all is done, and so is not dropped in between.
 	s.step(r, &item{in: presence.SetPolicy{Policy: l.policy}})
 	if r.restored {
 		r.restored = false
@@ -425,6 +425,7 @@ func (s *shard) decided(l loaded) {
 	for i := range parked {
 		s.step(r, &parked[i])
 	}
+	r.policy = known
 	s.due.want(r, r.p.Deadline())
 }
 
@@ -432,8 +433,6 @@ func (s *shard) decided(l loaded) {
 func (s *shard) undecided(r *resident, parked []item, err error) {
 	s.count.policyErrors.Add(1)
 	s.e.log.Error("policy not loaded", "entity", r.p.Entity().String(), "err", err)
-	r.policy = failed
-	r.reload = s.now.Add(RetryAfter)
 	for i := range parked {
 		it := &parked[i]
 		if takesAway(it) {
@@ -442,6 +441,7 @@ func (s *shard) undecided(r *resident, parked []item, err error) {
 			s.answer(r, it, err)
 		}
 	}
+	r.policy, r.reload = failed, s.now.Add(RetryAfter)
 	s.due.want(r, r.reload)
 	s.due.want(r, r.p.Deadline())
 }
