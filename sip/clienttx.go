@@ -217,8 +217,7 @@ func (tx *clientTx) resolve(nextHop string) {
 		tx.finish(nil, ErrOverload)
 		return
 	}
-	tx.mu.Unlock()
-	s.start(func() {
+	started := s.start(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 		stop := context.AfterFunc(s.context, cancel)
 		targets, err := s.resolve.Resolve(ctx, u)
@@ -231,12 +230,21 @@ func (tx *clientTx) resolve(nextHop string) {
 			tx.mu.Unlock()
 		case err != nil || len(targets) == 0:
 			s.log.Debug("sip: next hop not found", "uri", nextHop, "error", err)
-			tx.finish(nil, ErrNoTarget)
+			if err = ErrNoTarget; s.closed.Load() {
+				err = ErrClosed
+			}
+			tx.finish(nil, err)
 		default:
 			tx.targets = targets[:min(len(targets), maxTargets)]
 			tx.next(ErrTransport)
 		}
 	})
+	if !started {
+		s.lookups.release()
+		tx.finish(nil, ErrClosed)
+		return
+	}
+	tx.mu.Unlock()
 }
 
 // next sends to the next target that takes it; cause is what done gets when
@@ -355,12 +363,18 @@ func (tx *clientTx) appendVia(b []byte, p peer) []byte {
 	switch {
 	case s.host != "":
 		b = append(b, s.host...)
-		b = append(b, ':')
-		b = strconv.AppendUint(b, uint64(tx.sentBy.Port()), 10)
-	case tx.sentBy.IsValid():
-		b = netip.AddrPortFrom(tx.sentBy.Addr().WithZone(""), tx.sentBy.Port()).AppendTo(b)
+	case !tx.sentBy.Addr().IsValid():
+		b = append(b, "localhost.invalid"...) // as of a pipe in a test
+	case tx.sentBy.Addr().Is6():
+		b = append(b, '[')
+		b = tx.sentBy.Addr().WithZone("").AppendTo(b)
+		b = append(b, ']')
 	default:
-		b = append(b, "localhost.invalid"...) // as a pipe in a test
+		b = tx.sentBy.Addr().AppendTo(b)
+	}
+	if port := tx.sentBy.Port(); port != 0 { // not known where we do not listen
+		b = append(b, ':')
+		b = strconv.AppendUint(b, uint64(port), 10)
 	}
 	b = append(b, ";branch="+MagicCookie...)
 	var id [8]byte
@@ -419,7 +433,7 @@ func (tx *clientTx) ours(via *Via) bool {
 	if tx.stack.host != "" {
 		return equalFold(via.Host, tx.stack.host)
 	}
-	if !tx.sentBy.IsValid() {
+	if !tx.sentBy.Addr().IsValid() {
 		return true
 	}
 	return via.Port == int(tx.sentBy.Port()) && hostIs(via.Host, tx.sentBy.Addr().WithZone(""))

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -382,5 +383,109 @@ func TestRequestHost(t *testing.T) {
 		}
 		p.send(reply(req, 200))
 		w.wantOutcome(ended, 200, nil)
+	})
+}
+
+// Whatever stage it is in, a request ends when the stack does: while its next
+// hop is looked up, dialed, or has it.
+func TestRequestClosed(t *testing.T) {
+	slow := ResolverFunc(func(ctx context.Context, _ URI) ([]Target, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	inWorld(t, Config{Resolve: slow}, func(w *world) {
+		w.net.silent = "192.0.2.20:5060"
+		w.net.listen("192.0.2.21:5060")
+		var all []chan outcome
+		for _, next := range []string{"sip:slow.example", "sip:192.0.2.20;transport=tcp", "sip:192.0.2.21;transport=tcp", "sip:192.0.2.22"} {
+			all = append(all, w.ask(OutRequest{NextHop: next}))
+		}
+		start := time.Now()
+		if err := w.stack.Close(); err != nil || time.Since(start) > 0 {
+			t.Errorf("Close: %v after %v", err, time.Since(start))
+		}
+		for i, ended := range all {
+			synctest.Wait()
+			select {
+			case o := <-ended:
+				if o.err != ErrClosed {
+					t.Errorf("%d: %v", i, o.err)
+				}
+			default:
+				t.Errorf("%d: not ended", i)
+			}
+		}
+		if n := w.stack.Stats().Outstanding; n != 0 {
+			t.Errorf("%d outstanding", n)
+		}
+	})
+}
+
+// A peer that does not answer a dial costs Limits.Dial, and a lookup its time.
+func TestRequestSlowStart(t *testing.T) {
+	slow := ResolverFunc(func(ctx context.Context, _ URI) ([]Target, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	inWorld(t, Config{Resolve: slow, Limits: Limits{Lookups: 1, Dials: 1}}, func(w *world) {
+		w.net.silent = "192.0.2.20:5060"
+		dial, look := w.ask(OutRequest{NextHop: "sip:192.0.2.20;transport=tcp"}), w.ask(OutRequest{NextHop: "sip:slow.example"})
+		w.wantOutcome(w.ask(OutRequest{NextHop: "sip:192.0.2.21;transport=tcp"}), 0, ErrTransport)
+		w.wantOutcome(w.ask(OutRequest{NextHop: "sip:other.example"}), 0, ErrOverload)
+		time.Sleep(5 * time.Second)
+		w.wantOutcome(dial, 0, ErrTransport)
+		time.Sleep(lookupTime - 5*time.Second)
+		w.wantOutcome(look, 0, ErrNoTarget)
+		if w.stack.conns.dialing != 0 || w.stack.lookups.n.Load() != 0 {
+			t.Error("still counted")
+		}
+	})
+}
+
+// A stack that listens nowhere has no port to name, and still gets its answers.
+func TestRequestClientOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet()
+		w := &world{t: t, net: n, stack: NewStack(Config{Log: quiet(), Dial: n.dial, Resolve: Override(nil, nil)})}
+		defer w.stack.Close()
+		l := n.listen("127.0.0.2:5060") // loopback: whose local address needs no asking
+		ended := w.ask(OutRequest{NextHop: "sip:127.0.0.2;transport=tcp"})
+		p := l.acceptOne(t)
+		req := p.read()
+		if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/TCP 127.0.0.2;branch=") {
+			t.Errorf("Via: %s", via)
+		}
+		p.write(reply(req, 200))
+		w.wantOutcome(ended, 200, nil)
+		w.wantOutcome(w.ask(OutRequest{NextHop: "sip:127.0.0.2"}), 0, ErrTransport) // no socket
+	})
+}
+
+// IPv6 sockets write sent-by in brackets (RFC 5118 §4.1) and send to IPv6 only.
+func TestRequestIPv6(t *testing.T) {
+	h := new(hold)
+	inWorld(t, Config{Handler: h}, func(w *world) {
+		go w.stack.ServePacket(w.net.packet("[2001:db8::1]:5060"))
+		synctest.Wait()
+		p := w.phone("[2001:db8::9]:5070")
+		ended := w.ask(OutRequest{NextHop: "sip:[2001:db8::9]:5070"})
+		req := p.want("NOTIFY")
+		if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/UDP [2001:db8::1]:5060;branch=") {
+			t.Errorf("Via: %s", via)
+		}
+		p.pc.WriteTo([]byte(reply(req, 200)), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[2001:db8::1]:5060")))
+		w.wantOutcome(ended, 200, nil)
+
+		sub := strings.Replace(request("SUBSCRIBE", "z9hG4bK1;rport"), "192.0.2.9:5060", "[2001:db8::9]:5070", 1)
+		p.pc.WriteTo([]byte(sub), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[2001:db8::1]:5060")))
+		synctest.Wait()
+		f := h.txs[0].Flow()
+		h.txs[0].Respond(Response{Status: 200})
+		if via := header(t, p.want("SIP/2.0 200"), HVia); !strings.HasSuffix(via, ";received=2001:db8::9;rport=5070") {
+			t.Errorf("Via: %s", via)
+		}
+		if g, ok := w.stack.FlowByToken(f.Token()); !ok || g.addr != f.addr || g.socket != f.socket {
+			t.Error("token of an IPv6 flow")
+		}
 	})
 }

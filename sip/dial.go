@@ -22,8 +22,9 @@ func (s *Stack) connTo(t Target) *conn {
 		c.writing = true // the opener writes first
 		return c
 	})
-	if open {
-		s.start(func() { c.open(t) })
+	if open && !s.start(func() { c.open(t) }) {
+		s.conns.dialed()
+		c.close(ErrClosed)
 	}
 	return c
 }
@@ -31,10 +32,12 @@ func (s *Stack) connTo(t Target) *conn {
 // open dials, then reads until the connection ends.
 func (c *conn) open(t Target) {
 	s := c.stack
-	nc, err := s.dial("tcp", t.Addr.String(), s.limits.Dial)
+	ctx, cancel := context.WithTimeout(s.context, s.limits.Dial)
+	nc, err := s.dial(ctx, "tcp", t.Addr.String())
 	if err == nil && t.Transport == "TLS" {
-		nc, err = s.handshake(nc, t.Host)
+		nc, err = s.handshake(ctx, nc, t.Host)
 	}
+	cancel()
 	s.conns.dialed()
 	if err != nil {
 		c.close(err)
@@ -54,14 +57,12 @@ func (c *conn) open(t Target) {
 
 // handshake checks the certificate against the domain that was asked for, not
 // against the host that SRV named (RFC 5922 §7.1).
-func (s *Stack) handshake(nc net.Conn, name string) (net.Conn, error) {
+func (s *Stack) handshake(ctx context.Context, nc net.Conn, name string) (net.Conn, error) {
 	cfg := s.tls.Clone()
 	if cfg.ServerName == "" {
 		cfg.ServerName = name
 	}
 	t := tls.Client(nc, cfg)
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Dial)
-	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		return nil, err

@@ -87,9 +87,9 @@ func (f *Flow) OnClose(fn func()) (cancel func()) {
 
 // Token is a string that names the flow as long as this process lives and, for
 // UDP, beyond: FlowByToken finds it again (RFC 5626 §5.2). Used in stored
-// dialogs, so that a restarted server reaches a UDP client behind NAT. It holds
-// only letters, digits, '-', '_' and '.', but is not protected against
-// changes: it is not to be handed to clients.
+// dialogs, so that a restarted server reaches a UDP client behind NAT. Those of
+// UDP flows begin with "u.". A token holds only letters, digits, '-', '_' and
+// '.', but is not protected against changes: it is not to be handed to clients.
 func (f *Flow) Token() string {
 	if f.conn != nil {
 		return "c." + f.stack.instance + "." + strconv.FormatUint(f.conn.id, 36)
@@ -101,8 +101,8 @@ func (f *Flow) Token() string {
 }
 
 // FlowByToken finds the flow that Token named: a live connection of this
-// process, or a UDP peer at a socket that is served again at the same local
-// address.
+// process, or a UDP peer at a socket that is served (again) at the same local
+// address: after a restart, once ServePacket has begun.
 func (s *Stack) FlowByToken(token string) (*Flow, bool) {
 	kind, rest, _ := strings.Cut(token, ".")
 	a, b, ok := strings.Cut(rest, ".")

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type memNet struct {
 	listeners map[netip.AddrPort]*memListener
 	drop      func(from, to netip.AddrPort, b []byte) bool // loses a datagram
 	dials     []string
+	silent    string // dialing this address gets no answer
 }
 
 func newMemNet() *memNet {
@@ -140,6 +142,10 @@ func (c memConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote
 
 // dialFrom connects a pipe to a listener.
 func (n *memNet) dialFrom(from, to string) (net.Conn, error) {
+	return n.dialWith(context.Background(), from, to)
+}
+
+func (n *memNet) dialWith(ctx context.Context, from, to string) (net.Conn, error) {
 	n.mu.Lock()
 	n.dials = append(n.dials, to)
 	l := n.listeners[netip.MustParseAddrPort(to)]
@@ -154,11 +160,20 @@ func (n *memNet) dialFrom(from, to string) (net.Conn, error) {
 		return memConn{a, local, remote}, nil
 	case <-l.done:
 		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-func (n *memNet) dial(_, addr string, _ time.Duration) (net.Conn, error) {
-	return n.dialFrom("192.0.2.1:40000", addr)
+func (n *memNet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	silent := n.silent == addr
+	n.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return n.dialWith(ctx, "192.0.2.1:40000", addr)
 }
 
 // The server of the tests is at 192.0.2.1, a phone at 192.0.2.9.

@@ -58,7 +58,12 @@ func (tx *ServerTx) Respond(r Response) {
 // connection is gone, over one to the address of the client's sent-by
 // (RFC 3261 §18.2.2).
 func (s *Stack) sendResponse(tx *ServerTx, b []byte) {
-	if tx.reply.send(b) == nil || !tx.reply.reliable() {
+	err := tx.reply.send(b)
+	if err == nil {
+		return
+	}
+	if !tx.reply.reliable() { // the client will ask again
+		s.log.Debug("sip: response not sent", "method", tx.req.Method, "to", tx.reply.addr, "octets", len(b), "error", err)
 		return
 	}
 	c := tx.reply.conn

@@ -49,9 +49,9 @@ type Config struct {
 	// the address of a socket is not the one that peers reach us at. Empty: the
 	// local address on the way to the peer.
 	Host string
-	// Dial opens connections; nil: net.DialTimeout. Tests put in-memory networks
-	// here.
-	Dial func(network, addr string, timeout time.Duration) (net.Conn, error)
+	// Dial opens connections; nil: that of a net.Dialer. Tests put in-memory
+	// networks here.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Stack owns sockets, flows and transactions. Its methods may be called from
@@ -63,7 +63,7 @@ type Stack struct {
 	resolve  Resolver
 	limits   Limits
 	host     string
-	dial     func(network, addr string, timeout time.Duration) (net.Conn, error)
+	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	instance string // tells tokens of this process from those of an earlier one
 
 	wheel  *wheel
@@ -129,7 +129,7 @@ func NewStack(c Config) *Stack {
 		s.log = slog.Default()
 	}
 	if s.dial == nil {
-		s.dial = net.DialTimeout
+		s.dial = new(net.Dialer).DialContext
 	}
 	if s.tls == nil {
 		s.tls = &tls.Config{}

@@ -64,18 +64,24 @@ func (s *Stack) accept(nc net.Conn, transport string) {
 		nc.Close()
 		return
 	}
-	s.start(c.readStream)
+	if !s.start(c.readStream) {
+		c.close(ErrClosed)
+	}
 }
 
-// start runs a reader that Close waits for.
-func (s *Stack) start(read func()) {
+// start runs what Close waits for; false once closed.
+func (s *Stack) start(run func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return false
+	}
 	s.readers.Add(1)
 	go func() {
 		defer s.readers.Done()
-		read()
+		run()
 	}()
+	return true
 }
 
 // readStream reads messages until the connection ends (RFC 3261 §18.3).

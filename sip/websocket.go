@@ -58,7 +58,9 @@ func (s *Stack) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		ahead = make([]byte, n)
 		io.ReadFull(rw.Reader, ahead)
 	}
-	s.start(func() { c.readFrames(ahead) })
+	if !s.start(func() { c.readFrames(ahead) }) {
+		c.close(ErrClosed)
+	}
 }
 
 // offersSIP looks for "sip" among the offered subprotocols.
