@@ -2,10 +2,12 @@ package jabber
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"pharos/markup"
 	"pharos/presence"
+	"pharos/store"
 	"pharos/xmpp"
 )
 
@@ -165,12 +167,10 @@ func (r *request) setBlocks(ctx context.Context, add, remove []string, all bool)
 	lock := r.edge.rosterLock(u)
 	lock.Lock()
 	defer lock.Unlock()
-	old := r.user.blocks.Load()
-	if old != nil && len(old.names)+len(add) > MaxBlocks || len(add) > MaxBlocks {
+	if err := r.edge.c.Store.SetBlocks(ctx, u, add, remove, all); errors.Is(err, store.ErrFull) {
 		r.refuse("resource-constraint")
 		return false
-	}
-	if err := r.edge.c.Store.SetBlocks(ctx, u, add, remove, all); err != nil {
+	} else if err != nil {
 		r.failed("block list not written", err)
 		return false
 	}

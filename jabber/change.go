@@ -18,7 +18,7 @@ var errRosterFull = errors.New("jabber: roster is full")
 // the commit, and must not be called with the roster lock held.
 func (e *Edge) change(ctx context.Context, u, contact presence.Entity, fn func(*store.Item) bool) (store.Item, error) {
 	before, after, err := e.changeLocked(ctx, u, contact, fn)
-	if err == nil && (before.From != after.From || before.Approved != after.Approved) {
+	if err == nil && (before.From != after.From || before.Approved != after.Approved || before.PendingIn != after.PendingIn) {
 		e.c.Engine.PolicyChanged(u)
 	}
 	return before, err

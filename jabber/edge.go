@@ -134,9 +134,6 @@ func (e *Edge) rosterLock(u presence.Entity) *sync.Mutex {
 
 // submit queues an input and waits while the engine is overloaded. It blocks.
 func (e *Edge) submit(ctx context.Context, to presence.Entity, in presence.Input, done func(presence.Outcome, error)) error {
-	if done == nil {
-		done = ignore
-	}
 	err := e.c.Engine.Submit(to, in, done)
 	if !errors.Is(err, engine.ErrOverload) {
 		return err
@@ -156,8 +153,6 @@ func (e *Edge) submit(ctx context.Context, to presence.Entity, in presence.Input
 	}
 	return err
 }
-
-func ignore(presence.Outcome, error) {}
 
 // exists asks for an account and waits for the answer. It blocks.
 func (e *Edge) exists(ctx context.Context, u presence.Entity) bool {

@@ -1,6 +1,10 @@
 package jabber
 
-import "time"
+import (
+	"time"
+
+	"pharos/presence"
+)
 
 // Bounds of what one user, session or stanza may cost. Over a bound the peer
 // gets the error that the standard names.
@@ -18,10 +22,8 @@ const (
 	MaxNameBytes  = 1023
 	MaxGroups     = 64
 	MaxGroupBytes = 255
-	// MaxBlocks of one user (XEP-0191).
-	MaxBlocks = 5000
 	// MaxDirected addresses that one session may have sent directed presence to.
-	MaxDirected = 500
+	MaxDirected = presence.MaxDirected
 	// MaxPendingNative is how much of a subscribe stanza's content is kept.
 	MaxPendingNative = 4096
 	// MaxUnacked stanzas and bytes wait for an acknowledgement of XEP-0198;

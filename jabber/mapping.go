@@ -98,7 +98,11 @@ func readStanza(el *markup.Element) stanza {
 		case c.Is(nsClient, "show"):
 			st.Show = strings.TrimSpace(c.Text())
 		case c.Is(nsClient, "status"):
-			st.Status = addStatus(st.Status, presence.Note{Lang: lang(c), Text: c.Text()})
+			l := lang(c)
+			if l == "" {
+				l = lang(el)
+			}
+			st.Status = addStatus(st.Status, presence.Note{Lang: l, Text: c.Text()})
 		case c.Is(nsClient, "priority"):
 			st.Priority, _ = priorityOf(el)
 		case c.Is(nsIdle, "idle"):

@@ -39,8 +39,9 @@ func (s *session) message(ctx context.Context, el *markup.Element) {
 	case !s.edge.enter(load.Message):
 		s.refuse(el, "resource-constraint")
 		return
-	case m.To != s.user.entity && s.edge.blocks(ctx, m.To, m.From, s.resource):
-		s.undeliverable(el, m) // XEP-0191 §3.1
+	case m.To != s.user.entity && s.edge.reg.user(m.To).blocked(m.From, s.resource):
+		// XEP-0191 §3.1. Where the recipient has no session the engine looks.
+		s.undeliverable(el, m)
 		return
 	}
 	if s.route(ctx, el, m) && !m.NoCopy {
@@ -86,8 +87,11 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 	case errors.Is(err, engine.ErrMailboxFull):
 		s.refuse(el, "service-unavailable") // XEP-0160 §2
 		return false
-	case m.NoStore:
-		return true
+	case errors.Is(err, engine.ErrUndeliverable):
+		if !m.NoStore || worded(m) {
+			s.undeliverable(el, m)
+		}
+		return false
 	default:
 		s.log().Error("message neither delivered nor stored", "to", m.To.String(), "err", err)
 		s.refuse(el, "internal-server-error")
@@ -193,12 +197,11 @@ func (e *Edge) Deliver(m *engine.Message) bool {
 	if m.Edge != EdgeName && rec.blocked(m.From, m.FromResource) {
 		return true // taken and dropped: whoever is blocked learns nothing
 	}
-	if m.ToResource != "" {
-		if target := rec.resource(m.ToResource); target != nil {
-			return e.deliverTo(rec, []*session{target}, m)
-		}
+	if m.ToResource == "" {
+		return e.deliverTo(rec, rec.willing(m.Type), m)
 	}
-	return e.deliverTo(rec, rec.willing(m.Type), m)
+	target := rec.resource(m.ToResource)
+	return target != nil && e.deliverTo(rec, []*session{target}, m)
 }
 
 // willing are the sessions that get what is for the bare JID (RFC 6121
@@ -229,15 +232,15 @@ func (e *Edge) deliverTo(rec *user, to []*session, m *engine.Message) bool {
 	}
 	head, rest := messageBytes(m)
 	done := false
-	for i, s := range to {
-		// One of the sessions answers for the message: where that one never
-		// acknowledges it, it goes elsewhere.
-		var duty *engine.Message
-		if i == 0 && len(to) == 1 {
-			duty = m
-		}
-		if s.deliver(duty, head, rest) {
+	// The sessions answer for the message together: where none ever
+	// acknowledges it, it goes elsewhere.
+	d := &duty{message: m}
+	d.open.Store(int32(len(to)))
+	for _, s := range to {
+		if s.deliver(d, head, rest) {
 			done = true
+		} else {
+			d.open.Add(-1)
 		}
 	}
 	if done && !m.NoCopy && len(rec.list()) > len(to) {
@@ -246,11 +249,11 @@ func (e *Edge) deliverTo(rec *user, to []*session, m *engine.Message) bool {
 	return done
 }
 
-func (s *session) deliver(duty *engine.Message, parts ...[]byte) bool {
+func (s *session) deliver(d *duty, parts ...[]byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flush()
-	return s.put(duty, parts...)
+	return s.put(d, parts...)
 }
 
 // messageBytes renders a message: its start tag, and its content with the end

@@ -44,8 +44,12 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 		s.answerProbe(n, w)
 		return
 	}
+	view := n.View
+	if n.State != presence.Active {
+		view = nil // what a watch that ended still brings is not for XMPP
+	}
 	if _, ok := s.watches[n.Presentity]; ok {
-		s.watches[n.Presentity] = n.View
+		s.watches[n.Presentity] = view
 	}
 	if h := s.held[n.Presentity]; h != nil || s.holding() {
 		if h == nil {
@@ -55,14 +59,14 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 			h = &heldNotice{prev: t.Shown}
 			s.held[n.Presentity] = h
 		}
-		h.view = n.View
+		h.view = view
 		h.words = append(h.words, n.LastWords...)
 		if over := len(h.words) - MaxHeldWords; over > 0 {
 			h.words = h.words[over:]
 		}
 		return
 	}
-	s.tell(n.Presentity, w.of(n.Presentity, t.Shown, n.View, n.LastWords))
+	s.tell(n.Presentity, w.of(n.Presentity, t.Shown, view, n.LastWords))
 }
 
 // holding tells whether presence has to wait: the client is away, does not want
@@ -113,7 +117,7 @@ func (s *session) tell(of presence.Entity, phrases []phrase) {
 // answerProbe sends the whole view; where nothing is to be seen it says so
 // (RFC 6121 §4.3.2). A refusal was answered when the engine said so.
 func (s *session) answerProbe(n *presence.Notice, w *wording) {
-	if n.State != presence.Active && n.View == nil {
+	if n.View == nil {
 		return
 	}
 	phrases := w.of(n.Presentity, nil, n.View, nil)
@@ -131,10 +135,14 @@ func (e *Edge) notifyDirect(n *presence.Notice) {
 	src := n.Direct.Source
 	b := appendHead(nil, n.Presentity, src)
 	head := len(b)
+	content := src.Native.Bytes
 	if !n.Direct.Available {
 		b = append(b, " type='unavailable'"...)
+		if src.Native.Type != farewellType {
+			content = lastWords(n.LastWords, src.ID)
+		}
 	}
-	b = appendContent(b, src.Native.Bytes)
+	b = appendContent(b, content)
 	for i := range n.Targets {
 		t := &n.Targets[i]
 		if t.Handle != "" {
@@ -218,14 +226,18 @@ func farewell(of presence.Entity, src *presence.Source, words []presence.LastWor
 	b := appendHead(nil, of, src)
 	head := len(b)
 	b = append(b, " type='unavailable'"...)
-	var last []byte
-	for i := range words {
-		if words[i].ID == src.ID && words[i].Native.Type == nsClient {
-			last = words[i].Native.Bytes
+	b = appendContent(b, lastWords(words, src.ID))
+	return phrase{b[:head:head], b[head:]}
+}
+
+// lastWords of a source, the newest winning.
+func lastWords(words []presence.LastWord, id presence.SourceID) []byte {
+	for i := len(words) - 1; i >= 0; i-- {
+		if words[i].ID == id && words[i].Native.Type == nsClient {
+			return words[i].Native.Bytes
 		}
 	}
-	b = appendContent(b, last)
-	return phrase{b[:head:head], b[head:]}
+	return nil
 }
 
 // phraseOf finds the stanza of a source in what was rendered for its view.

@@ -24,7 +24,9 @@ func (s *session) takeOffline(ctx context.Context) {
 		}
 		head, rest := messageBytes(m)
 		end := len(rest) - len("</message>")
-		if !s.deliver(m, head, rest[:end:end], appendDelay(nil, m, s.user.entity.Domain)) {
+		d := &duty{message: m}
+		d.open.Store(1)
+		if !s.deliver(d, head, rest[:end:end], appendDelay(nil, m, s.user.entity.Domain)) {
 			return // still in the mailbox
 		}
 	}

@@ -67,10 +67,36 @@ func (s *session) presence(ctx context.Context, el *markup.Element) {
 	}
 }
 
-// nativeOf is the content of a presence stanza as it will be carried on.
+// nativeOf is the content of a presence stanza as it will be carried on. The
+// stanza's language goes to each status without one (RFC 6120 §8.1.5), since
+// only the content is carried.
 func nativeOf(el *markup.Element) presence.Payload {
-	inner := el.AppendInner(make([]byte, 0, el.Inner[1]-el.Inner[0]), nsClient)
-	return presence.Payload{Type: nsClient, Bytes: inner}
+	b := make([]byte, 0, el.Inner[1]-el.Inner[0])
+	l := lang(el)
+	if l == "" || !hasBareStatus(el) {
+		return presence.Payload{Type: nsClient, Bytes: el.AppendInner(b, nsClient)}
+	}
+	for c := range el.Children() {
+		if !isBareStatus(c) {
+			b = c.Append(b, nsClient)
+			continue
+		}
+		b = markup.AppendAttr(append(b, "<status"...), "xml:lang", l)
+		b = markup.AppendText(append(b, '>'), c.Text())
+		b = append(b, "</status>"...)
+	}
+	return presence.Payload{Type: nsClient, Bytes: b}
+}
+
+func isBareStatus(el *markup.Element) bool { return el.Is(nsClient, "status") && lang(el) == "" }
+
+func hasBareStatus(el *markup.Element) bool {
+	for c := range el.Children() {
+		if isBareStatus(c) {
+			return true
+		}
+	}
+	return false
 }
 
 // priorityOf reads <priority/> (RFC 6121 §4.7.2.3): -128 to 127, 0 when absent.
@@ -230,7 +256,7 @@ func (s *session) unwatch(ctx context.Context, contact presence.Entity) {
 	if !ok {
 		return
 	}
-	if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Reason: presence.Deactivated}, nil); err != nil {
+	if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Reason: presence.Rejected}, nil); err != nil {
 		s.log().Error("watch not ended", "presentity", contact.String(), "err", err)
 	}
 }
@@ -281,11 +307,19 @@ func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JI
 		delete(s.directed, to)
 	}
 	s.mu.Unlock()
-	s.direct(ctx, to, nativeOf(el), available)
+	native := nativeOf(el)
+	if !available {
+		native.Type = farewellType
+	}
+	s.direct(ctx, el, to, native, available)
 }
 
+// farewellType marks the content of an unavailable directed presence, since the
+// notice of a source that went carries the source as it was.
+const farewellType = nsClient + "#unavailable"
+
 // direct shows the session, or its going, to one address. act is held.
-func (s *session) direct(ctx context.Context, to xmpp.JID, native presence.Payload, available bool) {
+func (s *session) direct(ctx context.Context, el *markup.Element, to xmpp.JID, native presence.Payload, available bool) {
 	handle := ""
 	if to.Resource != "" {
 		target := s.edge.reg.user(entityOf(to)).resource(to.Resource)
@@ -299,8 +333,13 @@ func (s *session) direct(ctx context.Context, to xmpp.JID, native presence.Paylo
 		Watcher: entityOf(to), Available: available,
 		Via: presence.Via{Edge: EdgeName, Handle: handle},
 	}
-	if err := s.edge.submit(ctx, s.user.entity, in, nil); err != nil {
-		s.log().Error("directed presence not sent", "to", to.String(), "err", err)
+	err := s.edge.submit(ctx, s.user.entity, in, func(_ presence.Outcome, err error) {
+		if err != nil {
+			s.unpublished(el, err)
+		}
+	})
+	if err != nil {
+		s.unpublished(el, err)
 	}
 }
 

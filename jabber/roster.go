@@ -30,11 +30,31 @@ func (r *request) rosterGet(ctx context.Context) {
 	lock := s.edge.rosterLock(s.user.entity)
 	lock.Lock()
 	defer lock.Unlock()
+	has, versioned := r.child.LookupAttr("", "ver")
+	since, err := strconv.ParseUint(has, 10, 64)
+	if versioned && err == nil {
+		newer, version, full, err := s.edge.c.Store.RosterSince(ctx, s.user.entity, since)
+		switch {
+		case err != nil:
+			r.failed("roster not read", err)
+		case full:
+			r.rosterWhole(newer, version)
+		default:
+			r.rosterNewer(newer)
+		}
+		return
+	}
 	items, version, err := s.edge.c.Store.Roster(ctx, s.user.entity)
 	if err != nil {
 		r.failed("roster not read", err)
 		return
 	}
+	r.rosterWhole(items, version)
+}
+
+// rosterWhole answers with all items; the roster lock is held.
+func (r *request) rosterWhole(items []store.Item, version uint64) {
+	s := r.session
 	s.user.size = countRows(items)
 	s.mu.Lock()
 	s.interested = true
@@ -42,21 +62,12 @@ func (r *request) rosterGet(ctx context.Context) {
 		s.loaded = &loadedRoster{items}
 	}
 	s.mu.Unlock()
-	has, versioned := r.child.LookupAttr("", "ver")
-	if since, err := strconv.ParseUint(has, 10, 64); versioned && err == nil && since <= version {
-		r.rosterSince(items, since, version)
-		return
-	}
 	r.result(func(b []byte) []byte {
-		b = append(b, "<query xmlns='"+nsRoster+"'"...)
-		// RFC 6121 §2.6.1: ver only to a client that asked with one; others
-		// may choke on it no more than on any unknown attribute.
-		b = appendVersion(b, version)
-		if b = append(b, '>'); len(items) > 4 {
-			b = append(make([]byte, 0, len(b)+len(items)*112), b...)
-		}
+		b = append(make([]byte, 0, len(b)+96+len(items)*112), b...)
+		b = appendVersion(append(b, "<query xmlns='"+nsRoster+"'"...), version)
+		b = append(b, '>')
 		for i := range items {
-			if items[i].Visible && !items[i].Removed {
+			if shown(&items[i]) {
 				b = appendItem(b, &items[i])
 			}
 		}
@@ -64,45 +75,17 @@ func (r *request) rosterGet(ctx context.Context) {
 	})
 }
 
-// rosterSince answers with an empty result, and pushes what is newer.
-func (r *request) rosterSince(items []store.Item, since, version uint64) {
-	var newer []*store.Item
-	visible := 0
-	for i := range items {
-		it := &items[i]
-		if it.Visible && !it.Removed {
-			visible++
-		}
-		if it.Version > since && (it.Visible || it.Removed) {
-			newer = append(newer, it)
-		}
-	}
-	if len(newer) > visible { // RFC 6121 §2.6.3: whichever is less
-		r.result(func(b []byte) []byte {
-			b = appendVersion(append(b, "<query xmlns='"+nsRoster+"'"...), version)
-			b = append(b, '>')
-			for i := range items {
-				if items[i].Visible && !items[i].Removed {
-					b = appendItem(b, &items[i])
-				}
-			}
-			return append(b, "</query>"...)
-		})
-		return
-	}
+// rosterNewer answers with an empty result, and pushes what is newer in the
+// order of versions, so that a stream which breaks in between leaves the client
+// with a version that tells the truth (RFC 6121 §2.6.3).
+func (r *request) rosterNewer(newer []store.Item) {
+	r.mu.Lock()
+	r.interested = true
+	r.mu.Unlock()
 	r.result(nil)
-	// In the order of versions, so that a stream which breaks in between
-	// leaves the client with a version that tells the truth.
-	sortByVersion(newer)
-	for _, it := range newer {
-		r.session.push(it)
-	}
-}
-
-func sortByVersion(items []*store.Item) {
-	for i := 1; i < len(items); i++ {
-		for j := i; j > 0 && items[j].Version < items[j-1].Version; j-- {
-			items[j], items[j-1] = items[j-1], items[j]
+	for i := range newer {
+		if it := &newer[i]; it.Visible || it.Removed {
+			r.session.push(it)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pharos/engine"
 	"pharos/markup"
 	"pharos/presence"
 	"pharos/roster"
@@ -190,14 +189,14 @@ func (s *session) send(parts ...[]byte) bool {
 	return s.put(nil, parts...)
 }
 
-// put is send with s.mu held and without a look at held presence. m is set for
+// put is send with s.mu held and without a look at held presence. d is set for
 // a message that must reach somebody else when this client never takes it.
-func (s *session) put(m *engine.Message, parts ...[]byte) bool {
+func (s *session) put(d *duty, parts ...[]byte) bool {
 	if s.ended {
 		return false
 	}
 	if s.sm != nil {
-		s.sm.keep(m, parts)
+		s.sm.keep(d, parts)
 		if s.sm.full() {
 			s.overflow()
 			return true // goes elsewhere with the rest of the queue
@@ -213,7 +212,11 @@ func (s *session) put(m *engine.Message, parts ...[]byte) bool {
 		}
 		return true // what the wire could not take is in the queue
 	}
-	return s.stream != nil && s.stream.Send(parts...)
+	ok := s.stream != nil && s.stream.Send(parts...)
+	if ok && d != nil {
+		d.met.Store(true) // without XEP-0198 nobody will say so later
+	}
+	return ok
 }
 
 // putRaw sends elements that are not stanzas (XEP-0198 §4: they are not counted);
@@ -276,14 +279,12 @@ func (s *session) depart(ctx context.Context, native presence.Payload) {
 	watches, directed := s.watches, s.directed
 	s.watches, s.directed, s.held, s.loaded = nil, nil, nil, nil
 	s.mu.Unlock()
-	if s.prio.Swap(unavailable) != unavailable {
+	if s.prio.Swap(unavailable) != unavailable || len(directed) > 0 {
+		// Those who got directed presence are told by the same (RFC 6121 §4.6.5).
 		in := presence.Retract{ID: s.source(), Native: native}
 		if err := s.edge.submit(ctx, s.user.entity, in, nil); err != nil {
 			s.log().Error("presence not retracted", "err", err)
 		}
-	}
-	for to := range directed {
-		s.direct(ctx, to, native, false)
 	}
 	for contact := range watches {
 		if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Silent: true}, nil); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pharos/engine"
@@ -35,19 +36,26 @@ type management struct {
 // sent is one stanza that may have to be sent again.
 type sent struct {
 	parts [3][]byte
-	duty  *engine.Message // to be passed on when it is never acknowledged
-	at    int64           // Unix seconds; messages only
+	duty  *duty // a message, to be passed on when it is never acknowledged
+	at    int64 // Unix seconds; messages only
+}
+
+// duty is shared by the sessions that were handed one message.
+type duty struct {
+	message *engine.Message
+	open    atomic.Int32 // sessions that may still acknowledge it
+	met     atomic.Bool  // one of them has it
 }
 
 func (s *sent) size() int { return len(s.parts[0]) + len(s.parts[1]) + len(s.parts[2]) }
 
 // keep remembers a stanza.
-func (m *management) keep(duty *engine.Message, parts [][]byte) {
-	e := sent{duty: duty}
+func (m *management) keep(d *duty, parts [][]byte) {
+	e := sent{duty: d}
 	if copy(e.parts[:], parts) < len(parts) {
 		panic("jabber: a stanza in more than three parts")
 	}
-	if duty != nil {
+	if d != nil {
 		e.at = time.Now().Unix()
 		m.duties++
 	}
@@ -76,7 +84,8 @@ func (m *management) ack(h uint32) bool {
 	}
 	for i := range m.queue[:n] {
 		m.bytes -= m.queue[i].size()
-		if m.queue[i].duty != nil {
+		if d := m.queue[i].duty; d != nil {
+			d.met.Store(true)
 			m.duties--
 		}
 	}
@@ -102,8 +111,8 @@ func (m *management) stop() {
 func (m *management) unacked() []*engine.Message {
 	var out []*engine.Message
 	for i := range m.queue {
-		if m.queue[i].duty != nil {
-			out = append(out, m.queue[i].duty)
+		if d := m.queue[i].duty; d != nil && d.open.Add(-1) == 0 && !d.met.Load() {
+			out = append(out, d.message)
 		}
 	}
 	return out
@@ -312,7 +321,7 @@ func (s *session) again() {
 		q := &s.sm.queue[i]
 		if q.duty != nil && now-q.at > 1 && len(q.parts[2]) == 0 {
 			end := len(q.parts[1]) - len("</message>")
-			q.parts[1], q.parts[2] = q.parts[1][:end:end], appendDelay(nil, q.duty, domain)
+			q.parts[1], q.parts[2] = q.parts[1][:end:end], appendDelay(nil, q.duty.message, domain)
 		}
 		s.stream.Send(q.parts[:]...)
 	}

@@ -1,0 +1,320 @@
+package jabber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pharos/account"
+	"pharos/engine"
+	"pharos/markup"
+	"pharos/policy"
+	"pharos/presence"
+	"pharos/store"
+	"pharos/xmpp"
+)
+
+// world is an edge with all that stands behind it, and a stand-in for the SIP
+// edge; clients come over in-memory connections.
+type world struct {
+	t      testing.TB
+	store  *store.Store
+	engine *engine.Engine
+	edge   *Edge
+	sip    *sipEdge
+	acc    *xmpp.Acceptor
+	mail   *mailbox
+	ctx    context.Context
+	stop   context.CancelFunc
+	ran    chan error
+	conns  sync.WaitGroup
+
+	clients map[string]*client
+}
+
+const domain = "localhost"
+
+func entity(name string) presence.Entity { return presence.Entity{User: name, Domain: domain} }
+
+// newWorld makes a world in which the users have accounts.
+func newWorld(t testing.TB, users ...string) *world {
+	t.Helper()
+	w := &world{t: t, sip: &sipEdge{}, mail: &mailbox{}, clients: map[string]*client{}, ran: make(chan error, 1)}
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	var err error
+	if w.store, err = store.Open(w.ctx, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	var as []store.Account
+	for _, u := range users {
+		a, err := account.Derive(entity(u), "secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		as = append(as, a)
+	}
+	if err := w.store.PutAccounts(w.ctx, as); err != nil {
+		t.Fatal(err)
+	}
+	accounts := account.New(w.store, []string{domain})
+	w.engine = engine.New(engine.Config{
+		Save: w.store, Mailbox: w.mail,
+		Policies: &policy.Loader{Store: w.store, Default: presence.Confirm},
+	})
+	var level slog.Level = slog.LevelWarn
+	w.edge = New(Config{
+		Engine: w.engine, Accounts: accounts, Store: w.store, Domains: []string{domain}, Version: "test",
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+	})
+	w.engine.Register(EdgeName, w.edge)
+	w.engine.Register("sip", w.sip)
+	go func() { w.ran <- w.engine.Run(w.ctx) }()
+	w.acc = &xmpp.Acceptor{
+		Domains: []string{domain}, Auth: openDoor{}, Features: w.edge.Features(), Serve: w.edge.Serve,
+	}
+	return w
+}
+
+func (w *world) close() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.edge.Close(ctx); err != nil {
+		w.t.Error("edge:", err)
+	}
+	for _, c := range w.clients {
+		c.conn.Close()
+		<-c.gone
+	}
+	w.conns.Wait()
+	w.stop()
+	if err := <-w.ran; err != nil {
+		w.t.Error("engine:", err)
+	}
+	if err := w.store.Close(); err != nil {
+		w.t.Error("store:", err)
+	}
+}
+
+// inWorld runs a test in a bubble: time passes only when nothing else can.
+func inWorld(t *testing.T, users []string, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, users...)
+		defer w.close()
+		f(w)
+	})
+}
+
+// settle waits until nothing moves any more. The bubble's clock stands while
+// anything runs, so this sleeps for no real time.
+func settle() {
+	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
+}
+
+// openDoor lets everybody in.
+type openDoor struct{}
+
+func (openDoor) Plain(context.Context, net.Addr, string, string, string) error { return nil }
+func (openDoor) Scram(context.Context, net.Addr, string, string, string) (xmpp.ScramKeys, error) {
+	return xmpp.ScramKeys{}, errors.New("not here")
+}
+func (openDoor) Failed(net.Addr, string, string)    {}
+func (openDoor) Succeeded(net.Addr, string, string) {}
+
+// mailbox keeps messages in memory.
+type mailbox struct {
+	mu  sync.Mutex
+	m   map[presence.Entity][]*engine.Message
+	max int
+}
+
+func (b *mailbox) Put(_ context.Context, m *engine.Message) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.m == nil {
+		b.m = map[presence.Entity][]*engine.Message{}
+	}
+	if b.max > 0 && len(b.m[m.To]) >= b.max {
+		return engine.ErrMailboxFull
+	}
+	b.m[m.To] = append(b.m[m.To], m)
+	return nil
+}
+
+func (b *mailbox) Take(_ context.Context, to presence.Entity) ([]*engine.Message, func() error, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ms := b.m[to]
+	return ms, func() error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.m[to] = b.m[to][len(ms):]
+		return nil
+	}, nil
+}
+
+// sipEdge stands in for the other edge.
+type sipEdge struct {
+	mu         sync.Mutex
+	registered map[presence.Entity]bool
+	notices    []*presence.Notice
+	messages   []*engine.Message
+}
+
+func (s *sipEdge) Notify(n *presence.Notice) {
+	s.mu.Lock()
+	s.notices = append(s.notices, n)
+	s.mu.Unlock()
+}
+func (s *sipEdge) WatcherChanged(presence.WatcherChange) {}
+func (s *sipEdge) Deliver(m *engine.Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.registered[m.To] || m.Body == "" {
+		return false
+	}
+	s.messages = append(s.messages, m)
+	return true
+}
+
+// client is an XMPP client over one connection.
+type client struct {
+	w    *world
+	name string
+	conn net.Conn
+	gone chan struct{} // the reader has left
+
+	mu     sync.Mutex
+	got    []*markup.Element
+	err    error
+	closed bool
+}
+
+// dial connects and authenticates; nothing is bound yet.
+func (w *world) dial(name, user string) *client {
+	w.t.Helper()
+	near, far := net.Pipe()
+	w.conns.Go(func() { w.acc.Handle(w.ctx, far, xmpp.Insecure) })
+	c := &client{w: w, name: name, conn: near, gone: make(chan struct{})}
+	go c.read()
+	header := "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+	c.send(header)
+	c.await("features")
+	c.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + plain(user) + "</auth>")
+	c.await("success")
+	c.send(header)
+	c.await("features")
+	w.clients[name] = c
+	return c
+}
+
+// login is dial and bind.
+func (w *world) login(user, resource string) *client {
+	w.t.Helper()
+	c := w.dial(user+"/"+resource, user)
+	c.send("<iq type='set' id='bind'><bind xmlns='" + nsBind + "'><resource>" + resource + "</resource></bind></iq>")
+	if el := c.await("iq"); el.Attr("type") != "result" {
+		w.t.Fatalf("%s: bind: %s", c.name, el.Source())
+	}
+	return c
+}
+
+func (c *client) read() {
+	defer close(c.gone)
+	var sc *markup.Scanner
+	fresh := func() error {
+		_, err := sc.Header()
+		return err
+	}
+	sc = markup.NewScanner(c.conn, markup.Options{})
+	err := fresh()
+	for err == nil {
+		var el *markup.Element
+		if el, err = sc.Next(); err != nil {
+			break
+		}
+		c.mu.Lock()
+		c.got = append(c.got, el)
+		c.mu.Unlock()
+		if el.Local == "success" {
+			sc.Restart()
+			err = fresh()
+		}
+	}
+	c.mu.Lock()
+	c.err = err
+	c.mu.Unlock()
+}
+
+func (c *client) send(s string) {
+	c.w.t.Helper()
+	c.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.conn.Write([]byte(s)); err != nil {
+		c.w.t.Errorf("%s cannot send: %v", c.name, err)
+	}
+}
+
+// await returns the next element when it comes, which must have this name.
+func (c *client) await(local string) *markup.Element {
+	c.w.t.Helper()
+	for range 2000 {
+		c.mu.Lock()
+		if len(c.got) > 0 {
+			el := c.got[0]
+			c.got = c.got[1:]
+			c.mu.Unlock()
+			if el.Local != local {
+				c.w.t.Fatalf("%s: got %s, wanted <%s/>", c.name, el.Source(), local)
+			}
+			return el
+		}
+		err := c.err
+		c.mu.Unlock()
+		if err != nil {
+			c.w.t.Fatalf("%s: %v, wanted <%s/>", c.name, err, local)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.w.t.Fatalf("%s: nothing came, wanted <%s/>", c.name, local)
+	return nil
+}
+
+// drop forgets what came.
+func (c *client) drop() { c.mu.Lock(); c.got = nil; c.mu.Unlock() }
+
+// take removes and returns the first element that fits.
+func (c *client) take(fits func(*markup.Element) bool) *markup.Element {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, el := range c.got {
+		if fits(el) {
+			c.got = append(c.got[:i:i], c.got[i+1:]...)
+			return el
+		}
+	}
+	return nil
+}
+
+// pending is what came and was not taken.
+func (c *client) pending() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	for _, el := range c.got {
+		fmt.Fprintf(&b, "\n\t%s", el.Source())
+	}
+	if c.err != nil {
+		fmt.Fprintf(&b, "\n\t(%v)", c.err)
+	}
+	return b.String()
+}
