@@ -299,6 +299,9 @@ func (a *Acceptor) Shutdown(ctx context.Context) error {
 	a.mu.Lock()
 	left = a.list()
 	a.mu.Unlock()
+	if len(left) == 0 {
+		return nil
+	}
 	for _, s := range left {
 		s.kill()
 	}

@@ -60,7 +60,7 @@ func (s *Stream) authenticated() bool { return s.user != JID{} }
 
 // encrypted tells whether what is said is private: TLS is on, or something
 // before us took it off.
-func (s *Stream) encrypted() bool { return s.conn != s.raw || s.mode == DirectTLS }
+func (s *Stream) encrypted() bool { return s.conn != s.raw || s.secure }
 
 // checkOpen looks at the peer's stream header, in the order of RFC 6120 §4.7.
 func (s *Stream) checkOpen(h *markup.Element) error {
@@ -201,7 +201,7 @@ func (s *Stream) startTLS() error {
 	// What came in the clear behind <starttls/> would be taken as if it had
 	// come under TLS; somebody in the middle may have put it there.
 	if !ok || s.encrypted() || s.a.starttls == nil || t.Buffered() > 0 {
-		if err := s.writeNow([]byte("<failure xmlns='" + NSTLS + "'/>")); err != nil {
+		if err := s.writeNow(s.wire.appendElement(nil, "<failure xmlns='"+NSTLS+"'/>")); err != nil {
 			return err
 		}
 		return io.EOF

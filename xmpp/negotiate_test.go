@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -240,6 +241,7 @@ func TestStartTLSRefused(t *testing.T) {
 		p.play("> "+hello, "< "+header, "< "+tlsFeatures, "> "+startTLS, "< <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "> "+hello)
 		for p.more() == nil {
 		}
+		synctest.Wait()
 		if all, _ := a.Count(); all != 0 {
 			t.Error("the connection is still there")
 		}

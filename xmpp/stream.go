@@ -30,6 +30,7 @@ type Stream struct {
 	remote net.Addr     // of the peer
 	key    netip.Prefix // what is counted for the peer's address; invalid when it has none
 	mode   Mode
+	secure bool // TLS carries it that is not ours to see
 
 	// Owned by the reading goroutine.
 	wire   wire

@@ -71,11 +71,10 @@ func offers(r *http.Request, protocol string) bool {
 }
 
 func (a *Acceptor) admitWebSocket(conn net.Conn, early []byte, secure bool) *Stream {
-	m := Insecure
-	if secure {
-		m = DirectTLS
+	s := a.newStream(conn, Insecure)
+	if s.secure = secure; secure {
+		s.mode = StartTLS // which there is no need and no way to start
 	}
-	s := a.newStream(conn, m)
 	if c, ok := conn.(*tls.Conn); ok {
 		s.raw = c.NetConn()
 	}
@@ -88,6 +87,7 @@ func (a *Acceptor) admitWebSocket(conn net.Conn, early []byte, secure bool) *Str
 	if e := a.count(s); e != nil {
 		a.log().Info("connection refused", "remote", s.remote, "reason", e.Text)
 		s.ws.code = ws.StatusPolicyViolation
+		s.ws.sendClose()
 		_ = conn.Close()
 		return nil
 	}
