@@ -416,7 +416,7 @@ func (s *shard) decided(l loaded) {
 		s.undecided(r, parked, l.err)
 		return
 	}
-	// It counts as loading until all is done, and so is not dropped in between.
+	r.policy = known
 	s.step(r, &item{in: presence.SetPolicy{Policy: l.policy}})
 	if r.restored {
 		r.restored = false
@@ -425,7 +425,6 @@ func (s *shard) decided(l loaded) {
 	for i := range parked {
 		s.step(r, &parked[i])
 	}
-	r.policy = known
 	s.due.want(r, r.p.Deadline())
 }
 
@@ -433,6 +432,7 @@ func (s *shard) decided(l loaded) {
 func (s *shard) undecided(r *resident, parked []item, err error) {
 	s.count.policyErrors.Add(1)
 	s.e.log.Error("policy not loaded", "entity", r.p.Entity().String(), "err", err)
+	r.policy, r.reload = failed, s.now.Add(RetryAfter)
 	for i := range parked {
 		it := &parked[i]
 		if takesAway(it) {
@@ -441,7 +441,6 @@ func (s *shard) undecided(r *resident, parked []item, err error) {
 			s.answer(r, it, err)
 		}
 	}
-	r.policy, r.reload = failed, s.now.Add(RetryAfter)
 	s.due.want(r, r.reload)
 	s.due.want(r, r.p.Deadline())
 }

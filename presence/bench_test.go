@@ -2,6 +2,7 @@ package presence
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -72,3 +73,38 @@ func BenchmarkCompose(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHeld is memory: of a user with one device and one watcher, and of a
+// further watcher.
+func BenchmarkHeld(b *testing.B) {
+	held := func(n, watchers int) uint64 {
+		ps := make([]*Presentity, n)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range ps {
+			ps[i] = New(user("alice"))
+			step(b, ps[i], SetPolicy{&Policy{Default: Allow}})
+			step(b, ps[i], Publish{ID: SourceID{Publication, "k"}, NewTag: "a", Doc: &Document{}, Lifetime: time.Hour})
+			for j := range watchers {
+				step(b, ps[i], Watch{ID: subIDs[j], Watcher: user("bob"), Via: Via{Edge: "sip", Handle: "h"}, Lifetime: time.Hour})
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(ps)
+		return (after.HeapAlloc - before.HeapAlloc) / uint64(n)
+	}
+	for b.Loop() {
+		one, many := held(1000, 1), held(100, 50)
+		b.ReportMetric(float64(one), "B/user")
+		b.ReportMetric(float64(many-one)/49, "B/watcher")
+	}
+}
+
+var subIDs = func() (ids [50]string) {
+	for i := range ids {
+		ids[i] = fmt.Sprint("sub", i)
+	}
+	return ids
+}()
