@@ -267,11 +267,14 @@ func (w *world) befriend(a, b string) {
 //	sip alice unpublishes KEY
 //	sip carol watches alice
 //	sip carol sees alice active|pending|rejected [open|closed] [activity] [note...]
-//	sip carol is told nothing
+//	sip is told nothing
 //	sip alice registers
 //	sip alice writes bob text...
 //	sip alice got text...
 func (s *script) sipLine(f []string, l scriptLine) {
+	if f[0] == "is" { // told nothing
+		f = append([]string{""}, f...)
+	}
 	who, verb, args := entity(f[0]), f[1], f[2:]
 	step := func(to presence.Entity, in presence.Input) {
 		if _, err := s.engine.Step(s.ctx, to, in); err != nil {
