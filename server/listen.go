@@ -49,12 +49,15 @@ func (s *Server) listen(ctx context.Context, g *errgroup.Group, stop func()) err
 			return listenError(l, err)
 		}
 	}
+	if s.Network != nil {
+		return nil
+	}
 	return s.listenControl(start)
 }
 
 func (s *Server) listenOne(ctx context.Context, l config.Listener, start func(string, func() error)) error {
 	if l.Network == "udp" {
-		pc, err := net.ListenPacket("udp", l.Address)
+		pc, err := s.net.ListenPacket("udp", l.Address)
 		if err != nil {
 			return err
 		}
@@ -62,7 +65,7 @@ func (s *Server) listenOne(ctx context.Context, l config.Listener, start func(st
 		start(l.URI, func() error { return s.sip.ServePacket(pc) })
 		return nil
 	}
-	ln, err := net.Listen("tcp", l.Address)
+	ln, err := s.net.Listen("tcp", l.Address)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	Version    string
 	Log        *slog.Logger   // nil: discards
 	Level      *slog.LevelVar // set by Reload; may be nil
+	Network    Network        // nil: the machine's own, and the control socket
 }
 
 // DrainWithin bounds a shutdown, from the end of Run's context to its return.
@@ -47,6 +48,7 @@ const DrainWithin = 10 * time.Second
 // Server is one running Pharos. Several can live in one process.
 type Server struct {
 	Options
+	net      Network
 	admin    *Admin
 	store    *store.Store
 	accounts *account.Accounts
@@ -78,7 +80,10 @@ func New(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("server: data folder: %w", err)
 	}
-	s := &Server{Options: o, ready: make(chan struct{})}
+	s := &Server{Options: o, ready: make(chan struct{}), net: o.Network}
+	if s.net == nil {
+		s.net = machine{}
+	}
 	var err error
 	if s.cert, err = loadCertificate(o.Config, o.Data); err != nil {
 		return nil, err
@@ -117,7 +122,7 @@ func (s *Server) wire() error {
 	})
 	s.sip = sip.NewStack(sip.Config{
 		Handler: s.simple, Log: s.Log.With("part", "sip"), TLS: &tls.Config{MinVersion: tls.VersionTLS12},
-		Limits: sipLimits(c.Limits),
+		Limits: sipLimits(c.Limits), Dial: s.net.Dial,
 	})
 	s.simple.Use(s.sip)
 	s.jabber = jabber.New(jabber.Config{
