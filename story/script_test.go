@@ -1,0 +1,173 @@
+package story
+
+import (
+	"fmt"
+	"strings"
+)
+
+// script is one parsed story.
+type script struct {
+	name   string
+	about  string // its first comment
+	actors []actorLine
+	policy string // [policy] default
+	blocks []block
+}
+
+// actorLine is "alice.pad xmpp": a device of a user, and the world it is in.
+type actorLine struct{ name, world string }
+
+// block is what is done, and what everybody then gets; who gets something that
+// is not written here breaks the story.
+type block struct {
+	actions  []line
+	expected []line
+	anyOrder bool
+}
+
+// line is one line, split into words; quotes hold a word together.
+type line struct {
+	number int
+	text   string
+	words  []string
+}
+
+func (l line) String() string { return fmt.Sprintf("line %d: %s", l.number, l.text) }
+
+// parseScript reads a story; testdata/README.md has the grammar.
+func parseScript(name, text string) (*script, error) {
+	s := &script{name: name, policy: "confirm"}
+	var cur *block
+	for i, raw := range strings.Split(text, "\n") {
+		l := line{number: i + 1, text: strings.TrimSpace(raw)}
+		if strings.HasPrefix(l.text, "#") {
+			if s.about == "" {
+				s.about = strings.TrimSpace(l.text[1:])
+			}
+			continue
+		}
+		if l.text == "" {
+			continue
+		}
+		var err error
+		if l.words, err = split(l.text); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, l.number, err)
+		}
+		indented := raw[0] == '\t' || raw[0] == ' '
+		switch {
+		case indented && cur == nil:
+			return nil, fmt.Errorf("%s:%d: an expectation before any action", name, l.number)
+		case indented && l.text == "any order":
+			cur.anyOrder = true
+		case indented:
+			if !strings.HasSuffix(l.words[0], ":") || len(l.words) < 2 {
+				return nil, fmt.Errorf("%s:%d: want 'actor: words'", name, l.number)
+			}
+			cur.expected = append(cur.expected, l)
+		case l.words[0] == "actors":
+			for w := l.words[1:]; len(w) > 0; w = w[2:] {
+				if len(w) == 1 || w[1] != "sip" && w[1] != "xmpp" {
+					return nil, fmt.Errorf("%s:%d: want 'actors NAME sip|xmpp ...'", name, l.number)
+				}
+				s.actors = append(s.actors, actorLine{w[0], w[1]})
+			}
+		case l.words[0] == "policy" && len(l.words) == 2:
+			s.policy = l.words[1]
+		default:
+			if cur == nil || len(cur.expected) > 0 || cur.anyOrder {
+				s.blocks = append(s.blocks, block{})
+				cur = &s.blocks[len(s.blocks)-1]
+			}
+			cur.actions = append(cur.actions, l)
+		}
+	}
+	if s.about == "" || len(s.actors) == 0 || len(s.blocks) == 0 {
+		return nil, fmt.Errorf("%s: a story needs a comment with its point, actors, and something that happens", name)
+	}
+	return s, nil
+}
+
+// split cuts at blanks; "…" holds blanks together and is left out.
+func split(s string) ([]string, error) {
+	var words []string
+	var w strings.Builder
+	quoted, any := false, false
+	for _, r := range s {
+		switch {
+		case r == '"':
+			quoted, any = !quoted, true
+		case !quoted && (r == ' ' || r == '\t'):
+			if any {
+				words = append(words, w.String())
+				w.Reset()
+				any = false
+			}
+		default:
+			w.WriteRune(r)
+			any = true
+		}
+	}
+	if quoted {
+		return nil, fmt.Errorf("a quote without end in %q", s)
+	}
+	if any {
+		words = append(words, w.String())
+	}
+	return words, nil
+}
+
+// event is what an actor got, as words.
+type event struct {
+	words []string
+	quiet bool // need not be written down: an answer that says yes, a roster push
+	raw   string
+}
+
+func (e event) String() string { return strings.Join(e.words, " ") }
+
+// has tells whether the event has all wanted words; "!word" must not begin any.
+func (e event) has(wanted []string) bool {
+	for _, w := range wanted {
+		not, negated := strings.CutPrefix(w, "!")
+		found := false
+		for _, got := range e.words {
+			found = found || got == w || negated && strings.HasPrefix(got, not)
+		}
+		if found == negated {
+			return false
+		}
+	}
+	return true
+}
+
+// match compares what one actor got in a block with what is written, and returns
+// what is wrong.
+func match(actor string, got []event, want []line, anyOrder bool) []string {
+	var wrong []string
+	used := make([]bool, len(want))
+	next := 0
+	for _, e := range got {
+		hit := -1
+		for i := next; i < len(want) && (anyOrder || i == next); i++ {
+			if !used[i] && e.has(want[i].words[1:]) {
+				hit = i
+				break
+			}
+		}
+		switch {
+		case hit >= 0:
+			used[hit] = true
+			for next < len(want) && used[next] {
+				next++
+			}
+		case !e.quiet:
+			wrong = append(wrong, fmt.Sprintf("%s got unexpectedly: %s", actor, e))
+		}
+	}
+	for i, u := range used {
+		if !u {
+			wrong = append(wrong, fmt.Sprintf("%s never got (%s)", actor, want[i]))
+		}
+	}
+	return wrong
+}

@@ -1,0 +1,312 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"pharos/config"
+	"pharos/server"
+)
+
+// The addresses of the server; actors are at 198.51.100.n.
+var (
+	serverAddr = netip.MustParseAddrPort("192.0.2.1:5060")
+	xmppAddr   = netip.MustParseAddrPort("192.0.2.1:5222")
+)
+
+const (
+	home     = "example.com" // the domain that stories leave out
+	password = "pencil & paper"
+)
+
+// world is one server and everybody around it.
+type world struct {
+	t      *testing.T
+	net    *network
+	config config.Config
+	data   string
+	log    io.Writer
+
+	server *server.Server
+	stop   context.CancelFunc
+	ended  chan error
+
+	names    []string // of actors, in order
+	phones   map[string]*phone
+	chatters map[string]*chatter
+	users    map[string]bool
+}
+
+// short leaves the usual domain out of an address.
+func (w *world) short(addr string) string {
+	bare, resource, full := strings.Cut(addr, "/")
+	bare = strings.TrimSuffix(bare, "@"+home)
+	if full {
+		return bare + "/" + resource
+	}
+	return bare
+}
+
+// address is the other way round: user@domain of an actor or user.
+func (w *world) address(name string) string {
+	bare, _, _ := strings.Cut(name, "/")
+	if !strings.Contains(bare, "@") && !strings.Contains(bare, ".") {
+		bare += "@" + home
+	}
+	return bare
+}
+
+func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
+	w := &world{
+		t: t, net: newNetwork(), data: t.TempDir(), log: log,
+		phones: map[string]*phone{}, chatters: map[string]*chatter{}, users: map[string]bool{},
+	}
+	w.config = config.Defaults()
+	w.config.Domains = []string{home}
+	w.config.Policy.Default = s.policy
+	w.config.Listen = []string{"sip+udp://" + serverAddr.String(), "sip+tcp://" + serverAddr.String(), "xmpp+insecure://" + xmppAddr.String()}
+	for _, a := range s.actors {
+		addr := w.address(a.name)
+		if domain := addr[strings.IndexByte(addr, '@')+1:]; !slices.Contains(w.config.Domains, domain) {
+			w.config.Domains = append(w.config.Domains, domain)
+		}
+		w.users[addr] = true
+	}
+	if err := w.start(); err != nil {
+		return w, err
+	}
+	for addr := range w.users {
+		if err := w.server.Admin().Add(t.Context(), addr, password); err != nil {
+			return w, err
+		}
+	}
+	for i, a := range s.actors {
+		ip := netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)})
+		w.names = append(w.names, a.name)
+		_, resource, _ := strings.Cut(a.name, "/")
+		if a.world == "xmpp" {
+			if resource == "" {
+				resource = "home"
+			}
+			w.chatters[a.name] = &chatter{w: w, name: a.name, user: w.address(a.name), resource: resource, from: ip}
+			continue
+		}
+		p, err := newPhone(w, a.name, w.address(a.name), netip.AddrPortFrom(ip, 5060).String())
+		if err != nil {
+			return w, err
+		}
+		w.phones[a.name] = p
+	}
+	return w, nil
+}
+
+// start opens a server on the data folder and waits until it listens.
+func (w *world) start() error {
+	srv, err := server.New(server.Options{
+		Config: w.config, Data: w.data, Version: "story", Network: w.net,
+		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.server, w.stop, w.ended = srv, cancel, make(chan error, 1)
+	go func() { w.ended <- srv.Run(ctx) }()
+	select {
+	case <-srv.Ready():
+		return nil
+	case err := <-w.ended:
+		w.ended <- err
+		return fmt.Errorf("the server ended: %w", err)
+	}
+}
+
+// end stops the server as SIGTERM does.
+func (w *world) end() error {
+	if w.stop == nil {
+		return nil
+	}
+	w.stop()
+	w.stop = nil
+	return <-w.ended
+}
+
+// kill ends the server as kill -9 does: what it had on disk at this moment is
+// what the next one finds, and nobody hears a word.
+func (w *world) kill() error {
+	w.net.cut()
+	next := w.t.TempDir()
+	if err := copyFiles(next, w.data); err != nil {
+		return err
+	}
+	w.data = next
+	_ = w.end() // it may complain about its network: it is dead
+	w.net.mend()
+	return w.start()
+}
+
+func (w *world) close() {
+	for _, c := range w.chatters {
+		c.close()
+	}
+	for _, p := range w.phones {
+		p.close()
+	}
+	if err := w.end(); err != nil {
+		w.t.Errorf("the server's end: %v", err)
+	}
+}
+
+// settle lets things happen for a while of virtual time.
+func settle(d time.Duration) {
+	synctest.Wait()
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// Between two actions, and at the end of a block: long enough for anything that
+// is due, a retransmission included, to show.
+const (
+	between = 100 * time.Millisecond
+	atEnd   = 2 * time.Second
+)
+
+// play runs the whole story; the first block that goes wrong ends it.
+func (w *world) play(s *script) error {
+	for _, b := range s.blocks {
+		for _, a := range b.actions {
+			if err := w.act(a); err != nil {
+				return fmt.Errorf("%s:%s: %w", s.name, a, err)
+			}
+			settle(between)
+		}
+		settle(atEnd)
+		want := map[string][]line{}
+		for _, e := range b.expected {
+			name := strings.TrimSuffix(e.words[0], ":")
+			if !slices.Contains(w.names, name) {
+				return fmt.Errorf("%s:%s: no actor %q", s.name, e, name)
+			}
+			want[name] = append(want[name], e)
+		}
+		var wrong, all []string
+		for _, name := range w.names {
+			var got []event
+			if p := w.phones[name]; p != nil {
+				got = p.drain()
+			} else {
+				got = w.chatters[name].drain()
+			}
+			for _, e := range got {
+				all = append(all, fmt.Sprintf("  %s got: %s\n%s", name, e, indent(e.raw)))
+			}
+			wrong = append(wrong, match(name, got, want[name], b.anyOrder)...)
+		}
+		if wrong != nil {
+			return fmt.Errorf("%s: after %s\n%s", s.name, b.actions[len(b.actions)-1], strings.Join(append(wrong, all...), "\n"))
+		}
+	}
+	return nil
+}
+
+func indent(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "      " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n      ")
+}
+
+// copyFiles copies a folder's plain files.
+func copyFiles(to, from string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, e.Name()), b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journal keeps the server's log until it is wanted.
+type journal struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.b = append(j.b, p...)
+	return len(p), nil
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return string(j.b)
+}
+
+// TestStories plays each file of testdata.
+func TestStories(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no stories", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		t.Run(name, func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := parseScript(filepath.Base(file), string(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tell(t, s)
+		})
+	}
+}
+
+// tell plays one story in a bubble of its own.
+func tell(t *testing.T, s *script) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(journal)
+		w, err := newWorld(t, s, log)
+		defer w.close()
+		if err == nil {
+			err = w.play(s)
+		}
+		if err != nil {
+			t.Errorf("%s\n%v", s.about, err)
+			if testing.Verbose() {
+				t.Logf("the server's log:\n%s", log)
+			}
+		}
+	})
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
