@@ -270,17 +270,8 @@ func (e *Engine) Explain(ctx context.Context, presentity, watcher presence.Entit
 	}
 }
 
-// shardOf spreads by FNV-1a: the same on every run, so that logs compare.
 func (e *Engine) shardOf(of presence.Entity) *shard {
-	h := uint32(2166136261)
-	for i := 0; i < len(of.User); i++ {
-		h = (h ^ uint32(of.User[i])) * 16777619
-	}
-	h = (h ^ '@') * 16777619
-	for i := 0; i < len(of.Domain); i++ {
-		h = (h ^ uint32(of.Domain[i])) * 16777619
-	}
-	return e.shards[h%uint32(len(e.shards))]
+	return e.shards[hash(of)%uint32(len(e.shards))]
 }
 
 // announce hands the notices of an outcome to their edges.

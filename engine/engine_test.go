@@ -398,7 +398,7 @@ func TestExplain(t *testing.T) {
 				t.Errorf("asking left %d presentities in memory", st.Presentities)
 			}
 			pol.fail(errDisk)
-			if _, err := h.Explain(t.Context(), alice, bob); !errors.Is(err, errDisk) {
+			if _, err := h.Explain(t.Context(), carol, bob); !errors.Is(err, errDisk) {
 				t.Errorf("without a policy: %v", err)
 			}
 		})

@@ -59,9 +59,9 @@ func (e *Engine) loadAll() {
 
 func (l *loader) wait() { l.wg.Wait() }
 
-// policyOf loads a policy and remembers it for those who only ask (see refuses).
+// policyOf loads a policy and remembers it.
 func (e *Engine) policyOf(ctx context.Context, of presence.Entity) (*presence.Policy, error) {
-	g := e.known.generation()
+	g := e.known.generation(of)
 	ctx, cancel := context.WithTimeout(ctx, PolicyTime)
 	defer cancel()
 	p, err := e.policies.Policy(ctx, of)
@@ -74,21 +74,24 @@ func (e *Engine) policyOf(ctx context.Context, of presence.Entity) (*presence.Po
 	return p, err
 }
 
-// policyCache holds policies for Send, which must not go through a shard for
-// each message. What it holds is never older than the last PolicyChanged.
+// policyCache remembers policies beyond the presentities in memory: for Send,
+// which must not go through a shard for each message, and for contacts who are
+// away when one user after the other logs in. What it holds is never older than
+// the last PolicyChanged.
 type policyCache struct {
-	mu  sync.RWMutex
-	m   map[presence.Entity]*presence.Policy
-	gen uint64
+	mu   sync.RWMutex
+	m    map[presence.Entity]*presence.Policy
+	gens [256]uint64 // changes, by hash of the entity
 }
 
-// maxKnown bounds the cache; beyond, arbitrary entries make room.
-const maxKnown = 1 << 14
+// MaxPolicies bounds the policies that are remembered; beyond, arbitrary ones
+// make room.
+const MaxPolicies = 1 << 14
 
-func (c *policyCache) generation() uint64 {
+func (c *policyCache) generation(of presence.Entity) uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.gen
+	return c.gens[hash(of)%uint32(len(c.gens))]
 }
 
 func (c *policyCache) get(of presence.Entity) *presence.Policy {
@@ -97,18 +100,18 @@ func (c *policyCache) get(of presence.Entity) *presence.Policy {
 	return c.m[of]
 }
 
-// put keeps a policy that was asked for at generation g. If any policy has
-// changed since, it may be the old one.
+// put keeps a policy that was asked for at generation g. If it has changed
+// since, it may be the old one.
 func (c *policyCache) put(of presence.Entity, p *presence.Policy, g uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gen != g {
+	if c.gens[hash(of)%uint32(len(c.gens))] != g {
 		return
 	}
 	if c.m == nil {
 		c.m = make(map[presence.Entity]*presence.Policy)
 	}
-	if len(c.m) >= maxKnown {
+	if len(c.m) >= MaxPolicies {
 		for o := range c.m {
 			delete(c.m, o)
 			break
@@ -120,6 +123,19 @@ func (c *policyCache) put(of presence.Entity, p *presence.Policy, g uint64) {
 func (c *policyCache) forget(of presence.Entity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gen++
+	c.gens[hash(of)%uint32(len(c.gens))]++
 	delete(c.m, of)
+}
+
+// hash is FNV-1a: the same on every run, so that logs compare.
+func hash(of presence.Entity) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(of.User); i++ {
+		h = (h ^ uint32(of.User[i])) * 16777619
+	}
+	h = (h ^ '@') * 16777619
+	for i := 0; i < len(of.Domain); i++ {
+		h = (h ^ uint32(of.Domain[i])) * 16777619
+	}
+	return h
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,24 +137,48 @@ func TestExpiryWaitsForPolicy(t *testing.T) {
 	})
 }
 
+// TestRemembered: who comes back into memory does so with the policy that was
+// known, unless it has changed.
+func TestRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		pol := &rules{delay: time.Second}
+		inHouse(t, Config{Policies: pol}, nil, func(h *house) {
+			for range 3 {
+				h.must(alice, watch("s", bob))
+				h.must(alice, presence.Unwatch{ID: "s", Silent: true})
+			}
+			if st := h.Stats(); pol.loads != 1 || st.Presentities != 0 {
+				t.Errorf("loaded %d times, %d in memory", pol.loads, st.Presentities)
+			}
+			h.expect(h.sip, "offline", "offline", "offline")
+			pol.set(alice, presence.Block, nil)
+			h.PolicyChanged(alice)
+			if out := h.must(alice, watch("s", bob)); out.State != presence.Terminated {
+				t.Errorf("by the old policy: %s", out.State)
+			}
+		})
+	})
+}
+
 // TestStaleCache: a policy that was being read when it changed is not remembered.
 func TestStaleCache(t *testing.T) {
 	var c policyCache
 	old, recent := &presence.Policy{Revision: 1}, &presence.Policy{Revision: 2}
-	g := c.generation()
+	g := c.generation(alice)
 	c.forget(alice)
 	c.put(alice, old, g)
 	if c.get(alice) != nil {
 		t.Error("remembered what was read before the change")
 	}
-	c.put(alice, recent, c.generation())
+	c.put(alice, recent, c.generation(alice))
 	if c.get(alice) != recent {
 		t.Error("not remembered")
 	}
-	for i := range maxKnown + 10 {
-		c.put(presence.Entity{User: string(rune(i)), Domain: "d"}, old, c.generation())
+	for i := range MaxPolicies + 10 {
+		u := user(fmt.Sprint(i))
+		c.put(u, old, c.generation(u))
 	}
-	if len(c.m) > maxKnown {
+	if len(c.m) > MaxPolicies {
 		t.Errorf("%d remembered", len(c.m))
 	}
 }

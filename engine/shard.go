@@ -315,6 +315,9 @@ func (s *shard) resident(of presence.Entity) *resident {
 }
 
 func (s *shard) forget(r *resident) {
+	if s.residents[r.p.Entity()] != r {
+		return // already
+	}
 	s.due.remove(r)
 	delete(s.residents, r.p.Entity())
 	s.local.presentities--
@@ -387,6 +390,11 @@ func (s *shard) needPolicy(r *resident) {
 	r.reload = time.Time{}
 	if s.e.policies == nil {
 		s.decided(loaded{of: r.p.Entity(), policy: &presence.Policy{Default: presence.Confirm}})
+		return
+	}
+	if p := s.e.known.get(r.p.Entity()); p != nil {
+		// If it changes just now, policyChanged comes after this and loads it.
+		s.decided(loaded{of: r.p.Entity(), policy: p})
 		return
 	}
 	s.e.loadPolicy(s, r.p.Entity())
