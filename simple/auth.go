@@ -39,7 +39,7 @@ func (r *request) authenticate(claimed presence.Entity, next func(*request)) {
 		return
 	}
 	d := account.Digest{
-		Method: r.msg.Method, Username: c.Username, Realm: c.Realm, Nonce: c.Nonce, URI: c.URI,
+		Method: r.msg.Method, Username: c.Username, Realm: claimed.Domain, Nonce: c.Nonce, URI: c.URI,
 		Response: c.Response, Algorithm: c.Algorithm, QOP: c.QOP, CNonce: c.CNonce, NC: c.NCValue,
 		Remote: addrOf(r.flow.RemoteAddr()),
 	}

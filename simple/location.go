@@ -62,6 +62,7 @@ func sameURI(a, b string) bool {
 // locationTable is the location service (RFC 3261 §10.1): all bindings of the
 // users here, in memory; the store holds the same.
 type locationTable struct {
+	order  sync.Mutex // held over a change and its Put, so that both come in one order
 	mu     sync.Mutex
 	users  map[presence.Entity]*location
 	sweep  *time.Timer

@@ -156,6 +156,8 @@ func (r *request) wishes(c *change, contacts []sip.Address, now time.Time) bool 
 func (r *request) commit(c *change, now time.Time) {
 	e := r.edge
 	t := &e.bindings
+	t.order.Lock()
+	defer t.order.Unlock()
 	t.mu.Lock()
 	l := t.users[r.to]
 	var before []*binding
@@ -176,6 +178,8 @@ func (r *request) commit(c *change, now time.Time) {
 	l.bindings, l.waiting = after, false
 	l.version++
 	version := l.version
+	t.mu.Unlock()
+	e.follow(r.to, before, after)
 	e.put(r.to, after, func(err error) {
 		if err != nil {
 			e.undo(r.to, version, before)
@@ -188,8 +192,6 @@ func (r *request) commit(c *change, now time.Time) {
 			e.fetchMail(r.to)
 		}
 	})
-	t.mu.Unlock()
-	e.follow(r.to, before, after)
 	e.sweepLater()
 }
 
@@ -249,13 +251,10 @@ func (r *request) room(bs, added []*binding) []*binding {
 	return bs
 }
 
-// put saves the bindings of a user.
+// put saves the bindings of a user. The table's order is held, its lock not:
+// done may be called at once.
 func (e *Edge) put(u presence.Entity, bs []*binding, done func(error)) {
-	rec := store.Record{Kind: registration, Key: u.String()}
-	if len(bs) > 0 {
-		rec.Value = appendBindings(nil, bs)
-	}
-	e.store.Put([]store.Record{rec}, done)
+	e.store.Put([]store.Record{bindingsRecord(u, bs)}, done)
 }
 
 // undo takes back what could not be saved, unless more has been changed since.
@@ -311,7 +310,7 @@ func (e *Edge) follow(u presence.Entity, before, after []*binding) {
 		if slices.Contains(before, b) || b.flow == nil || !b.outbound() && !b.onlyFlow() {
 			continue
 		}
-		cancel := b.flow.OnClose(func() { e.flowClosed(u, b) })
+		cancel := b.flow.OnClose(func() { go e.flowClosed(u, b) }) // OnClose may call at once
 		e.bindings.mu.Lock()
 		b.cancel = cancel
 		e.bindings.mu.Unlock()
@@ -322,19 +321,23 @@ func (e *Edge) follow(u presence.Entity, before, after []*binding) {
 // registrar removes it, so that requests take another flow of the instance).
 func (e *Edge) flowClosed(u presence.Entity, b *binding) {
 	t := &e.bindings
+	t.order.Lock()
+	defer t.order.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	l := t.users[u]
-	if l == nil {
-		return
+	i := -1
+	if l != nil {
+		i = slices.Index(l.bindings, b)
 	}
-	i := slices.Index(l.bindings, b)
 	if i < 0 {
+		t.mu.Unlock()
 		return
 	}
 	l.bindings = slices.Delete(slices.Clone(l.bindings), i, i+1)
 	l.version++
-	e.put(u, l.bindings, func(err error) {
+	left := l.bindings
+	t.mu.Unlock()
+	e.put(u, left, func(err error) {
 		if err != nil { // found dead again at the next start
 			e.log.Warn("simple: removal of a binding not saved", "entity", u.String(), "err", err)
 		}
@@ -351,39 +354,15 @@ func (e *Edge) sweepLater() {
 	}
 }
 
+// sweepBindings lets go of what has expired, here and in the store.
 func (e *Edge) sweepBindings() {
-	now := time.Now()
 	t := &e.bindings
-	t.mu.Lock()
-	var gone []store.Record
-	for u, l := range t.users {
-		live := l.bindings
-		for _, b := range l.bindings {
-			if !b.expires.After(now) {
-				live = slices.DeleteFunc(slices.Clone(l.bindings), func(b *binding) bool { return !b.expires.After(now) })
-				break
-			}
-		}
-		if len(live) == len(l.bindings) {
-			if len(live) == 0 {
-				delete(t.users, u)
-			}
-			continue
-		}
-		for _, b := range l.bindings {
-			if b.cancel != nil && !slices.Contains(live, b) {
-				defer b.cancel()
-			}
-		}
-		l.bindings = live
-		l.version++
-		rec := store.Record{Kind: registration, Key: u.String()}
-		if len(live) > 0 {
-			rec.Value = appendBindings(nil, live)
-		}
-		gone = append(gone, rec)
+	t.order.Lock()
+	defer t.order.Unlock()
+	gone, cancel := t.expire(time.Now())
+	for _, f := range cancel {
+		f()
 	}
-	t.sweep = nil
 	if len(gone) > 0 {
 		e.store.Put(gone, func(err error) {
 			if err != nil {
@@ -391,6 +370,39 @@ func (e *Edge) sweepBindings() {
 			}
 		})
 	}
-	t.mu.Unlock()
 	e.sweepLater()
+}
+
+// expire removes what is over at now. It returns what is to be saved, and what
+// no longer is to be watched.
+func (t *locationTable) expire(now time.Time) (recs []store.Record, cancel []func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sweep = nil
+	over := func(b *binding) bool { return !b.expires.After(now) }
+	for u, l := range t.users {
+		if !slices.ContainsFunc(l.bindings, over) {
+			if len(l.bindings) == 0 {
+				delete(t.users, u)
+			}
+			continue
+		}
+		for _, b := range l.bindings {
+			if over(b) && b.cancel != nil {
+				cancel = append(cancel, b.cancel)
+			}
+		}
+		l.bindings = slices.DeleteFunc(slices.Clone(l.bindings), over)
+		l.version++
+		recs = append(recs, bindingsRecord(u, l.bindings))
+	}
+	return recs, cancel
+}
+
+func bindingsRecord(u presence.Entity, bs []*binding) store.Record {
+	rec := store.Record{Kind: registration, Key: u.String()}
+	if len(bs) > 0 {
+		rec.Value = appendBindings(nil, bs)
+	}
+	return rec
 }
