@@ -244,6 +244,7 @@ type world struct {
 	accounts *account.Accounts
 	edge     *Edge
 	phones   []*phone
+	edges    []engine.Edge // further ones
 	stop     func()
 }
 
@@ -301,6 +302,9 @@ func (w *world) start() {
 	c.Engine, c.Accounts, c.Store, c.Domains, c.Log = w.engine, w.accounts, st, []string{domain}, quiet
 	w.edge = New(c)
 	w.engine.Register(Name, w.edge)
+	for _, x := range w.edges {
+		w.engine.Register("other", x)
+	}
 	w.stack = sip.NewStack(sip.Config{
 		Handler: w.edge, Log: quiet, Resolve: sip.Override(nil, nil),
 		Dial: func(_, addr string, _ time.Duration) (net.Conn, error) { return w.net.dial("192.0.2.1:40000", addr) },
@@ -384,7 +388,7 @@ type phone struct {
 // phone makes a client on UDP.
 func (w *world) phone(user, addr string) *phone {
 	p := &phone{w: w, user: user, addr: addr, contact: "sip:" + user + "@" + addr, password: password,
-		tag: user + "-tag", responses: make(chan *sip.Message, 100)}
+		tag: strings.ReplaceAll(user, "ü", "u") + "-tag", responses: make(chan *sip.Message, 100)}
 	p.pc = w.net.packet(addr)
 	go func() {
 		for {
@@ -403,7 +407,7 @@ func (w *world) phone(user, addr string) *phone {
 // tcpPhone makes a client on a TCP connection.
 func (w *world) tcpPhone(user, addr string) *phone {
 	p := &phone{w: w, user: user, addr: addr, contact: "sip:" + user + "@" + addr + ";transport=tcp", password: password,
-		tag: user + "-tag", responses: make(chan *sip.Message, 100)}
+		tag: strings.ReplaceAll(user, "ü", "u") + "-tag", responses: make(chan *sip.Message, 100)}
 	p.connect()
 	w.phones = append(w.phones, p)
 	return p
@@ -416,21 +420,25 @@ func (p *phone) connect() {
 		p.w.t.Fatal(err)
 	}
 	p.conn = conn
-	go func() {
-		var f sip.Framer
-		for {
-			if _, err := f.ReadOnce(conn); err != nil {
-				return
-			}
-			for {
-				b, _, err := f.Next()
-				if err != nil || b == nil {
-					break
-				}
-				p.take(b)
-			}
+	go p.read()
+}
+
+// read takes what comes over the connection until it ends.
+func (p *phone) read() {
+	conn := p.conn
+	var f sip.Framer
+	for {
+		if _, err := f.ReadOnce(conn); err != nil {
+			return
 		}
-	}()
+		for {
+			b, _, err := f.Next()
+			if err != nil || b == nil {
+				break
+			}
+			p.take(b)
+		}
+	}
 }
 
 func (p *phone) close() {

@@ -75,6 +75,8 @@ func (r *request) relay() {
 			r.fail(200, "") // nobody is there to see that somebody types, and that is fine
 		case errors.Is(err, engine.ErrMailboxFull):
 			r.fail(480, "Too Many Messages Wait For This User")
+		case errors.Is(err, engine.ErrUndeliverable):
+			r.fail(480, "") // RFC 7247 §5: <service-unavailable/>; whatever the reason
 		default:
 			r.failed(err)
 		}

@@ -1,8 +1,8 @@
 package simple
 
 import (
-	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -354,13 +354,6 @@ func (e *Edge) keep(d *dialog) {
 // keepAgain is the pause before a ceiling that could not be saved is tried anew.
 const keepAgain = time.Second
 
-// instanceEqual compares +sip.instance values (RFC 5626 §4.1), URNs in which
-// case does not count and escapes may differ.
-func instanceEqual(a, b string) bool {
-	if a == b {
-		return a != ""
-	}
-	x, err1 := url.PathUnescape(a)
-	y, err2 := url.PathUnescape(b)
-	return err1 == nil && err2 == nil && x == y && x != ""
-}
+// instanceEqual compares +sip.instance values (RFC 5626 §4.1). They are URNs, in
+// practice of UUIDs, where case does not count (RFC 4122 §3).
+func instanceEqual(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
