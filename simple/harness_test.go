@@ -307,7 +307,7 @@ func (w *world) start() {
 	}
 	w.stack = sip.NewStack(sip.Config{
 		Handler: w.edge, Log: quiet, Resolve: sip.Override(nil, nil),
-		Dial: func(_, addr string, _ time.Duration) (net.Conn, error) { return w.net.dial("192.0.2.1:40000", addr) },
+		Dial: func(_ context.Context, _, addr string) (net.Conn, error) { return w.net.dial("192.0.2.1:40000", addr) },
 	})
 	w.edge.Use(w.stack)
 	var all []*presence.Subscription

@@ -72,8 +72,11 @@ type locationTable struct {
 // location is what one user has registered.
 type location struct {
 	bindings []*binding
-	waiting  bool // a stored message may wait for it
 	version  uint64
+
+	waiting  bool             // a stored message may be there
+	fetching bool             // stored messages are being delivered
+	handed   map[mailKey]bool // delivered, but still stored with others that were not
 }
 
 func (t *locationTable) init() { t.users = make(map[presence.Entity]*location) }

@@ -8,41 +8,60 @@ import (
 	"pharos/presence"
 )
 
+// mailKey tells stored messages apart.
+type mailKey struct {
+	from     presence.Entity
+	id, body string
+	sent     int64
+}
+
+func keyOf(m *engine.Message) mailKey { return mailKey{m.From, m.ID, m.Body, m.Sent.UnixNano()} }
+
 // fetchMail hands a user who has registered the messages that were stored,
-// one after the other, in their order. What cannot be handed over is stored
-// again; nothing is taken out of the mailbox before that is certain.
+// one after the other, in their order. They leave the mailbox together when all
+// were taken; when one was not, the next REGISTER goes on from there.
 func (e *Edge) fetchMail(u presence.Entity) {
+	if !e.bindings.beginMail(u) {
+		return // at work already, or nobody there
+	}
 	select {
 	case e.messages <- struct{}{}:
-	default: // too busy: at the next REGISTER
-		e.bindings.wait(u)
+	default:
+		e.bindings.endMail(u, false)
 		return
 	}
 	go func() {
 		defer func() { <-e.messages }()
-		ctx, cancel := context.WithTimeout(context.Background(), messageWait)
-		defer cancel()
-		ms, taken, err := e.engine.Take(ctx, u)
-		if err != nil {
-			e.log.Warn("simple: stored messages not read", "entity", u.String(), "err", err)
-			e.bindings.wait(u)
-			return
-		}
-		if len(ms) == 0 {
-			return
-		}
-		for i, m := range ms {
-			if !e.handOver(u, m) {
-				for _, m := range ms[i:] {
-					e.undelivered(m)
-				}
-				break
-			}
-		}
-		if err := taken(); err != nil {
-			e.log.Warn("simple: stored messages not removed", "entity", u.String(), "err", err)
-		}
+		e.bindings.endMail(u, e.deliverMail(u))
 	}()
+}
+
+// deliverMail is false when something is left in the mailbox.
+func (e *Edge) deliverMail(u presence.Entity) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), messageWait)
+	defer cancel()
+	ms, taken, err := e.engine.Take(ctx, u)
+	if err != nil {
+		e.log.Warn("simple: stored messages not read", "entity", u.String(), "err", err)
+		return false
+	}
+	if len(ms) == 0 {
+		return true
+	}
+	for _, m := range ms {
+		if e.bindings.handed(u, m) {
+			continue
+		}
+		if !e.handOver(u, m) {
+			return false
+		}
+		e.bindings.hand(u, m)
+	}
+	if err := taken(); err != nil {
+		e.log.Warn("simple: stored messages not removed", "entity", u.String(), "err", err)
+		return false
+	}
+	return true
 }
 
 // handOver sends a stored message to the user's contacts and waits for one of
@@ -64,6 +83,54 @@ func (e *Edge) handOver(u presence.Entity, m *engine.Message) bool {
 		}
 	}
 	return false
+}
+
+// beginMail is true for the one who may deliver.
+func (t *locationTable) beginMail(u presence.Entity) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.users[u]
+	if l == nil {
+		return false
+	}
+	if l.fetching {
+		l.waiting = true
+		return false
+	}
+	l.fetching, l.waiting = true, false
+	return true
+}
+
+// endMail notes whether all is delivered; else the next REGISTER tries again.
+func (t *locationTable) endMail(u presence.Entity, all bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.users[u]; l != nil {
+		l.fetching = false
+		l.waiting = l.waiting || !all
+		if all {
+			l.handed = nil
+		}
+	}
+}
+
+// hand remembers a message that was handed over while it is still stored.
+func (t *locationTable) hand(u presence.Entity, m *engine.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.users[u]; l != nil {
+		if l.handed == nil {
+			l.handed = make(map[mailKey]bool)
+		}
+		l.handed[keyOf(m)] = true
+	}
+}
+
+func (t *locationTable) handed(u presence.Entity, m *engine.Message) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.users[u]
+	return l != nil && l.handed[keyOf(m)]
 }
 
 // wait has the next REGISTER of a user look for stored messages.

@@ -154,6 +154,7 @@ func (e *Edge) Deliver(m *engine.Message) bool {
 		}
 	}
 	if len(to) == 0 {
+		e.bindings.wait(m.To) // registered, but not within reach: when that changes
 		return false
 	}
 	f := &fork{left: len(to)}
@@ -169,12 +170,7 @@ func (e *Edge) Deliver(m *engine.Message) bool {
 
 // undelivered has the message stored, to be sent when the user registers next.
 func (e *Edge) undelivered(m *engine.Message) {
-	t := &e.bindings
-	t.mu.Lock()
-	if l := t.users[m.To]; l != nil {
-		l.waiting = true
-	}
-	t.mu.Unlock()
+	e.bindings.wait(m.To)
 	e.engine.Undelivered(m)
 }
 

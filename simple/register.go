@@ -175,7 +175,7 @@ func (r *request) commit(c *change, now time.Time) {
 		l = &location{}
 		t.users[r.to] = l
 	}
-	l.bindings, l.waiting = after, false
+	l.bindings = after
 	l.version++
 	version := l.version
 	t.mu.Unlock()
@@ -382,7 +382,7 @@ func (t *locationTable) expire(now time.Time) (recs []store.Record, cancel []fun
 	over := func(b *binding) bool { return !b.expires.After(now) }
 	for u, l := range t.users {
 		if !slices.ContainsFunc(l.bindings, over) {
-			if len(l.bindings) == 0 {
+			if len(l.bindings) == 0 && !l.fetching && len(l.handed) == 0 {
 				delete(t.users, u)
 			}
 			continue
