@@ -254,7 +254,10 @@ func (f *finder) inTag(b []byte) (end bool, err *SyntaxError) {
 
 // endTag compares the end tag before pos with the start tag.
 func (f *finder) endTag(b []byte, header string) (end bool, err *SyntaxError) {
-	got := bytes.TrimRight(b[f.name+2:f.pos-1], " \t\r\n")
+	got := b[f.name+2 : f.pos-1]
+	for len(got) > 0 && classes[got[len(got)-1]]&blank != 0 {
+		got = got[:len(got)-1]
+	}
 	if len(f.open) == 0 {
 		if string(got) != header {
 			return false, f.wrong("end tag does not match the stream header")

@@ -166,10 +166,18 @@ func (a *Acceptor) admit(conn net.Conn, m Mode) *Stream {
 		_ = conn.Close()
 		return nil
 	}
-	if c, ok := conn.(*net.TCPConn); ok {
-		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: a.limits.KeepAlive, Interval: a.limits.KeepAlive / 4, Count: 4})
-	}
+	a.watch(conn)
 	return s
+}
+
+// watch makes the kernel notice a peer that is gone: by probes while nothing
+// is sent, and by a bound on what is not acknowledged while something is.
+func (a *Acceptor) watch(conn net.Conn) {
+	if c, ok := conn.(*net.TCPConn); ok {
+		every := a.limits.KeepAlive
+		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: every, Interval: every / 4, Count: 4})
+		setUserTimeout(c, 2*every)
+	}
 }
 
 func (a *Acceptor) newStream(conn net.Conn, m Mode) *Stream {

@@ -19,7 +19,7 @@ type Limits struct {
 	WriteTimeout time.Duration // a write that makes no progress; then the connection is cut. 30s
 	AuthTimeout  time.Duration // from the connection to the features after SASL; then connection-timeout. 30s
 	CloseTimeout time.Duration // to flush what is queued and to wait for the peer's close tag. 5s
-	KeepAlive    time.Duration // TCP probes after this silence, four of them a quarter as long apart, then the connection is gone. 60s
+	KeepAlive    time.Duration // TCP probes after this silence, four of them a quarter as long apart; then, or when sent data is unacknowledged for twice as long, the connection is gone. 60s
 
 	MaxAuthTries int // SASL attempts that may fail (RFC 6120 §6.4.5 wants 2 to 5); beyond: policy-violation. 3
 

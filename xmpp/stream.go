@@ -199,10 +199,13 @@ func (s *Stream) Close(e *StreamError) {
 
 // finish says goodbye and closes the connection. err is why reading ended.
 func (s *Stream) finish(err error) {
-	if s.started {
-		s.Close(nil)
-	} else {
+	switch {
+	case !s.started:
 		s.refuse(err)
+	case s.broken:
+		s.abandon()
+	default:
+		s.Close(nil)
 	}
 	timeout := s.a.limits.CloseTimeout
 	t := time.NewTimer(timeout)
@@ -223,6 +226,15 @@ func (s *Stream) finish(err error) {
 	_ = s.conn.Close()
 	s.a.forget(s)
 	close(s.done)
+}
+
+// abandon drops what is queued: nobody is left to read it.
+func (s *Stream) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
+	clear(s.q)
+	s.q = nil
 }
 
 // refuse ends a stream that never came to Serve.

@@ -91,6 +91,7 @@ func (a *Acceptor) admitWebSocket(conn net.Conn, early []byte, secure bool) *Str
 		_ = conn.Close()
 		return nil
 	}
+	a.watch(s.raw)
 	return s
 }
 

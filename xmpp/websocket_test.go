@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -300,6 +301,36 @@ func TestWebSocketEarlyData(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.want(wsOpened, wsFeatures)
+	})
+}
+
+// Over our own TLS there is channel binding, as far as the HTTP server lets us see.
+func TestWebSocketTLS(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, _ := testAcceptor()
+		l := newMemListener()
+		srv := &http.Server{Handler: a.WebSocket(true), TLSConfig: a.TLS}
+		go srv.ServeTLS(l, "", "")
+		t.Cleanup(func() { srv.Close() })
+		conn := tls.Client(l.dial(""), clientTLS("http/1.1"))
+		u, _ := url.Parse("wss://example.com/xmpp")
+		if _, _, err := (ws.Dialer{Protocols: []string{"xmpp"}}).Upgrade(conn, u); err != nil {
+			t.Fatal(err)
+		}
+		f := &frames{client: newClient(t, conn), in: bufio.NewReader(conn)}
+		f.text(wsOpen)
+		f.want(wsOpened)
+		_, features, err := f.read()
+		if err != nil || !strings.Contains(features, "<mechanism>SCRAM-SHA-256-PLUS</mechanism>") ||
+			!strings.Contains(features, "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/></sasl-channel-binding>") {
+			t.Errorf("%v: %s", err, features)
+		}
+		f.text(wsClose)
+		f.want(wsClose)
+		if op, _, err := f.read(); err != nil || op != ws.OpClose {
+			t.Error(op, err)
+		}
+		conn.Close()
 	})
 }
 
