@@ -86,28 +86,28 @@ func (i *inviteServer) until(d time.Duration) {
 func (i *inviteServer) terminate() {
 	if i.state != inviteTerminated {
 		i.state = inviteTerminated
-		i.tx.shard.forget(i.tx.entry)
+		i.tx.shard.forget(i.tx)
 		i.tx.stack.wheel.stop(&i.timer)
 	}
 }
 
 func (i *inviteServer) expire(now time.Time) {
-	sh, e := i.tx.shard, i.tx.entry
+	sh, tx := i.tx.shard, i.tx
 	sh.mu.Lock()
 	var again []byte
 	trying := false
 	switch {
 	case i.state == inviteTerminated:
 	case !now.Before(i.end):
-		if e.tx != nil {
-			sh.settle(e)
+		if !tx.settled {
+			sh.settle(tx)
 		}
 		i.terminate()
 	case i.state == inviteProceeding:
 		trying = !i.sent
 		i.tx.stack.wheel.arm(&i.timer, i.end.Sub(now))
 	case i.state == inviteCompleted:
-		again = e.response
+		again = tx.response
 		i.interval = min(2*i.interval, timerT2)
 		i.tx.stack.wheel.arm(&i.timer, min(i.interval, i.end.Sub(now)))
 	default:
@@ -129,14 +129,10 @@ func (s *Stack) cancel(m *Message, via *Via, p peer) {
 	t := &s.server
 	key := t.key(m, via, "INVITE")
 	sh := t.shard(m.CallID())
-	var pending *ServerTx
 	sh.mu.Lock()
-	e := sh.byKey[key]
-	if e != nil {
-		pending = e.tx
-	}
+	tx := sh.byKey[key]
 	sh.mu.Unlock()
-	if e == nil {
+	if tx == nil {
 		s.answer(m, p, &Response{Status: 481})
 		return
 	}
@@ -144,7 +140,5 @@ func (s *Stack) cancel(m *Message, via *Via, p peer) {
 	buf.b = appendResponse(buf.b[:0], m, p.addr, &Response{Status: 200}, key.tag())
 	replyTo(via, p).send(buf.b)
 	putBuffer(buf)
-	if pending != nil {
-		pending.Respond(Response{Status: 487})
-	}
+	tx.Respond(Response{Status: 487}) // ignored when there is a final response
 }

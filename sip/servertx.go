@@ -9,16 +9,25 @@ import (
 	"time"
 )
 
-// ServerTx is a server transaction (RFC 3261 §17.2, RFC 6026), in the hands of
-// the handler. The stack itself keeps only a small entry of it, so that the
-// request can be collected while its response is still kept.
+// ServerTx is a server transaction (RFC 3261 §17.2, RFC 6026). After the final
+// response the stack keeps only that (keptResponses), so that the request can
+// be collected; INVITE is kept whole until it ends.
 type ServerTx struct {
 	stack *Stack
 	req   *Message
 	flow  *Flow
 	reply peer // where responses go
-	entry *serverEntry
+	key   txKey
 	shard *serverShard
+
+	// Under the shard's lock.
+	merge      txKey
+	since      time.Duration // when it came
+	settled    bool          // final response sent, or given up
+	response   []byte        // the last one sent
+	invite     *inviteServer
+	list       *txList
+	next, prev *ServerTx
 }
 
 // Request is the request that began the transaction.
@@ -38,13 +47,13 @@ func (tx *ServerTx) Respond(r Response) {
 		tx.stack.log.Error("sip: response with an impossible status", "status", r.Status, "method", tx.req.Method)
 		r = Response{Status: 500}
 	}
-	invite := tx.entry.invite != nil
+	invite := tx.invite != nil
 	if !invite && (r.Status == 408 || r.Status > 100 && r.Status < 200 || r.Status == 100 && !tx.reply.reliable()) {
 		return
 	}
 	tag := r.ToTag
 	if tag == "" {
-		tag = tx.entry.key.tag()
+		tag = tx.key.tag()
 	}
 	buf := getBuffer()
 	buf.b = appendResponse(buf.b[:0], tx.req, tx.flow.addr, &r, tag)
@@ -115,28 +124,13 @@ const serverShards = 64
 type serverShard struct {
 	mu      sync.Mutex
 	table   *serverTable
-	byKey   map[txKey]*serverEntry
-	merging map[txKey]*serverEntry // unanswered requests by From tag, Call-ID, CSeq
-	// Entries in the order of their age; each list has one time-out, so that
-	// its due entries are at the front and need no timer each.
-	trying, proceeding, completed entryList
-	kept                          int // octets of responses in completed
+	byKey   map[txKey]*ServerTx
+	merging map[txKey]*ServerTx // unanswered requests by From tag, Call-ID, CSeq
+	// Unanswered requests in the order of their age; each list has one time-out,
+	// so that what is due is at the front and needs no timer each.
+	trying, proceeding txList
+	kept               keptResponses
 }
-
-// serverEntry is what is kept of a transaction.
-type serverEntry struct {
-	key        txKey
-	merge      txKey
-	since      time.Time // when it came to its list
-	response   []byte    // the last one sent
-	tx         *ServerTx // until the final response
-	invite     *inviteServer
-	list       *entryList
-	next, prev *serverEntry
-}
-
-// entryOverhead is what an entry costs beside its response.
-const entryOverhead = 256
 
 func (t *serverTable) init(s *Stack) {
 	t.stack = s
@@ -145,8 +139,9 @@ func (t *serverTable) init(s *Stack) {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.table = t
-		sh.byKey = make(map[txKey]*serverEntry)
-		sh.merging = make(map[txKey]*serverEntry)
+		sh.kept.limit = s.limits.Kept / serverShards
+		sh.byKey = make(map[txKey]*ServerTx)
+		sh.merging = make(map[txKey]*ServerTx)
 	}
 }
 
@@ -154,7 +149,7 @@ func (t *serverTable) kept() (n int) {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		n += sh.kept
+		n += sh.kept.octets
 		sh.mu.Unlock()
 	}
 	return n
@@ -228,8 +223,14 @@ func (s *Stack) request(m *Message, p peer) {
 	sh := t.shard(m.CallID())
 
 	sh.mu.Lock()
-	if e := sh.byKey[key]; e != nil {
-		sh.again(e, m, &via, p)
+	if tx := sh.byKey[key]; tx != nil {
+		sh.again(tx, m, &via, p)
+		return
+	}
+	if response, ok := sh.kept.get(key); ok {
+		sh.mu.Unlock()
+		s.count.retransmitted.Add(1)
+		replyTo(&via, p).send(response)
 		return
 	}
 	if m.Method == "ACK" { // for a 2xx, or a stray: never answered
@@ -242,25 +243,23 @@ func (s *Stack) request(m *Message, p peer) {
 		s.answer(m, p, &Response{Status: 503, Header: []byte("Retry-After: 5\r\n")})
 		return
 	}
-	e := &serverEntry{key: key, since: time.Now()}
+	tx := &ServerTx{stack: s, req: m, flow: s.flow(p), reply: replyTo(&via, p), key: key, shard: sh, since: s.now()}
 	if m.To().Tag() == "" {
 		// Only while the other one is unanswered: libpurple repeats a refused
 		// request with credentials under the same CSeq and a new branch.
-		e.merge = t.mergeKey(m)
-		if sh.merging[e.merge] != nil {
+		tx.merge = t.mergeKey(m)
+		if sh.merging[tx.merge] != nil {
 			sh.mu.Unlock()
 			s.answer(m, p, &Response{Status: 482, Reason: "Merged Request"})
 			return
 		}
-		sh.merging[e.merge] = e
+		sh.merging[tx.merge] = tx
 	}
-	tx := &ServerTx{stack: s, req: m, flow: s.flow(p), reply: replyTo(&via, p), entry: e, shard: sh}
-	e.tx = tx
-	sh.byKey[key] = e
+	sh.byKey[key] = tx
 	if method == "INVITE" {
-		e.invite = newInviteServer(tx)
+		tx.invite = newInviteServer(tx)
 	} else {
-		sh.trying.push(e)
+		sh.trying.push(tx)
 	}
 	sh.mu.Unlock()
 	t.unanswered.Add(1)
@@ -282,90 +281,74 @@ func replyTo(via *Via, p peer) peer {
 	return p
 }
 
-// again takes a request whose transaction exists. It unlocks the shard.
-func (sh *serverShard) again(e *serverEntry, m *Message, via *Via, p peer) {
-	s := sh.table.stack
-	if e.invite != nil {
-		again := e.invite.received(m)
-		response := e.response
-		sh.mu.Unlock()
-		if again && response != nil {
-			s.count.retransmitted.Add(1)
-			replyTo(via, p).send(response)
+// again takes a request whose transaction is there. It unlocks the shard.
+func (sh *serverShard) again(tx *ServerTx, m *Message, via *Via, p peer) {
+	response := tx.response
+	switch {
+	case tx.invite != nil:
+		if !tx.invite.received(m) {
+			response = nil
 		}
-		return
+	case m.Method == "ACK" || p.reliable():
+		response = nil
 	}
-	response := e.response
 	sh.mu.Unlock()
-	if m.Method == "ACK" {
-		return
+	if m.Method != "ACK" {
+		tx.stack.count.retransmitted.Add(1)
 	}
-	s.count.retransmitted.Add(1)
-	if response != nil && !p.reliable() {
+	if response != nil {
 		replyTo(via, p).send(response)
 	}
 }
 
 // answered notes a response; false when it is not to be sent.
 func (sh *serverShard) answered(tx *ServerTx, r *Response, b []byte) bool {
-	e, t := tx.entry, sh.table
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e.tx == nil { // final response sent, or given up
-		return e.invite != nil && e.invite.again2xx(r)
+	if tx.settled {
+		return tx.invite != nil && tx.invite.again2xx(r)
 	}
 	if r.Status < 200 {
-		if !tx.reply.reliable() || e.invite != nil {
-			e.response = append([]byte(nil), b...)
+		if !tx.reply.reliable() || tx.invite != nil {
+			tx.response = append([]byte(nil), b...)
 		}
-		if e.invite != nil {
-			e.invite.provisional()
-		} else if e.list == &sh.trying {
-			sh.trying.remove(e)
-			sh.proceeding.push(e)
+		if tx.invite != nil {
+			tx.invite.provisional()
+		} else if tx.list == &sh.trying {
+			sh.trying.remove(tx)
+			sh.proceeding.push(tx)
 		}
 		return true
 	}
-	sh.settle(e)
-	switch {
-	case e.invite != nil:
-		e.response = append([]byte(nil), b...)
-		e.invite.final(r.Status)
-	case tx.reply.reliable():
-		sh.forget(e) // timer J is zero (RFC 3261 §17.2.2)
-	default:
-		e.response = append([]byte(nil), b...)
-		e.since = time.Now()
-		sh.completed.push(e)
-		sh.kept += len(b) + entryOverhead
-		for sh.kept > t.stack.limits.Kept/serverShards && sh.completed.head != e {
-			sh.drop(sh.completed.head)
-		}
+	sh.settle(tx)
+	if tx.invite != nil {
+		tx.response = append([]byte(nil), b...)
+		tx.invite.final(r.Status)
+		return true
+	}
+	sh.forget(tx)
+	if !tx.reply.reliable() { // else timer J is zero (RFC 3261 §17.2.2)
+		before := sh.kept.len()
+		sh.kept.add(tx.key, b, tx.stack.now())
+		sh.table.entries.Add(int64(sh.kept.len() - before))
 	}
 	return true
 }
 
-// settle ends the unanswered part of an entry's life.
-func (sh *serverShard) settle(e *serverEntry) {
-	e.tx = nil
-	if e.list != nil {
-		e.list.remove(e)
+// settle ends the unanswered part of a transaction's life.
+func (sh *serverShard) settle(tx *ServerTx) {
+	tx.settled = true
+	if tx.list != nil {
+		tx.list.remove(tx)
 	}
-	if sh.merging[e.merge] == e {
-		delete(sh.merging, e.merge)
+	if sh.merging[tx.merge] == tx {
+		delete(sh.merging, tx.merge)
 	}
 	sh.table.unanswered.Add(-1)
 }
 
-// drop forgets an entry of the completed list.
-func (sh *serverShard) drop(e *serverEntry) {
-	sh.kept -= len(e.response) + entryOverhead
-	sh.completed.remove(e)
-	sh.forget(e)
-}
-
-func (sh *serverShard) forget(e *serverEntry) {
-	delete(sh.byKey, e.key)
+func (sh *serverShard) forget(tx *ServerTx) {
+	delete(sh.byKey, tx.key)
 	sh.table.entries.Add(-1)
 }
 
@@ -382,7 +365,8 @@ func (t *serverTable) keepSweeping() {
 }
 
 // expire sweeps the lists; it stops when the table is empty.
-func (t *serverTable) expire(now time.Time) {
+func (t *serverTable) expire(time.Time) {
+	now := t.stack.now()
 	for i := range t.shards {
 		t.shards[i].sweep(now)
 	}
@@ -396,22 +380,22 @@ func (t *serverTable) expire(now time.Time) {
 	}
 }
 
-func (sh *serverShard) sweep(now time.Time) {
+func (sh *serverShard) sweep(now time.Duration) {
 	var late []*ServerTx
 	sh.mu.Lock()
-	for e := sh.completed.head; e != nil && now.Sub(e.since) >= timerF; e = sh.completed.head {
-		sh.drop(e) // timer J
-	}
-	for e := sh.trying.head; e != nil && now.Sub(e.since) >= due100; e = sh.trying.head {
-		sh.trying.remove(e)
-		sh.proceeding.push(e) // with its first since: order by age stays
-		late = append(late, e.tx)
+	before := sh.kept.len()
+	sh.kept.expire(now) // timer J
+	sh.table.entries.Add(int64(sh.kept.len() - before))
+	for tx := sh.trying.head; tx != nil && now-tx.since >= due100; tx = sh.trying.head {
+		sh.trying.remove(tx)
+		sh.proceeding.push(tx) // with its first since: order by age stays
+		late = append(late, tx)
 	}
 	// The client has given up by its timer F; an answer now would only be a
 	// stray one (RFC 4320 §4.2).
-	for e := sh.proceeding.head; e != nil && now.Sub(e.since) >= timerF; e = sh.proceeding.head {
-		sh.settle(e)
-		sh.forget(e)
+	for tx := sh.proceeding.head; tx != nil && now-tx.since >= timerF; tx = sh.proceeding.head {
+		sh.settle(tx)
+		sh.forget(tx)
 	}
 	sh.mu.Unlock()
 	for _, tx := range late {
@@ -428,29 +412,29 @@ func (tx *ServerTx) trying() {
 	}
 }
 
-// entryList is a list in the order of insertion.
-type entryList struct{ head, tail *serverEntry }
+// txList is a list in the order of insertion.
+type txList struct{ head, tail *ServerTx }
 
-func (l *entryList) push(e *serverEntry) {
-	e.list, e.prev, e.next = l, l.tail, nil
+func (l *txList) push(tx *ServerTx) {
+	tx.list, tx.prev, tx.next = l, l.tail, nil
 	if l.tail != nil {
-		l.tail.next = e
+		l.tail.next = tx
 	} else {
-		l.head = e
+		l.head = tx
 	}
-	l.tail = e
+	l.tail = tx
 }
 
-func (l *entryList) remove(e *serverEntry) {
-	if e.prev != nil {
-		e.prev.next = e.next
+func (l *txList) remove(tx *ServerTx) {
+	if tx.prev != nil {
+		tx.prev.next = tx.next
 	} else {
-		l.head = e.next
+		l.head = tx.next
 	}
-	if e.next != nil {
-		e.next.prev = e.prev
+	if tx.next != nil {
+		tx.next.prev = tx.prev
 	} else {
-		l.tail = e.prev
+		l.tail = tx.prev
 	}
-	e.list, e.next, e.prev = nil, nil, nil
+	tx.list, tx.next, tx.prev = nil, nil, nil
 }

@@ -195,6 +195,9 @@ func (s *Stack) Close() error {
 	}
 }
 
+// now is the time since the stack was made.
+func (s *Stack) now() time.Duration { return time.Since(s.wheel.start) }
+
 // own registers what Close has to close; false once closed.
 func (s *Stack) own(c interface{ Close() error }) bool {
 	s.mu.Lock()
