@@ -225,6 +225,10 @@ func (s *Stack) receive(b []byte, p peer) (ok bool) {
 		s.client.response(s, m)
 		return true
 	}
+	if len(b) > s.limits.MessageSize {
+		s.answer(m, p, &Response{Status: 513})
+		return true
+	}
 	s.request(m, p)
 	return true
 }

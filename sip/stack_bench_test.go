@@ -268,3 +268,44 @@ func BenchmarkEcho(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkIdleConnection tells what an idle connection holds: heap and stacks
+// of both its ends' process, less those of the other end, which is a bare
+// socket.
+func BenchmarkIdleConnection(b *testing.B) {
+	const count = 1000
+	for range b.N {
+		s := NewStack(Config{Handler: respond(200), Log: slog.New(slog.DiscardHandler), Limits: Limits{ConnectionsPerAddress: count}})
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		go s.ServeListener(l, "TCP")
+		msg, buf := []byte(request("OPTIONS", "z9hG4bK1")), make([]byte, 4096)
+		fds := make([]int, count)
+		held := func() uint64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return m.HeapInuse + m.StackInuse
+		}
+		before := held()
+		to := addrPort(l.Addr())
+		for i := range fds {
+			if fds[i], err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0); err != nil {
+				b.Fatal(err)
+			}
+			if err := syscall.Connect(fds[i], &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+				b.Fatal(err)
+			}
+			syscall.Write(fds[i], msg)
+			syscall.Read(fds[i], buf)
+		}
+		b.ReportMetric(float64(held()-before)/count, "B/connection")
+		for _, fd := range fds {
+			syscall.Close(fd)
+		}
+		s.Close()
+	}
+}

@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -228,6 +230,54 @@ func TestClose(t *testing.T) {
 		}
 		if err := w.stack.ServeListener(w.net.listen("192.0.2.1:5071"), "SCTP"); err == nil {
 			t.Error("an unknown transport was served")
+		}
+	})
+}
+
+// A TLS handshake has to end in time; the connection counts until then.
+func TestTLSHandshakeDeadline(t *testing.T) {
+	server, _ := certificate(t)
+	inWorld(t, Config{Handler: respond(200), Limits: Limits{Handshake: 10 * time.Second}}, func(w *world) {
+		go w.stack.ServeListener(tls.NewListener(w.net.listen("192.0.2.1:5061"), server), "TLS")
+		synctest.Wait()
+		nc, err := w.net.dialFrom("192.0.2.9:61000", "192.0.2.1:5061")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newStreamPhone(t, nc)
+		p.write("\x16\x03\x01") // the beginning of a ClientHello
+		time.Sleep(9 * time.Second)
+		if w.stack.Stats().Connections != 1 {
+			t.Error("closed early")
+		}
+		time.Sleep(2 * time.Second)
+		if w.stack.Stats().Connections != 0 {
+			t.Error("still open")
+		}
+	})
+}
+
+// One message may fill a datagram or many segments.
+func TestLargeMessages(t *testing.T) {
+	inWorld(t, Config{Handler: respond(200), Limits: Limits{MessageSize: 40_000}}, func(w *world) {
+		body := func(n int) string {
+			return strings.Replace(request("MESSAGE", "z9hG4bK"+strings.Repeat("x", n%7+1)), "Content-Length: 0\r\n\r\n",
+				fmt.Sprintf("Content-Length: %d\r\n\r\n%s", n, strings.Repeat("b", n)), 1)
+		}
+		p := w.phone(phoneAddr)
+		p.send(body(39_000))
+		p.want("SIP/2.0 200")
+		p.send(body(60_001))
+		p.want("SIP/2.0 513")
+		c := w.call(t)
+		defer c.nc.Close()
+		c.write(body(39_000))
+		if got := c.read(); got[:11] != "SIP/2.0 200" {
+			t.Errorf("got %q", got)
+		}
+		go c.nc.Write([]byte(body(40_000)))
+		if got := c.read(); got[:11] != "SIP/2.0 513" {
+			t.Errorf("got %q", got)
 		}
 	})
 }
