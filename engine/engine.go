@@ -49,6 +49,10 @@ const (
 	// RetryAfter is the time until a policy that could not be loaded, or a
 	// record that could not be saved, is tried again.
 	RetryAfter = time.Second
+	// RestoreTime is from Run until restored watchers are told the present state.
+	// By then the listeners are open, so that they can be told; and sessions that
+	// have come back by then were never away in their eyes.
+	RestoreTime = 500 * time.Millisecond
 	// DrainTime bounds how long Run goes on after its context has ended.
 	DrainTime = 8 * time.Second
 
@@ -149,8 +153,9 @@ func (e *Engine) Register(name string, edge Edge) {
 }
 
 // Restore gives a presentity what was saved of it, before Run. The caller has
-// filled in the documents of the sources. When Run has loaded the policy, every
-// active subscription is told the present state once.
+// filled in the documents of the sources. RestoreTime after Run, or at the first
+// input that needs the policy, that is loaded and every active subscription is
+// told the present state once.
 func (e *Engine) Restore(of presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
 	return e.shardOf(of).restore(of, sources, subs)
 }

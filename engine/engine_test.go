@@ -362,10 +362,14 @@ func TestRestore(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, func(h *house) {
-			synctest.Wait()
-			h.expect(h.sip)
-			// An input that comes before the policy is there shows nobody anything by the old one.
+			// What comes before the policy is there shows nobody anything by the old one.
+			h.must(alice, session("pad", "away"))
 			h.must(alice, presence.Publish{IfMatch: "tag-k", NewTag: "n", Lifetime: time.Hour})
+			time.Sleep(RestoreTime)
+			h.expect(h.sip)
+			time.Sleep(pol.delay)
+			h.expect(h.sip, "busy")
+			h.must(alice, presence.Retract{ID: presence.SourceID{Kind: presence.Session, Key: "pad"}})
 			h.expect(h.sip, "busy")
 			if st := h.Stats(); st.Sources != 2 || st.Subscriptions != 2 || st.Pending != 1 {
 				t.Errorf("%+v", st)

@@ -239,16 +239,15 @@ func (s *shard) events() {
 	s.flush()
 }
 
-// begin loads the policies of those who were restored.
+// begin arms the deadlines of those who were restored.
 func (s *shard) begin() {
 	for _, r := range s.residents {
 		if r.restored {
-			s.needPolicy(r)
+			r.reload = s.now.Add(RestoreTime)
+			s.due.want(r, r.reload)
 		}
 		s.due.want(r, r.p.Deadline())
 	}
-	s.flush()
-	s.settle()
 }
 
 func (s *shard) restore(of presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
