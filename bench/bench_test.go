@@ -1,0 +1,52 @@
+package bench
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Every measurement runs, in a short form, so that none can rot. Nothing is
+// said about speed here.
+func TestMeasurementsRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts server processes")
+	}
+	bin := filepath.Join(t.TempDir(), "pharos")
+	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	rows := 0
+	each := func(r Row) {
+		rows++
+		if r.Events == 0 {
+			t.Errorf("%s: nothing was measured", r.Name)
+		}
+	}
+	if err := SIP(context.Background(), bin, 0.01, false, each); err != nil {
+		t.Error(err)
+	}
+	if err := XMPP(context.Background(), bin, 0.01, false, each); err != nil {
+		t.Error(err)
+	}
+	if rows != 11 {
+		t.Errorf("%d rows, want 11", rows)
+	}
+}
+
+func TestSplitOne(t *testing.T) {
+	for in, want := range map[string]int{
+		"<a/>":                                 4,
+		"<a><b/></a><c/>":                      11,
+		"<a x='>'>text</a>":                    17,
+		"<a><b>":                               0,
+		"<stream:stream to='x'><y/>":           22,
+		"<?xml version='1.0'?><stream:stream>": 36,
+		"<message from=\"a\"><body>x</body>":   0,
+	} {
+		if got := splitOne([]byte(in)); got != want {
+			t.Errorf("%s: %d, want %d", in, got, want)
+		}
+	}
+}

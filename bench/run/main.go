@@ -1,0 +1,59 @@
+// Command run measures a server binary and prints a table. It is 'make bench'.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+
+	"pharos/bench"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	scale := flag.Float64("scale", 1, "length of each measurement")
+	memory := flag.Bool("memory", true, "measure memory too, which waits for timers")
+	only := flag.String("only", "", "sip or xmpp")
+	bin := flag.String("bin", "", "server binary; empty: built from this tree")
+	readme := flag.String("readme", "", "write the results between the markers of this file")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if *bin == "" {
+		dir, err := os.MkdirTemp("", "pharos-bin-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		*bin = filepath.Join(dir, "pharos")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", *bin, "./cmd/pharos").CombinedOutput(); err != nil {
+			return fmt.Errorf("build: %w\n%s", err, out)
+		}
+	}
+	var rows []bench.Row
+	each := func(r bench.Row) { rows = append(rows, r); fmt.Println(r) }
+	if *only != "xmpp" {
+		if err := bench.SIP(ctx, *bin, *scale, *memory, each); err != nil {
+			return err
+		}
+	}
+	if *only != "sip" {
+		if err := bench.XMPP(ctx, *bin, *scale, *memory, each); err != nil {
+			return err
+		}
+	}
+	if *readme == "" {
+		return nil
+	}
+	return bench.WriteReport(*readme, rows)
+}

@@ -1,0 +1,148 @@
+// Package bench measures a running server from outside: load generators of our
+// own over loopback, the server's CPU time as the kernel counts it. Figures are
+// CPU per event, since two noisy cores say little about elapsed time.
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Server is a child process with its own data folder.
+type Server struct {
+	Dir   string
+	bin   string
+	cmd   *exec.Cmd
+	ports map[string]string // scheme -> host:port
+}
+
+const serverConfig = `domains = ["localhost"]
+listen = ["sip+udp://127.0.0.1:0", "sip+tcp://127.0.0.1:0", "xmpp+insecure://127.0.0.1:0", "xmpp://127.0.0.1:0", "http+insecure://127.0.0.1:0"]
+[sip]
+trusted = [%s]
+[policy]
+default = "allow"
+[log]
+level = "warn"
+[limits]
+per_address = 100000
+unauthenticated = 20000
+`
+
+// Start runs the binary with the users of an import file (may be empty). With
+// trusted, SIP requests from loopback need no digest.
+func Start(ctx context.Context, bin, users string, trusted bool) (*Server, error) {
+	dir, err := os.MkdirTemp("", "pharos-bench-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Dir: dir, bin: bin}
+	list := ""
+	if trusted {
+		list = `"127.0.0.1/32"`
+	}
+	conf := filepath.Join(dir, "pharos.toml")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, serverConfig, list), 0o600); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s.cmd = exec.CommandContext(ctx, bin, "serve", "--config", conf, "--data", filepath.Join(dir, "data"))
+	s.cmd.Stderr = log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	if users != "" {
+		c := exec.CommandContext(ctx, bin, "user", "import", "--config", conf, "--data", filepath.Join(dir, "data"), "-")
+		c.Stdin = strings.NewReader(users)
+		if out, err := c.CombinedOutput(); err != nil {
+			s.Stop()
+			return nil, fmt.Errorf("bench: import: %w: %s", err, out)
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) wait(ctx context.Context) error {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		out, _ := exec.CommandContext(ctx, s.bin, "status", "--json", "--data", filepath.Join(s.Dir, "data")).Output()
+		var st struct {
+			Ready  bool
+			Listen []string
+		}
+		if json.Unmarshal(out, &st) == nil && st.Ready {
+			s.ports = map[string]string{}
+			for _, l := range st.Listen {
+				scheme, addr, _ := strings.Cut(l, "://")
+				s.ports[scheme] = addr
+			}
+			return nil
+		}
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
+			return fmt.Errorf("bench: the server is not ready: %s", log)
+		}
+	}
+}
+
+// Addr is where a listener of that scheme is.
+func (s *Server) Addr(scheme string) string { return s.ports[scheme] }
+
+// Stop ends the process and removes its folder.
+func (s *Server) Stop() error {
+	err := s.cmd.Process.Signal(syscall.SIGTERM)
+	done := make(chan error, 1)
+	go func() { done <- s.cmd.Wait() }()
+	select {
+	case werr := <-done:
+		err = errors.Join(err, werr)
+	case <-time.After(12 * time.Second):
+		err = errors.Join(err, errors.New("bench: the server did not end within 12 s"), s.cmd.Process.Kill())
+		<-done
+	}
+	return errors.Join(err, os.RemoveAll(s.Dir))
+}
+
+// PID of the server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// CPU is the processor time that a process has used, user and kernel. The
+// kernel counts in ticks of 10 ms, so a measurement should last a second.
+func CPU(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	kernel, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+kernel) * 10 * time.Millisecond, errors.Join(err1, err2)
+}
+
+// RSS is the resident memory of a process in bytes.
+func RSS(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
+	return n * int64(os.Getpagesize()), err
+}
