@@ -57,7 +57,7 @@ type Notice struct {
 	Reason     Reason
 	View       *View      // nil when pending or refused; whoever was shown something (Target.Shown) no longer is
 	LastWords  []LastWord // of sources that went away with this change, where they left one
-	Answer     bool       // answers a Watch: must be sent even if nothing changed
+	Answer     bool       // answers a Watch, or a Renotify: must be sent even if nothing changed
 	Direct     *Direct    // set for directed presence instead of View; the Source may be one that went
 	Targets    []Target
 }
