@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"strconv"
 	"time"
@@ -45,6 +46,10 @@ func (s *Server) control() http.Handler {
 		answer(w, why, err)
 	})
 	m.HandleFunc("GET /watch", s.controlWatch)
+	// curl --unix-socket DATA/pharos.sock http://x/debug/pprof/profile?seconds=10
+	m.HandleFunc("GET /debug/pprof/", pprof.Index)
+	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	m.HandleFunc("GET /users", func(w http.ResponseWriter, r *http.Request) {
 		enc := json.NewEncoder(w)
 		if err := s.admin.List(r.Context(), func(u User) error { return enc.Encode(u) }); err != nil {
