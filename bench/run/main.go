@@ -26,7 +26,11 @@ func run() error {
 	only := flag.String("only", "", "sip or xmpp")
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
+	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
 	flag.Parse()
+	if *echo > 0 {
+		return bench.Echo(*echo)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if *bin == "" {
@@ -42,6 +46,15 @@ func run() error {
 	}
 	var rows []bench.Row
 	each := func(r bench.Row) { rows = append(rows, r); fmt.Println(r) }
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	bare, err := bench.Bare(ctx, self, int(300000**scale))
+	if err != nil {
+		return err
+	}
+	each(bare)
 	if *only != "xmpp" {
 		if err := bench.SIP(ctx, *bin, *scale, *memory, each); err != nil {
 			return err
