@@ -296,7 +296,7 @@ func TestTLSReload(t *testing.T) {
 			if v := conn.ConnectionState().Version; v != version {
 				t.Errorf("version %x, want %x", v, version)
 			}
-			if !strings.Contains(features, "'tls-server-end-point'") || strings.Contains(features, "'tls-exporter'") != (version == tls.VersionTLS13) {
+			if !strings.Contains(features, "'tls-server-end-point'") || strings.Contains(features, "'tls-exporter'") != (version == tls.VersionTLS13) || strings.Contains(features, "'tls-unique'") != (version == tls.VersionTLS12) {
 				t.Error(features)
 			}
 			clientSide.Close()

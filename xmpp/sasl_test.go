@@ -250,6 +250,9 @@ func TestScram(t *testing.T) {
 func TestScramPlus(t *testing.T) {
 	endPoint := func(s *tls.ConnectionState) (xdg.ChannelBinding, error) { return xdg.NewTLSServerEndpointBinding(s) }
 	exporter := func(s *tls.ConnectionState) (xdg.ChannelBinding, error) { return xdg.NewTLSExporterBinding(s) }
+	unique := func(s *tls.ConnectionState) (xdg.ChannelBinding, error) {
+		return xdg.NewTLSUniqueBinding(s.TLSUnique), nil
+	}
 	wrong := func(*tls.ConnectionState) (xdg.ChannelBinding, error) {
 		return xdg.ChannelBinding{Type: xdg.ChannelBindingTLSExporter, Data: make([]byte, 32)}, nil
 	}
@@ -266,6 +269,7 @@ func TestScramPlus(t *testing.T) {
 			{"exporter", tls.VersionTLS13, exporter, ""},
 			{"end point", tls.VersionTLS13, endPoint, ""},
 			{"end point 1.2", tls.VersionTLS12, endPoint, ""},
+			{"unique 1.2", tls.VersionTLS12, unique, ""},
 			{"other channel", tls.VersionTLS13, wrong, "not-authorized"},
 			{"other type", tls.VersionTLS13, unknown, "not-authorized"},
 			{"no exporter in 1.2", tls.VersionTLS12, wrong, "not-authorized"},

@@ -163,6 +163,10 @@ func (s *Stream) bindings() (types []string, data map[string][]byte) {
 			types = append(types, "tls-exporter")
 			data["tls-exporter"] = key
 		}
+	} else if state.TLSUnique != nil {
+		// What clients take there that do not know XEP-0440 (RFC 5929 §3).
+		types = append(types, "tls-unique")
+		data["tls-unique"] = state.TLSUnique
 	}
 	if n, ok := c.NetConn().(*noted); ok && n.endPoint != nil {
 		types = append(types, "tls-server-end-point")
