@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,14 +64,14 @@ func (a *Acceptor) init() {
 		a.streams = make(map[*Stream]struct{})
 		a.peers = make(map[netip.Prefix]peer)
 		a.empty = make(chan struct{})
-		a.features = "<stream:features><bind xmlns='" + NSBind + "'/>" +
+		a.features = "<stream:features><bind xmlns='" + NSBind + "'/>"
+		more := strings.Join(a.Features, "")
+		if !strings.Contains(more, NSSession) {
 			// RFC 3921 clients want it; the draft that never became an RFC
 			// (draft-cridland-xmpp-session) lets others leave it out.
-			"<session xmlns='" + NSSession + "'><optional/></session>"
-		for _, f := range a.Features {
-			a.features += f
+			more = "<session xmlns='" + NSSession + "'><optional/></session>" + more
 		}
-		a.features += "</stream:features>"
+		a.features += more + "</stream:features>"
 	})
 }
 

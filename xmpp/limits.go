@@ -21,7 +21,7 @@ type Limits struct {
 	CloseTimeout time.Duration // to flush what is queued and to wait for the peer's close tag. 5s
 	KeepAlive    time.Duration // TCP probes after this silence, four of them a quarter as long apart; then, or when sent data is unacknowledged for twice as long, the connection is gone. 60s
 
-	MaxAuthTries int // SASL attempts that may fail (RFC 6120 §6.4.5 wants 2 to 5); beyond: policy-violation. 3
+	MaxAuthTries int // SASL attempts that may fail (RFC 6120 §6.4.5 wants 2 to 5); then policy-violation. 5, which slixmpp needs to work its way down to PLAIN
 
 	MaxConns            int // in all; beyond: resource-constraint. 100000
 	MaxConnsPerAddress  int // of one IP address; beyond: policy-violation. 20000
@@ -51,7 +51,7 @@ func (l Limits) withDefaults() Limits {
 	d(&l.AuthTimeout, 30*time.Second)
 	d(&l.CloseTimeout, 5*time.Second)
 	d(&l.KeepAlive, time.Minute)
-	n(&l.MaxAuthTries, 3)
+	n(&l.MaxAuthTries, 5)
 	n(&l.MaxConns, 100000)
 	n(&l.MaxConnsPerAddress, 20000)
 	n(&l.MaxUnauth, 10000)

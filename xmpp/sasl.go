@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"hash"
 	"net"
 	"strings"
@@ -62,6 +63,10 @@ const (
 	notAuthorized        saslError = "not-authorized"
 	temporaryAuthFailure saslError = "temporary-auth-failure"
 )
+
+// errBinding is a failure that tells nothing of a password: what the client
+// thinks of channel binding does not fit. It is not counted for throttling.
+var errBinding = fmt.Errorf("%w: channel binding", notAuthorized)
 
 // saslErrorFor maps what an Authenticator returned.
 func saslErrorFor(err error) saslError {
@@ -120,7 +125,7 @@ func (n *negotiation) authenticate(ctx context.Context, s *Stream, auth *markup.
 		}
 		if err != nil {
 			problem = saslErrorFor(err)
-			if problem == notAuthorized {
+			if problem == notAuthorized && !errors.Is(err, errBinding) {
 				s.a.Auth.Failed(s.remote, x.user(), s.domain)
 			}
 			if problem == temporaryAuthFailure {

@@ -96,10 +96,10 @@ func (x *scram) channel(flag string) error {
 	case flag == "y" && len(x.bindings) > 0:
 		// We offered binding and the client has not seen it: somebody
 		// between us has removed it.
-		return notAuthorized
+		return errBinding
 	case bound:
 		if x.binding = x.bindings[kind]; x.binding == nil {
-			return notAuthorized // unsupported-channel-binding-type
+			return errBinding // unsupported-channel-binding-type
 		}
 	}
 	return nil
