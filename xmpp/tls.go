@@ -148,10 +148,12 @@ func (s *Stream) handshake(l *tlsLayer) error {
 }
 
 // bindings are the channel bindings that the connection has, best first, and
-// their data (RFC 9266, RFC 5929).
+// their data (RFC 9266, RFC 5929). There are none over WebSocket: no browser shows
+// its TLS to a page, and stanza.js takes a -PLUS mechanism that it sees, cannot
+// do it, and gives up.
 func (s *Stream) bindings() (types []string, data map[string][]byte) {
 	c, ok := s.conn.(*tls.Conn)
-	if !ok {
+	if !ok || s.ws != nil {
 		return nil, nil
 	}
 	data = make(map[string][]byte, 2)
