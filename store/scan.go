@@ -50,6 +50,16 @@ func (s *scanner) fill() error {
 	return err
 }
 
+// seek moves on to off, where a frame is known to begin.
+func (s *scanner) seek(off int64) {
+	if n := off - s.off; n >= 0 && n <= int64(len(s.win)) {
+		s.skip(int(n))
+	} else {
+		s.win, s.off = nil, off
+	}
+	s.good = off
+}
+
 func (s *scanner) skip(n int) {
 	s.win = s.win[n:]
 	s.off += int64(n)

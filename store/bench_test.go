@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pharos/presence"
+)
+
+// cpu is what the process has used so far.
+func cpu() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		panic(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// measureCPU reports CPU time per operation beside the wall time.
+func measureCPU(b *testing.B, f func()) {
+	start := cpu()
+	f()
+	b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
+}
+
+func benchStore(b *testing.B) *Store {
+	s, err := Open(b.Context(), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// benchSubscription is a SIP subscription with its dialog, as simple saves it.
+func benchSubscription(n int) *presence.Subscription {
+	return &presence.Subscription{
+		ID: fmt.Sprintf("%032x", n), Watcher: bob, State: presence.Active, Durable: true,
+		Via:     presence.Via{Edge: "sip", Handle: fmt.Sprintf("%032x", n)},
+		Expires: time.Unix(1800000000, 0), Created: time.Unix(1700000000, 0), Opaque: make([]byte, 500),
+	}
+}
+
+// One save per Put, 256 outstanding, over 10,000 subscriptions.
+func BenchmarkSoftJournal(b *testing.B) {
+	for _, outstanding := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("outstanding=%d", outstanding), func(b *testing.B) {
+			s := benchStore(b)
+			saves := make([][]presence.Save, 10_000)
+			for i := range saves {
+				sub := benchSubscription(i)
+				saves[i] = []presence.Save{{Presentity: alice, Kind: presence.SavedSubscription, Key: sub.ID, Subscription: sub}}
+			}
+			slots := make(chan struct{}, outstanding)
+			done := func(err error) {
+				if err != nil {
+					b.Error(err)
+				}
+				<-slots
+			}
+			b.ResetTimer()
+			measureCPU(b, func() {
+				for i := range b.N {
+					slots <- struct{}{}
+					s.Save(saves[i%len(saves)], done)
+				}
+				for range outstanding {
+					slots <- struct{}{}
+				}
+			})
+			b.ReportMetric(float64(b.N)/float64(s.Stats().SoftGroups), "records/sync")
+		})
+	}
+}
+
+// The same as rows: what the journal is there to avoid. Groups of 256 rows.
+func BenchmarkSoftSQLite(b *testing.B) {
+	s := benchStore(b)
+	if err := s.w.do(b.Context(), func(q *statements) error {
+		_, err := s.w.conn.ExecContext(context.Background(), `CREATE TABLE soft (kind BIGINT NOT NULL, id TEXT NOT NULL,
+			value BYTEA NOT NULL, PRIMARY KEY (kind, id))`)
+		return err
+	}); err != nil {
+		b.Fatal(err)
+	}
+	put, err := s.w.conn.PrepareContext(b.Context(), `INSERT INTO soft (kind, id, value) VALUES (?, ?, ?)
+		ON CONFLICT (kind, id) DO UPDATE SET value = excluded.value`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer put.Close()
+	subs := make([]*presence.Subscription, 10_000)
+	for i := range subs {
+		subs[i] = benchSubscription(i)
+	}
+	b.ResetTimer()
+	measureCPU(b, func() {
+		for i := 0; i < b.N; {
+			err := s.w.do(b.Context(), func(*statements) error {
+				for n := 0; n < 256 && i < b.N; n, i = n+1, i+1 {
+					sub := subs[i%len(subs)]
+					if _, err := put.Exec(int64('s'), sub.ID, encodeSubscription(nil, sub)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkUpdateItem(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			s := benchStore(b)
+			b.ResetTimer()
+			measureCPU(b, func() {
+				var wg sync.WaitGroup
+				for c := range callers {
+					wg.Go(func() {
+						for i := c; i < b.N; i += callers {
+							u := presence.Entity{User: fmt.Sprintf("user%d", i%1000), Domain: "example.com"}
+							contact := presence.Entity{User: fmt.Sprintf("user%d", i%20), Domain: "example.com"}
+							if _, err := s.UpdateItem(context.Background(), u, contact, func(it *Item) bool {
+								it.Visible, it.From = true, !it.From
+								return true
+							}); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// What a login reads: a roster of 20.
+func BenchmarkRoster(b *testing.B) {
+	s := benchStore(b)
+	for i := range 20 {
+		contact := presence.Entity{User: fmt.Sprintf("user%d", i), Domain: "example.com"}
+		if _, err := s.UpdateItem(b.Context(), alice, contact, func(it *Item) bool {
+			it.Visible, it.From, it.To, it.Name, it.Groups = true, true, true, "A Name", []string{"Friends"}
+			return true
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	measureCPU(b, func() {
+		for range b.N {
+			if items, _, err := s.Roster(context.Background(), alice); err != nil || len(items) != 20 {
+				b.Fatal(len(items), err)
+			}
+		}
+	})
+}
+
+func BenchmarkAccount(b *testing.B) {
+	s := benchStore(b)
+	if err := s.PutAccounts(b.Context(), []Account{testAccount(alice)}); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	measureCPU(b, func() {
+		for range b.N {
+			if _, err := s.Account(context.Background(), alice); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// Restart with 10,000 subscriptions.
+func BenchmarkSaved(b *testing.B) {
+	s := benchStore(b)
+	var saves []presence.Save
+	for i := range 10_000 {
+		sub := benchSubscription(i)
+		e := presence.Entity{User: fmt.Sprintf("user%d", i/10), Domain: "example.com"}
+		saves = append(saves, presence.Save{Presentity: e, Kind: presence.SavedSubscription, Key: sub.ID, Subscription: sub})
+	}
+	save(b, s, saves...)
+	for b.Loop() {
+		n := 0
+		err := s.Saved(func(_ presence.Entity, _ []*presence.Source, subs []*presence.Subscription) error {
+			n += len(subs)
+			return nil
+		})
+		if err != nil || n != 10_000 {
+			b.Fatal(n, err)
+		}
+	}
+}
