@@ -154,7 +154,7 @@ func scram(h func() hash.Hash, password string) (store.Scram, error) {
 // (RFC 7677 §2 by way of RFC 7613). For ASCII it changes nothing.
 func preparePassword(password string) (string, error) {
 	prepared, err := precis.OpaqueString.String(password)
-	if err != nil || prepared == "" {
+	if err != nil || prepared == "" || !utf8.ValidString(password) {
 		return "", ErrPassword
 	}
 	return prepared, nil

@@ -80,6 +80,11 @@ func (a *Accounts) Verify(d Digest, done func(Verdict)) {
 		done(a.verify(&d, u, e))
 		return
 	}
+	a.verifyLater(d, u, done)
+}
+
+// verifyLater is apart so that a cached account costs no allocation.
+func (a *Accounts) verifyLater(d Digest, u presence.Entity, done func(Verdict)) {
 	a.cache.get(u, func(e *entry, err error) {
 		if err != nil {
 			done(Verdict{User: u, Err: err})

@@ -33,7 +33,7 @@ const (
 func (n *nonces) init(key []byte) {
 	n.key = key
 	n.count.Store(uint64(time.Now().UnixNano())) // another run does not repeat this one's
-	n.macs.New = func() any { return hmac.New(sha256.New, n.key) }
+	n.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, n.key)} }
 }
 
 func (n *nonces) make(now time.Time) string {
@@ -43,8 +43,9 @@ func (n *nonces) make(now time.Time) string {
 	copy(b[:6], t[2:])
 	binary.BigEndian.PutUint64(t[:], n.count.Add(1))
 	copy(b[6:nonceMAC], t[2:])
-	var sum [sha256.Size]byte
-	copy(b[nonceMAC:], n.mac(sum[:0], b[:nonceMAC]))
+	m := n.macs.Get().(*mac)
+	copy(b[nonceMAC:], m.of(b[:nonceMAC]))
+	n.macs.Put(m)
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
@@ -59,8 +60,10 @@ func (n *nonces) fresh(nonce string, now time.Time) bool {
 	if _, err := base64.RawURLEncoding.Decode(raw[:], text[:]); err != nil {
 		return false
 	}
-	var sum [sha256.Size]byte
-	if !hmac.Equal(n.mac(sum[:0], raw[:nonceMAC])[:nonceRaw-nonceMAC], raw[nonceMAC:]) {
+	m := n.macs.Get().(*mac)
+	ours := hmac.Equal(m.of(raw[:nonceMAC]), raw[nonceMAC:])
+	n.macs.Put(m)
+	if !ours {
 		return false
 	}
 	var t [8]byte
@@ -70,13 +73,18 @@ func (n *nonces) fresh(nonce string, now time.Time) bool {
 	return age < NonceLifetime && age > -NonceLifetime
 }
 
-func (n *nonces) mac(to, b []byte) []byte {
-	h := n.macs.Get().(hash.Hash)
-	h.Reset()
-	h.Write(b)
-	to = h.Sum(to)
-	n.macs.Put(h)
-	return to
+// mac is a keyed hash with room for what goes in and comes out, for reuse.
+type mac struct {
+	hash.Hash
+	in  [nonceMAC]byte
+	sum [sha256.Size]byte
+}
+
+// of is the MAC of a nonce's first part, valid until the next call.
+func (m *mac) of(b []byte) []byte {
+	m.Reset()
+	m.Write(m.in[:copy(m.in[:], b)])
+	return m.Sum(m.sum[:0])[:nonceRaw-nonceMAC]
 }
 
 // Nonce makes a digest nonce: stateless, signed, with its time inside.
