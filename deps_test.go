@@ -34,6 +34,7 @@ var mayImport = map[string]string{
 	"interop":      "server config",
 	"interop/demo": "server config",
 	"bench":        "server config sip xmpp markup",
+	"bench/run":    "bench",
 }
 
 // onlyIn names dependencies that one package keeps from all others.
