@@ -27,7 +27,14 @@ func (w *world) act(l line) error {
 		}
 		return w.start()
 	case "kill":
-		return w.kill()
+		if err := w.halt(); err != nil {
+			return err
+		}
+		return w.start()
+	case "halt":
+		return w.halt()
+	case "start":
+		return w.start()
 	}
 	if len(l.words) < 2 {
 		return fmt.Errorf("who does what?")
@@ -179,6 +186,9 @@ func document(p *phone, a *args) (string, error) {
 		t.Priority = int(f * 1000)
 	}
 	if v := a.get("note", ""); v != "" {
+		if n, err := strconv.Atoi(a.get("repeat", "1")); err == nil {
+			v = strings.Repeat(v, n)
+		}
 		t.Notes = []presence.Note{{Text: v}}
 	}
 	if v := a.get("extension", ""); v != "" {

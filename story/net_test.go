@@ -94,6 +94,11 @@ func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = true
+	for _, c := range n.conns { // first nobody can write any more, then everybody sees it
+		c.w.mu.Lock()
+		c.w.eof = true
+		c.w.mu.Unlock()
+	}
 	for _, c := range n.conns {
 		c.Close()
 	}

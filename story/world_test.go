@@ -2,6 +2,7 @@ package story
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -144,9 +145,9 @@ func (w *world) end() error {
 	return <-w.ended
 }
 
-// kill ends the server as kill -9 does: what it had on disk at this moment is
+// halt ends the server as kill -9 does: what it had on disk at this moment is
 // what the next one finds, and nobody hears a word.
-func (w *world) kill() error {
+func (w *world) halt() error {
 	w.net.cut()
 	next := w.t.TempDir()
 	if err := copyFiles(next, w.data); err != nil {
@@ -155,7 +156,7 @@ func (w *world) kill() error {
 	w.data = next
 	_ = w.end() // it may complain about its network: it is dead
 	w.net.mend()
-	return w.start()
+	return nil
 }
 
 func (w *world) close() {
@@ -269,9 +270,11 @@ func (j *journal) String() string {
 	return string(j.b)
 }
 
+var stories = flag.String("stories", "testdata/*.txt", "pattern of the files to play")
+
 // TestStories plays each file of testdata.
 func TestStories(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+	files, err := filepath.Glob(*stories)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no stories", err)
 	}
