@@ -286,6 +286,9 @@ func (s *shard) overdue() bool {
 				continue
 			}
 			s.step(r, &item{in: presence.Tick{}})
+			if s.residents[r.p.Entity()] == r { // the tick may have left nothing
+				s.due.want(r, r.reload)
+			}
 			continue
 		}
 		s.due.want(r, r.p.Deadline())
