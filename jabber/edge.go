@@ -5,8 +5,8 @@
 // that reads a session's stream, or on the one worker for watcher changes.
 // Notify, WatcherChanged and Deliver never wait for anything but short locks.
 //
-// Locks, in the order in which they may be taken: a user's roster lock
-// (edge.rosterLock), a session's act, a registry shard, a session's mu.
+// Locks, in the order in which they may be taken: a pair of users (edge.pairLock),
+// a user's roster lock (edge.rosterLock), a session's act, a registry shard, a session's mu.
 package jabber
 
 import (
@@ -51,6 +51,7 @@ type Edge struct {
 	seq     atomic.Uint64 // numbers sessions, pushes and fetches
 	seed    maphash.Seed
 	rosters [64]sync.Mutex // see rosterLock
+	pairs   [64]sync.Mutex // see pairLock
 	changes watcherQueue
 	forgot  forgotten
 	closing atomic.Bool
@@ -130,6 +131,13 @@ func (e *Edge) local(domain string) bool { return e.domains[domain] }
 // session's becoming available, which reads them. Two are never held at once.
 func (e *Edge) rosterLock(u presence.Entity) *sync.Mutex {
 	return &e.rosters[maphash.Comparable(e.seed, u)%uint64(len(e.rosters))]
+}
+
+// pairLock serialises what changes the subscriptions between two users, so that
+// both rosters say the same when they act at the same time.
+func (e *Edge) pairLock(a, b presence.Entity) *sync.Mutex {
+	h := maphash.Comparable(e.seed, a) ^ maphash.Comparable(e.seed, b)
+	return &e.pairs[h%uint64(len(e.pairs))]
 }
 
 // submit queues an input and waits while the engine is overloaded. It blocks.

@@ -161,6 +161,9 @@ func readGroups(item *markup.Element) (groups []string, condition string) {
 // rosterRemove removes an item; both subscriptions end, and the contact is told
 // (RFC 6121 §2.5.2).
 func (r *request) rosterRemove(ctx context.Context, contact presence.Entity) {
+	lock := r.edge.pairLock(r.user.entity, contact)
+	lock.Lock()
+	defer lock.Unlock()
 	known := false
 	before, err := r.edge.change(ctx, r.user.entity, contact, func(it *store.Item) bool {
 		if known = it.Visible && !it.Removed; !known {

@@ -17,6 +17,9 @@ func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.
 	if contact == u {
 		return // one always sees oneself (RFC 6121 §4.2.2)
 	}
+	lock := s.edge.pairLock(u, contact)
+	lock.Lock()
+	defer lock.Unlock()
 	var eff roster.Effect
 	_, err := s.edge.change(ctx, u, contact, func(it *store.Item) bool {
 		eff = roster.Out(stateOf(it), k)
@@ -43,11 +46,18 @@ func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.
 }
 
 // inbound takes a subscription stanza of somebody here for another user here
-// (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3 and §A.3). native is its content.
+// (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3 and §A.3). native is its content. The
+// pair lock is held.
 func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Kind, native []byte) {
-	// RFC 6121 §8.5.1: for nobody it is silently ignored; so are what the
-	// user blocks (XEP-0191 §3.1) and addresses of the server itself.
-	if u.User == "" || !e.local(u.Domain) || !e.exists(ctx, u) || e.blocks(ctx, u, from, "") {
+	// RFC 6121 §8.5.1: for nobody it is silently ignored, and so are addresses
+	// of the server itself.
+	if u.User == "" || !e.local(u.Domain) || !e.exists(ctx, u) {
+		return
+	}
+	// XEP-0191 §3.1: who is blocked asks in vain, and is not heard. The rosters
+	// of both still have to agree on what has ended.
+	blocked := e.blocks(ctx, u, from, "")
+	if blocked && k == roster.Subscribe {
 		return
 	}
 	if len(native) > MaxPendingNative {
@@ -69,7 +79,7 @@ func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Ki
 		e.log.Error("subscription not written", "entity", u.String(), "contact", from.String(), "err", err)
 		return
 	}
-	if eff.Deliver {
+	if eff.Deliver && !blocked {
 		e.tellSubscription(u, from, k, native)
 	}
 	if eff.Reply != 0 && e.local(from.Domain) {

@@ -194,10 +194,15 @@ type client struct {
 	conn net.Conn
 	gone chan struct{} // the reader has left
 
-	mu     sync.Mutex
-	got    []*markup.Element
-	err    error
-	closed bool
+	reading chan struct{} // holds a token while the client may read
+
+	// For tests that resume (XEP-0198) and that replay what was said.
+	token, said string
+
+	mu  sync.Mutex
+	got []*markup.Element
+	n   uint32 // stanzas that came since <enabled/> or <resumed/>
+	err error
 }
 
 // dial connects and authenticates; nothing is bound yet.
@@ -205,7 +210,8 @@ func (w *world) dial(name, user string) *client {
 	w.t.Helper()
 	near, far := net.Pipe()
 	w.conns.Go(func() { w.acc.Handle(w.ctx, far, xmpp.Insecure) })
-	c := &client{w: w, name: name, conn: near, gone: make(chan struct{})}
+	c := &client{w: w, name: name, conn: near, gone: make(chan struct{}), reading: make(chan struct{}, 1)}
+	c.reading <- struct{}{}
 	go c.read()
 	header := "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 	c.send(header)
@@ -229,14 +235,27 @@ func (w *world) login(user, resource string) *client {
 	return c
 }
 
+// pause makes the client stop reading until the function returned is called.
+func (c *client) pause() (release func()) {
+	<-c.reading
+	return func() { c.reading <- struct{}{} }
+}
+
+// Read is the connection's, while the client is not paused.
+func (c *client) Read(b []byte) (int, error) {
+	n, err := c.conn.Read(b)
+	<-c.reading
+	c.reading <- struct{}{}
+	return n, err
+}
+
 func (c *client) read() {
 	defer close(c.gone)
-	var sc *markup.Scanner
+	sc := markup.NewScanner(c, markup.Options{})
 	fresh := func() error {
 		_, err := sc.Header()
 		return err
 	}
-	sc = markup.NewScanner(c.conn, markup.Options{})
 	err := fresh()
 	for err == nil {
 		var el *markup.Element
@@ -245,6 +264,12 @@ func (c *client) read() {
 		}
 		c.mu.Lock()
 		c.got = append(c.got, el)
+		switch {
+		case el.Local == "enabled":
+			c.n = 0
+		case el.Space == nsClient:
+			c.n++
+		}
 		c.mu.Unlock()
 		if el.Local == "success" {
 			sc.Restart()
