@@ -348,6 +348,22 @@ func TestRequestLarge(t *testing.T) {
 	}
 }
 
+// TCP that ends without an answer: by UDP, then.
+func TestRequestLargeDropped(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		p, l := w.phone(phoneAddr), w.net.listen(phoneAddr)
+		ended := w.ask(OutRequest{NextHop: "sip:alice@192.0.2.9", Body: make([]byte, 2000)})
+		s := l.acceptOne(t)
+		s.read()
+		s.nc.Close()
+		p.send(reply(p.want("NOTIFY"), 200))
+		w.wantOutcome(ended, 200, nil)
+		if !w.stack.tcpNo.refused(netip.MustParseAddrPort(phoneAddr)) {
+			t.Error("not remembered")
+		}
+	})
+}
+
 // A large request over a UDP flow tries TCP only where the flow is the contact
 // itself: behind a NAT nobody listens.
 func TestRequestLargeFlow(t *testing.T) {
@@ -448,11 +464,11 @@ func TestRequestClientOnly(t *testing.T) {
 		n := newMemNet()
 		w := &world{t: t, net: n, stack: NewStack(Config{Log: quiet(), Dial: n.dial, Resolve: Override(nil, nil)})}
 		defer w.stack.Close()
-		l := n.listen("127.0.0.2:5060") // loopback: whose local address needs no asking
+		l := n.listen("127.0.0.2:5060") // the system's own route: 127.0.0.1
 		ended := w.ask(OutRequest{NextHop: "sip:127.0.0.2;transport=tcp"})
 		p := l.acceptOne(t)
 		req := p.read()
-		if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/TCP 127.0.0.2;branch=") {
+		if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/TCP 127.0.0.1;branch=") {
 			t.Errorf("Via: %s", via)
 		}
 		p.write(reply(req, 200))

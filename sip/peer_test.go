@@ -202,3 +202,38 @@ func TestTLSTarget(t *testing.T) {
 		}
 	}
 }
+
+// RFC 5923 §9: over TLS an alias counts when the client's certificate shows it.
+func TestTLSAlias(t *testing.T) {
+	server, pool := certificate(t)
+	mutual := server.Clone()
+	mutual.ClientAuth, mutual.ClientCAs = tls.VerifyClientCertIfGiven, pool
+	s, addr := onLoopback(t, Config{Handler: respond(200)}, mutual)
+	for _, c := range []struct {
+		name  string
+		certs []tls.Certificate
+		host  string
+		want  bool
+	}{
+		{"without a certificate", nil, "sip.example.com", false},
+		{"another's name", server.Certificates, "other.example.com", false},
+		{"its own name", server.Certificates, "sip.example.com", true},
+	} {
+		nc, err := tls.Dial("tcp", addr["TLS"].String(), &tls.Config{RootCAs: pool, Certificates: c.certs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		p := newStreamPhone(t, nc)
+		if _, err := io.WriteString(nc, strings.Replace(request("OPTIONS", "z9hG4bK1"), "UDP 192.0.2.9:5060", "TLS "+c.host+";alias", 1)); err != nil {
+			t.Fatal(err)
+		}
+		p.read()
+		s.conns.mu.Lock()
+		_, got := s.conns.byKey[connKey{"TLS", netip.MustParseAddrPort("127.0.0.1:5061"), c.host}]
+		s.conns.mu.Unlock()
+		if got != c.want {
+			t.Errorf("%s: alias %t", c.name, got)
+		}
+	}
+}

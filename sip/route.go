@@ -24,14 +24,11 @@ func (t *routeTable) localFor(local netip.AddrPort, remote netip.Addr) netip.Add
 	if !local.IsValid() || !local.Addr().IsUnspecified() {
 		return local
 	}
-	if remote.IsLoopback() { // 127.0.0.53 is reached from 127.0.0.1
-		return netip.AddrPortFrom(remote, local.Port())
-	}
 	bits := 24
 	if remote.Is6() {
 		bits = 64
 	}
-	net, err := remote.Prefix(bits)
+	net, err := remote.WithZone("").Prefix(bits)
 	if err != nil {
 		return local
 	}
