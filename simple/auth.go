@@ -2,6 +2,7 @@ package simple
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -114,7 +115,9 @@ func (r *request) credentials(realm string) (sip.Credentials, bool) {
 
 // digestURI reports whether a digest was made for this request: its uri names
 // the same user and domain as the request-URI. Behind a further proxy, which may
-// rewrite the request-URI, there is nothing to compare.
+// rewrite the request-URI, there is nothing to compare. sipp makes its digests
+// for the address and port that it was pointed at: an address without a user is
+// taken as the server's.
 func (r *request) digestURI(uri string) bool {
 	if uri == r.msg.URI {
 		return true
@@ -127,7 +130,13 @@ func (r *request) digestURI(uri string) bool {
 		return true
 	}
 	u, err := sip.ParseURI(uri)
-	return err == nil && strings.EqualFold(u.User, r.uri.User) && u.Host == r.uri.Host
+	if err != nil {
+		return false
+	}
+	if _, err := netip.ParseAddr(strings.Trim(u.Host, "[]")); err == nil && u.User == "" {
+		return true
+	}
+	return strings.EqualFold(u.User, r.uri.User) && u.Host == r.uri.Host
 }
 
 // challenge answers 401 (RFC 6665 §4.2.1.3: a notifier is a user agent, never

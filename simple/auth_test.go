@@ -99,6 +99,10 @@ func TestStaleNonce(t *testing.T) {
 		if m := p.send(o, p.credentials(domain, p.nonce, "MD5", o.method, "sip:bob@example.com")); m.Status != 400 {
 			t.Errorf("digest for another URI: %d", m.Status)
 		}
+		// sipp's: for the address that it was pointed at.
+		if m := p.send(o, p.credentials(domain, p.nonce, "MD5", o.method, "sip:192.0.2.1:5060")); m.Status != 200 {
+			t.Errorf("digest for the server's address: %d", m.Status)
+		}
 		time.Sleep(48 * time.Hour)
 		o = publishOut("alice")
 		p.defaults(&o)
