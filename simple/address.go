@@ -117,3 +117,45 @@ func (e *Edge) believed(f *sip.Flow) bool {
 func unreachable(host string) bool {
 	return host == "invalid" || strings.HasSuffix(host, ".invalid")
 }
+
+// wayBack is the flow over which the sender's contact is reached, with its token:
+// the one that the request came over, whose connection or NAT binding leads to
+// clients whose Contact is no use. A client on UDP that no NAT hides, since it
+// sends from the address that its own Via names, may mean another address by its
+// Contact (RFC 3261 §8.1.1.8, §10.2): there is no flow to that yet.
+func (r *request) wayBack(contact string) (*sip.Flow, string) {
+	if r.flow.Transport() == "UDP" && r.elsewhere(contact) {
+		return nil, ""
+	}
+	return r.flow, r.flow.Token()
+}
+
+func (r *request) elsewhere(contact string) bool {
+	vias := 0
+	for range r.msg.All(sip.HVia) {
+		vias++
+	}
+	source, err := netip.ParseAddrPort(r.flow.RemoteAddr().String())
+	u, uerr := sip.ParseURI(contact)
+	if vias != 1 || err != nil || uerr != nil {
+		return false
+	}
+	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
+	via := r.msg.Via()
+	sentBy, ok := numericPort(via.Host, via.Port)
+	if !ok || sentBy != source {
+		return false
+	}
+	target, ok := numericPort(u.Host, u.Port)
+	return ok && target != source
+}
+
+// numericPort is an IP address and port, 5060 when that is 0; ok is false for
+// names.
+func numericPort(host string, port int) (netip.AddrPort, bool) {
+	if port == 0 {
+		port = 5060
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), err == nil
+}

@@ -345,19 +345,20 @@ func (r *request) newDialog(pkg *eventPackage, ev sip.Event) (d *dialog, ok bool
 	if ev.ID != "" {
 		event = string(sip.AppendParam([]byte(event), "id", ev.ID))
 	}
+	flow, token := r.wayBack(target.URI)
 	s.part = [dialogParts]string{
 		partPresentityUser: r.to.User, partPresentityDomain: r.to.Domain,
 		partWatcherUser: r.who.User, partWatcherDomain: r.who.Domain,
 		partCallID: r.msg.CallID(), partRemoteTag: from.Tag(),
 		partLocalURI: r.msg.To().URI, partRemoteURI: from.URI,
-		partTarget: target.URI, partRoutes: routes.String(), partFlow: r.flow.Token(),
+		partTarget: target.URI, partRoutes: routes.String(), partFlow: token,
 		partEvent: event, partContact: r.ourContact(),
 		partInstance: target.Instance(), partAgent: clip(agent, 64),
 	}
 	if r.tooLong("Dialog Field", s.part[:]...) {
 		return nil, false
 	}
-	d = &dialog{id: newID(), presentity: r.to, watcher: r.who, pkg: pkg, flow: r.flow, ceiling: cseqBlock}
+	d = &dialog{id: newID(), presentity: r.to, watcher: r.who, pkg: pkg, flow: flow, ceiling: cseqBlock}
 	d.state = s.encode()
 	return d, true
 }

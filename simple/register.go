@@ -111,7 +111,6 @@ func (r *request) wishes(c *change, contacts []sip.Address, now time.Time) bool 
 	// with proxies in between only when the first of them does too.
 	outbound := r.msg.HasToken(sip.HSupported, "outbound") || r.msg.HasToken(sip.HRequire, "outbound")
 	agent, _ := r.msg.Get(sip.HUserAgent)
-	token := r.flow.Token()
 	for _, a := range contacts {
 		if u, err := a.ParseURI(); err != nil || u.Scheme == "" {
 			r.fail(400, "Malformed Contact")
@@ -123,11 +122,12 @@ func (r *request) wishes(c *change, contacts []sip.Address, now time.Time) bool 
 				return false
 			}
 		}
+		flow, token := r.wayBack(a.URI)
 		b := &binding{
 			contact: a.URI, params: string(a.Params.Without("expires")), instance: a.Instance(),
 			callID: r.msg.CallID(), cseq: r.msg.CSeq(),
 			path: path.String(), token: token, agent: clip(agent, 64),
-			expires: now.Add(lifetime), updated: now, flow: r.flow,
+			expires: now.Add(lifetime), updated: now, flow: flow,
 		}
 		if outbound {
 			b.regID = a.RegID()

@@ -171,8 +171,7 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 		s.part[partTarget], s.part[partInstance] = target.URI, target.Instance()
 	}
 	s.remoteCSeq = max(s.remoteCSeq, r.msg.CSeq())
-	s.part[partFlow] = r.flow.Token()
-	d.flow = r.flow
+	d.flow, s.part[partFlow] = r.wayBack(s.part[partTarget])
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
 		Lifetime: lifetime, Durable: true, Opaque: d.save(&s),
@@ -202,7 +201,8 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 // (RFC 6665 §4.2.1.4), which tells the state once more.
 func (r *request) unsubscribe(d *dialog) {
 	d.mu.Lock()
-	d.flow = r.flow
+	s := d.load()
+	d.flow, _ = r.wayBack(s.part[partTarget])
 	d.mu.Unlock()
 	err := r.edge.engine.Submit(d.presentity, presence.Unwatch{ID: d.id, Reason: presence.Timeout},
 		func(_ presence.Outcome, err error) {
