@@ -1,0 +1,111 @@
+package interop
+
+import (
+	"strings"
+	"testing"
+)
+
+// transports of sipp as Debian builds it.
+var transports = []string{"udp", "tcp"}
+
+func perTransport(t *testing.T, test func(t *testing.T, transport string)) {
+	for _, tr := range transports {
+		t.Run(tr, func(t *testing.T) { test(t, tr) })
+	}
+}
+
+// through runs a scenario to its end.
+func through(t *testing.T, s *Server, scenario string, u User, transport string, keys Keys) *Sipp {
+	t.Helper()
+	r := get(s.Sipp(scenario, u, transport, keys))(t)
+	t.Cleanup(r.Stop)
+	must(t, r.Done(soon))
+	return r
+}
+
+func TestSippRegister(t *testing.T) {
+	s, us := launch(t, "alice")
+	perTransport(t, func(t *testing.T, tr string) {
+		r := through(t, s, "register", us["alice"], tr, nil)
+		get(r.Log(soon, `registered sip:alice@127\.0\.0\.1:`))(t)
+	})
+}
+
+func TestSippWrongPassword(t *testing.T) {
+	s, us := launch(t, "alice")
+	wrong := us["alice"]
+	wrong.Password += "!"
+	r := get(s.Sipp("register", wrong, "udp", nil))(t)
+	t.Cleanup(r.Stop)
+	if err := r.Process.Wait(soon); err == nil {
+		t.Fatal("a wrong password registered")
+	}
+	get(r.Message(soon, `SIP/2\.0 40[13]`))(t)
+}
+
+func TestSippPublish(t *testing.T) {
+	s, us := launch(t, "alice")
+	perTransport(t, func(t *testing.T, tr string) {
+		r := through(t, s, "publish", us["alice"], tr, nil)
+		m := get(r.Log(soon, `initial (\S+)\s+refreshed (\S+)\s+modified (\S+)`))(t)
+		if m[1] == m[2] || m[2] == m[3] || m[1] == m[3] {
+			t.Errorf("entity-tags must differ from each other: %q", m[1:])
+		}
+	})
+}
+
+func TestSippSubscribeErrors(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	perTransport(t, func(t *testing.T, tr string) {
+		r := through(t, s, "refused", us["bob"], tr, Keys{"to": us["alice"].Address()})
+		get(r.Log(soon, `refused 489\s+refused 406\s+refused 423`))(t)
+		get(r.Message(soon, `423[^\n]*\n([^\n]+\n)*Min-Expires: [1-9]`))(t)
+	})
+}
+
+// A user watches itself: no approval is needed, the first NOTIFY says that
+// there is nothing yet, each change is told, and the end is told.
+func TestSippWatch(t *testing.T) {
+	perTransport(t, func(t *testing.T, tr string) {
+		s, us := launch(t, "alice")
+		alice := us["alice"]
+		w := get(s.Sipp("watch", alice, tr, Keys{"to": alice.Address(), "UNTIL": "dm:note>lunch|note[^>]*>lunch"}))(t)
+		t.Cleanup(w.Stop)
+		get(w.Log(soon, `subscribed, expires 600\s+notify (\d+) active`))(t)
+		through(t, s, "state", alice, tr, Keys{"basic": "open", "activity": "on-the-phone", "note": "on the phone"})
+		get(w.Message(soon, `on-the-phone`))(t)
+		through(t, s, "state", alice, tr, Keys{"basic": "open", "activity": "meal", "note": "lunch"})
+		get(w.Log(soon, `notify \d+ terminated;reason=timeout`))(t)
+		must(t, w.Done(soon))
+		if n := strings.Count(w.logs.Text(), "notify"); n < 4 {
+			t.Errorf("%d NOTIFYs, want 4 at least:\n%s", n, w.logs.Text())
+		}
+	})
+}
+
+// A stranger waits for approval.
+func TestSippPending(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	perTransport(t, func(t *testing.T, tr string) {
+		w := get(s.Sipp("watch", us["bob"], tr, Keys{"to": us["alice"].Address(), "UNTIL": "pending"}))(t)
+		t.Cleanup(w.Stop)
+		get(w.Log(soon, `notify \d+ pending`))(t)
+		must(t, w.Done(soon))
+		if strings.Contains(w.Messages.Text(), "<tuple") {
+			t.Errorf("a pending watcher was shown a tuple:\n%s", w.Messages.Text())
+		}
+	})
+}
+
+func TestSippMessage(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	perTransport(t, func(t *testing.T, tr string) {
+		inbox := get(s.Sipp("inbox", us["bob"], tr, Keys{"port": freePort(t, tr)}))(t)
+		t.Cleanup(inbox.Stop)
+		listens(t, tr, inbox.Port)
+		through(t, s, "binding", us["bob"], tr, Keys{"contact": "sip:bob@127.0.0.1:" + inbox.Port + ";transport=" + tr})
+		through(t, s, "message", us["alice"], tr, Keys{"to": us["bob"].Address(), "text": "hello over " + tr})
+		get(inbox.Log(soon, `message from sip:alice@localhost: hello over `+tr))(t)
+		must(t, inbox.Done(soon))
+	})
+}
