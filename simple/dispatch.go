@@ -6,10 +6,12 @@ import (
 	"strconv"
 	"time"
 
+	"pharos/account"
 	"pharos/engine"
 	"pharos/load"
 	"pharos/presence"
 	"pharos/sip"
+	"pharos/store"
 )
 
 // Allow and Supported as we announce them.
@@ -163,7 +165,8 @@ func (r *request) failed(err error) {
 		r.fail(481, "") // RFC 6665 §4.1.2.2
 	case errors.Is(err, presence.ErrTooMany):
 		r.fail(403, "Too Many Publications Or Subscriptions")
-	case errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped):
+	case errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped),
+		errors.Is(err, account.ErrBusy), errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):
 		r.retryLater(overloadWait)
 	default:
 		r.edge.log.Error("simple: request failed", "method", r.msg.Method, "entity", r.to.String(), "err", err)

@@ -344,6 +344,26 @@ func (e *Edge) flowClosed(u presence.Entity, b *binding) {
 	})
 }
 
+// Removed lets go of what a user had registered whose account is gone.
+func (e *Edge) Removed(u presence.Entity) {
+	t := &e.bindings
+	t.order.Lock()
+	defer t.order.Unlock()
+	t.mu.Lock()
+	var before []*binding
+	if l := t.users[u]; l != nil {
+		before = l.bindings
+	}
+	delete(t.users, u)
+	t.mu.Unlock()
+	e.follow(u, before, nil)
+	e.put(u, nil, func(err error) {
+		if err != nil {
+			e.log.Warn("simple: removal of bindings not saved", "entity", u.String(), "err", err)
+		}
+	})
+}
+
 // sweepLater has expired bindings let go of within a minute or two.
 func (e *Edge) sweepLater() {
 	t := &e.bindings

@@ -224,3 +224,15 @@ func TestBindingsBound(t *testing.T) {
 		p.want(403, out{method: "REGISTER", lines: "Contact: <sip:x@192.0.2.10>\r\n"})
 	})
 }
+
+// Nothing is left of a user whose account was removed.
+func TestRemoved(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		p := w.phone("alice", "192.0.2.10:5060")
+		p.register(t, "Contact: <sip:alice@192.0.2.10>\r\n")
+		w.edge.Removed(aliceHere)
+		wantContacts(t, p.register(t, ""))
+		w.restart()
+		wantContacts(t, p.register(t, ""))
+	})
+}
