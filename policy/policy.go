@@ -63,19 +63,20 @@ func Compile(revision uint64, def presence.Handling, items []store.Item, blocks 
 // rosterGrant is what a roster row says of its contact as a watcher. An explicit
 // refusal leaves no trace in XMPP: the next request is asked about again.
 func rosterGrant(i *store.Item) (presence.Grant, bool) {
+	if !i.From && !i.Approved && !i.PendingIn {
+		return presence.Grant{}, false
+	}
 	rule := "roster:" + i.Contact.String()
 	switch {
 	case i.From:
 		return presence.Grant{Handling: presence.Allow, Rule: rule,
-			Reason: "The user has approved " + i.Contact.String() + " in the contact list."}, true
+			Reason: "The user has approved this watcher in the contact list."}, true
 	case i.Approved: // RFC 6121 §3.4; a SIP watcher's SUBSCRIBE counts as asking
 		return presence.Grant{Handling: presence.Allow, Rule: rule,
-			Reason: "The user has approved " + i.Contact.String() + " in advance."}, true
-	case i.PendingIn:
-		return presence.Grant{Handling: presence.Confirm, Rule: rule,
-			Reason: i.Contact.String() + " has asked, and the user has not answered yet."}, true
+			Reason: "The user has approved this watcher in advance."}, true
 	}
-	return presence.Grant{}, false
+	return presence.Grant{Handling: presence.Confirm, Rule: rule,
+		Reason: "The watcher has asked, and the user has not answered yet."}, true
 }
 
 // block adds one blocked address. A full address (with a resource) concerns only
@@ -85,7 +86,7 @@ func block(p *presence.Policy, address string) {
 		return
 	}
 	g := presence.Grant{Handling: presence.Block, Rule: "block:" + address,
-		Reason: "The user has blocked " + address + "."}
+		Reason: "The user has blocked this address."}
 	user, domain, ok := strings.Cut(address, "@")
 	if !ok {
 		if p.Domains == nil {

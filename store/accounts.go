@@ -104,6 +104,7 @@ func (s *Store) RemoveAccount(ctx context.Context, u presence.Entity) error {
 				return err
 			}
 		}
+		q.after(u, func() { s.cache.drop(u) })
 		_, err = q.bump.Exec(u.Domain, u.User)
 		return err
 	})

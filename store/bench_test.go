@@ -120,6 +120,12 @@ func BenchmarkUpdateItem(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			s := benchStore(b)
+			for i := range 1000 { // they are logged in, so their rosters were read
+				u := presence.Entity{User: fmt.Sprintf("user%d", i), Domain: "example.com"}
+				if _, _, err := s.Roster(b.Context(), u); err != nil {
+					b.Fatal(err)
+				}
+			}
 			b.ResetTimer()
 			measureCPU(b, func() {
 				var wg sync.WaitGroup
@@ -143,9 +149,16 @@ func BenchmarkUpdateItem(b *testing.B) {
 	}
 }
 
-// What a login reads: a roster of 20.
+// What a login reads: a roster of 20, from memory and from the database.
 func BenchmarkRoster(b *testing.B) {
+	for name, rows := range map[string]int{"cached": cacheRows, "database": 0} {
+		b.Run(name, func(b *testing.B) { benchRoster(b, rows) })
+	}
+}
+
+func benchRoster(b *testing.B, rows int) {
 	s := benchStore(b)
+	s.cache.init(rows)
 	for i := range 20 {
 		contact := presence.Entity{User: fmt.Sprintf("user%d", i), Domain: "example.com"}
 		if _, err := s.UpdateItem(b.Context(), alice, contact, func(it *Item) bool {
@@ -160,6 +173,9 @@ func BenchmarkRoster(b *testing.B) {
 		for range b.N {
 			if items, _, err := s.Roster(context.Background(), alice); err != nil || len(items) != 20 {
 				b.Fatal(len(items), err)
+			}
+			if rows == 0 {
+				s.cache.drop(alice)
 			}
 		}
 	})

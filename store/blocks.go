@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"pharos/presence"
 )
@@ -12,9 +13,14 @@ const MaxBlocks = 1000
 // Blocks lists blocked addresses (XEP-0191) in order; a JID string: user@domain,
 // domain, with or without resource.
 func (s *Store) Blocks(ctx context.Context, u presence.Entity) ([]string, error) {
-	if err := ctx.Err(); err != nil {
+	st, err := s.user(ctx, u)
+	if err != nil {
 		return nil, err
 	}
+	return slices.Clone(st.blocks), nil
+}
+
+func (s *Store) readBlocks(u presence.Entity) ([]string, error) {
 	rows, err := s.reads.blocks.Query(u.Domain, u.User)
 	if err != nil {
 		return nil, err
@@ -73,6 +79,7 @@ func (s *Store) SetBlocks(ctx context.Context, u presence.Entity, add, remove []
 		if changed == 0 {
 			return nil
 		}
+		q.after(u, func() { s.cache.drop(u) })
 		_, err := q.bump.Exec(u.Domain, u.User)
 		return err
 	})

@@ -28,7 +28,7 @@ type compaction struct {
 
 // compactAt is the size at which the next compaction is due.
 func (j *journal) compactAt() int64 {
-	return max(compactMin, compactRatio*j.blive.Load())
+	return max(j.least, compactRatio*j.blive.Load())
 }
 
 func (j *journal) maybeCompact() {

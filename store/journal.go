@@ -30,10 +30,11 @@ const (
 // journal is the append-only log of the soft state. One goroutine writes,
 // syncs and acknowledges; everybody else only appends to what waits.
 type journal struct {
-	disk disk
-	name string
-	log  *slog.Logger
-	seed maphash.Seed
+	disk  disk
+	name  string
+	least int64 // the size below which it is not compacted
+	log   *slog.Logger
+	seed  maphash.Seed
 
 	mu      sync.Mutex
 	waiting []byte
@@ -67,9 +68,9 @@ type ack struct {
 }
 
 // openJournal reads what is there, cuts off a torn tail, and starts the goroutine.
-func openJournal(d disk, name string, log *slog.Logger) (*journal, error) {
+func openJournal(d disk, name string, least int64, log *slog.Logger) (*journal, error) {
 	j := &journal{
-		disk: d, name: name, log: log, seed: maphash.MakeSeed(),
+		disk: d, name: name, least: least, log: log, seed: maphash.MakeSeed(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		live: make(map[uint64]uint32),
 	}

@@ -16,6 +16,9 @@ import (
 	"pgregory.net/rapid"
 )
 
+// testLeast is when journals are compacted in tests.
+const testLeast = 1 << 20
+
 // softStore is a store that has only its journal.
 func softStore(t interface {
 	Helper()
@@ -23,7 +26,7 @@ func softStore(t interface {
 }, d disk, log io.Writer) *Store {
 	t.Helper()
 	l := slog.New(slog.NewTextHandler(log, nil))
-	j, err := openJournal(d, softLog, l)
+	j, err := openJournal(d, softLog, testLeast, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +395,7 @@ func TestNotAJournal(t *testing.T) {
 	d := newMemDisk()
 	text := "this is somebody's precious file, not ours"
 	d.inodes[softLog] = &inode{data: []byte(text)}
-	if _, err := openJournal(d, softLog, slog.Default()); err == nil {
+	if _, err := openJournal(d, softLog, testLeast, slog.Default()); err == nil {
 		t.Fatal("opened")
 	}
 	if got := string(d.bytes(softLog)); got != text {
@@ -425,12 +428,12 @@ func TestCompaction(t *testing.T) {
 		}
 		s.mustPut(t, "last", "word")
 		want["last"] = "word"
-		s.fill(t, compactMin)
+		s.fill(t, testLeast)
 		want["hot"] = s.contents(t)["hot"]
 		synctest.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if size := s.j.size.Load(); size > compactMin/4 {
+		if size := s.j.size.Load(); size > testLeast/4 {
 			t.Errorf("%d bytes after the compaction", size)
 		}
 		var st Stats
@@ -459,7 +462,7 @@ func TestCompactionFails(t *testing.T) {
 		var log bytes.Buffer
 		s := softStore(t, d, &log)
 		d.set(func() { d.refuse = softNew })
-		s.fill(t, compactMin)
+		s.fill(t, testLeast)
 		synctest.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -473,11 +476,11 @@ func TestCompactionFails(t *testing.T) {
 			t.Error("the new file is left behind")
 		}
 		d.set(func() { d.refuse = "" })
-		s.fill(t, compactMin/2)
+		s.fill(t, testLeast/2)
 		synctest.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if size := s.j.size.Load(); size > compactMin/2 {
+		if size := s.j.size.Load(); size > testLeast/2 {
 			t.Errorf("not compacted later: %d bytes", size)
 		}
 		s.Close()
@@ -492,9 +495,9 @@ func TestCompactionAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newMemDisk()
 		s := softStore(t, d, t.Output())
-		s.fill(t, compactMin-100<<10)
+		s.fill(t, testLeast-100<<10)
 		d.set(func() { d.latency = time.Second })
-		s.fill(t, compactMin)
+		s.fill(t, testLeast)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -520,7 +523,7 @@ func TestCompactionDirectoryFails(t *testing.T) {
 		s.mustPut(t, "before", "1")
 		broken := errors.New("input/output error")
 		d.set(func() { d.dirErr = broken })
-		s.fill(t, compactMin)
+		s.fill(t, testLeast)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if err := s.tryPut("during", "x"); !errors.Is(err, broken) {

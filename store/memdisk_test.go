@@ -29,6 +29,7 @@ type memDisk struct {
 type inode struct {
 	data   []byte // as processes see it
 	synced []byte // as of the last sync
+	dirty  int64  // the first byte written since
 }
 
 func newMemDisk() *memDisk {
@@ -155,6 +156,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 		f.n.data = append(f.n.data, make([]byte, end-len(f.n.data))...)
 	}
 	copy(f.n.data[off:], p[:n])
+	f.n.dirty = min(f.n.dirty, off)
 	return n, err
 }
 
@@ -174,6 +176,7 @@ func (f *memFile) Truncate(size int64) error {
 		f.d.space += int64(len(f.n.data)) - size
 	}
 	f.n.data = f.n.data[:size]
+	f.n.dirty = min(f.n.dirty, size)
 	return nil
 }
 
@@ -190,7 +193,8 @@ func (f *memFile) Sync() error {
 	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	f.n.synced = slices.Clone(f.n.data)
+	f.n.synced = append(f.n.synced[:min(int(f.n.dirty), len(f.n.synced))], f.n.data[f.n.dirty:]...)
+	f.n.dirty = int64(len(f.n.data))
 	return nil
 }
 

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"pharos/presence"
 )
@@ -59,44 +62,63 @@ func (i *Item) setFlags(f int64) {
 	i.Visible, i.Removed = f&flagVisible != 0, f&flagRemoved != 0
 }
 
-// Roster returns all rows, tombstones included, and the roster's version. A row
-// may be newer than the version when it is changed at the same time; its push follows.
+// Roster returns all rows, tombstones included, ordered by contact, and the
+// roster's version. The slice is the caller's, Groups and Stanza in it are shared:
+// do not change them. A row may be newer than the version when it is changed at
+// the same time; its push follows.
 func (s *Store) Roster(ctx context.Context, u presence.Entity) (items []Item, version uint64, err error) {
-	if version, _, err = s.versions(ctx, u); err != nil {
+	st, err := s.user(ctx, u)
+	if err != nil {
 		return nil, 0, err
 	}
-	items, err = readItems(s.reads.roster.Query(u.Domain, u.User))
-	return items, version, err
+	return slices.Clone(st.items), st.version, nil
 }
 
 // RosterSince returns the rows changed after version since, in the order of
 // their change, for a versioned push (RFC 6121 §2.6.3). full: since is unknown or
 // too old (tombstones are gone), and items are all rows, as Roster gives them.
 func (s *Store) RosterSince(ctx context.Context, u presence.Entity, since uint64) (items []Item, version uint64, full bool, err error) {
-	version, floor, err := s.versions(ctx, u)
+	st, err := s.user(ctx, u)
 	if err != nil {
 		return nil, 0, false, err
 	}
-	if since < floor || since > version {
-		items, err = readItems(s.reads.roster.Query(u.Domain, u.User))
-		return items, version, true, err
+	if since < st.floor || since > st.version {
+		return slices.Clone(st.items), st.version, true, nil
 	}
-	if since == version {
-		return nil, version, false, nil
+	for i := range st.items {
+		if st.items[i].Version > since {
+			items = append(items, st.items[i])
+		}
 	}
-	items, err = readItems(s.reads.since.Query(u.Domain, u.User, since))
-	return items, version, false, err
+	slices.SortFunc(items, func(a, b Item) int { return cmp.Compare(a.Version, b.Version) })
+	return items, st.version, false, nil
 }
 
-func (s *Store) versions(ctx context.Context, u presence.Entity) (version, floor uint64, err error) {
+// user reads what we know of a user, from the cache if it is there.
+func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error) {
+	st, turn := s.cache.get(u)
+	if st != nil {
+		return st, nil
+	}
 	if err := ctx.Err(); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	err = s.reads.versions.QueryRow(u.Domain, u.User).Scan(&version, &floor)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
+	// The counters first: rows newer than their version do no harm, older ones would.
+	st = new(userState)
+	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
 	}
-	return version, floor, err
+	if st.items, err = readItems(s.reads.roster.Query(u.Domain, u.User)); err != nil {
+		return nil, err
+	}
+	if st.blocks, err = s.readBlocks(u); err != nil {
+		return nil, err
+	}
+	// Not every database orders text by its bytes.
+	slices.SortFunc(st.items, func(a, b Item) int { return byContact(a, b.Contact) })
+	s.cache.put(u, st, turn)
+	return st, nil
 }
 
 func readItems(rows *sql.Rows, err error) ([]Item, error) {
@@ -145,10 +167,9 @@ func scanItem(row scannable, i *Item) error {
 func (s *Store) UpdateItem(ctx context.Context, u, contact presence.Entity, fn func(*Item) bool) (Item, error) {
 	var item Item
 	err := s.w.do(ctx, func(q *statements) error {
-		item = Item{Contact: contact}
-		err := scanItem(q.item.QueryRow(u.Domain, u.User, contact.Domain, contact.User), &item)
-		absent := errors.Is(err, sql.ErrNoRows)
-		if err != nil && !absent {
+		var absent bool
+		var err error
+		if item, absent, err = s.currentItem(q, u, contact); err != nil {
 			return err
 		}
 		next := item
@@ -157,49 +178,86 @@ func (s *Store) UpdateItem(ctx context.Context, u, contact presence.Entity, fn f
 		}
 		item = next
 		item.Contact = contact
-		return putItem(q, u, &item, absent)
+		return s.putItem(q, u, &item, absent)
 	})
 	return item, err
 }
 
-func putItem(q *statements, u presence.Entity, i *Item, absent bool) error {
+// currentItem reads a row as of now, within the transaction.
+func (s *Store) currentItem(q *statements, u, contact presence.Entity) (i Item, absent bool, err error) {
+	if st := s.cache.peek(u); st != nil && !q.touched[u] {
+		i, found := st.item(contact)
+		i.Contact = contact
+		return i, !found, nil
+	}
+	i.Contact = contact
+	err = scanItem(q.item.QueryRow(u.Domain, u.User, contact.Domain, contact.User), &i)
+	if errors.Is(err, sql.ErrNoRows) {
+		return i, true, nil
+	}
+	return i, false, err
+}
+
+func (s *Store) putItem(q *statements, u presence.Entity, i *Item, absent bool) error {
 	flags := i.flags()
 	if flags == 0 && absent {
 		return nil
 	}
-	if err := q.nextRoster.QueryRow(u.Domain, u.User).Scan(&i.Version); err != nil {
+	var revision uint64
+	if err := q.nextRoster.QueryRow(u.Domain, u.User).Scan(&i.Version, &revision); err != nil {
 		return err
 	}
 	if flags == 0 {
-		_, err := q.dropItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User)
-		return err
+		if _, err := q.dropItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User); err != nil {
+			return err
+		}
+	} else {
+		var groups []byte
+		for _, g := range i.Groups {
+			groups = putString(groups, g)
+		}
+		_, err := q.putItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User,
+			i.Name, nonNil(groups), flags, int64(i.Version), nonNil(i.Stanza))
+		if err != nil {
+			return err
+		}
 	}
-	groups := []byte{}
-	for _, g := range i.Groups {
-		groups = putString(groups, g)
+	if flags == flagRemoved {
+		pruned, err := pruneTombstones(q, u)
+		if err != nil {
+			return err
+		}
+		if pruned {
+			q.after(u, func() { s.cache.drop(u) })
+			return nil
+		}
 	}
-	_, err := q.putItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User,
-		i.Name, groups, flags, int64(i.Version), nonNil(i.Stanza))
-	if err != nil || flags != flagRemoved {
-		return err
+	row := *i // with nothing of the caller's in it
+	row.Contact, row.Name, row.Stanza = own(i.Contact), strings.Clone(i.Name), slices.Clone(i.Stanza)
+	row.Groups = make([]string, len(i.Groups))
+	for n, g := range i.Groups {
+		row.Groups[n] = strings.Clone(g)
 	}
-	return pruneTombstones(q, u)
+	q.after(u, func() {
+		s.cache.update(u, func(st *userState) *userState { return st.with(row, row.Version, revision) })
+	})
+	return nil
 }
 
 // pruneTombstones keeps the newest; who last asked before the oldest of them
 // gets a full roster.
-func pruneTombstones(q *statements, u presence.Entity) error {
+func pruneTombstones(q *statements, u presence.Entity) (bool, error) {
 	var v int64
 	err := q.tombstones.QueryRow(u.Domain, u.User, flagRemoved, maxTombstones).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, err := q.pruneTombstones.Exec(u.Domain, u.User, flagRemoved, v); err != nil {
-		return err
+		return false, err
 	}
 	_, err = q.raiseFloor.Exec(v, u.Domain, u.User)
-	return err
+	return true, err
 }

@@ -21,9 +21,13 @@ var migrations = [][]string{}
 
 // openSQL opens the database, brings its schema up to date and starts the writer.
 func (s *Store) openSQL(ctx context.Context, path string) error {
+	keepAllocatorPages()
 	// One writing connection with all of the writes, and a pool for reading
 	// which in WAL mode neither waits nor makes wait.
-	write, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)"))
+	write, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)",
+		// The journal of a single statement (an upsert) in small pieces of memory: by
+		// default it takes 64 kB at a time, straight from the kernel and back.
+		"temp_store(MEMORY)"))
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

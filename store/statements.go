@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"pharos/presence"
 )
 
 // All SQL is in this file and schema.sql, in the dialect that SQLite and
@@ -25,6 +27,17 @@ type statements struct {
 	putBlock, dropBlock, dropBlocks, countBlock *sql.Stmt
 	putMail, dropMail, dropMails, countMail     *sql.Stmt
 	secret, putSecret                           *sql.Stmt
+
+	// Of the transaction under way: users whose rows it has changed, and what is
+	// to be done when it is committed.
+	touched map[presence.Entity]bool
+	commits []func()
+}
+
+// after has f called after the commit and before the acknowledgements.
+func (q *statements) after(u presence.Entity, f func()) {
+	q.touched[u] = true
+	q.commits = append(q.commits, f)
 }
 
 func (q *statements) list() []statement {
@@ -52,7 +65,7 @@ func (q *statements) list() []statement {
 
 		{&q.nextRoster, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 1, 0, 1, 0)
 			ON CONFLICT (domain, name) DO UPDATE SET roster = counters.roster + 1, revision = counters.revision + 1
-			RETURNING roster`},
+			RETURNING roster, revision`},
 		{&q.bump, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 1, 0)
 			ON CONFLICT (domain, name) DO UPDATE SET revision = counters.revision + 1`},
 		{&q.nextMail, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 0, 1)
@@ -76,7 +89,7 @@ func (q *statements) list() []statement {
 
 // reads are the statements of the reading pool.
 type reads struct {
-	account, accounts, roster, since, versions, revision, blocks, mails *sql.Stmt
+	account, accounts, roster, counters, blocks, mails *sql.Stmt
 }
 
 func (q *reads) list() []statement {
@@ -86,10 +99,7 @@ func (q *reads) list() []statement {
 			ORDER BY domain, name LIMIT ?`},
 		{&q.roster, `SELECT ` + itemColumns + ` FROM roster WHERE domain = ? AND name = ?
 			ORDER BY contact_domain, contact_name`},
-		{&q.since, `SELECT ` + itemColumns + ` FROM roster WHERE domain = ? AND name = ? AND version > ?
-			ORDER BY version`},
-		{&q.versions, `SELECT roster, floor FROM counters WHERE domain = ? AND name = ?`},
-		{&q.revision, `SELECT revision FROM counters WHERE domain = ? AND name = ?`},
+		{&q.counters, `SELECT roster, floor, revision FROM counters WHERE domain = ? AND name = ?`},
 		{&q.blocks, `SELECT address FROM blocks WHERE domain = ? AND name = ? ORDER BY address`},
 		{&q.mails, `SELECT id, at, message FROM offline WHERE domain = ? AND name = ? ORDER BY id`},
 	}

@@ -52,6 +52,7 @@ type Store struct {
 	read  *sql.DB
 	reads reads
 	w     *writer
+	cache cache
 	j     *journal
 }
 
@@ -65,6 +66,7 @@ func WithLog(l *slog.Logger) Option { return func(s *Store) { s.log = l } }
 // journal) and pharos.lock. ErrLocked when another process has it.
 func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 	s := &Store{dir: dir, log: slog.Default()}
+	s.cache.init(cacheRows)
 	for _, o := range opts {
 		o(s)
 	}
@@ -76,7 +78,7 @@ func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	if err = s.openSQL(ctx, filepath.Join(dir, "pharos.db")); err == nil {
-		s.j, err = openJournal(osDisk(dir), softLog, s.log)
+		s.j, err = openJournal(osDisk(dir), softLog, compactMin, s.log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -112,6 +114,8 @@ type Stats struct {
 	Damaged     int    // damaged places found at start, see Damage
 	SQLGroups   uint64 // commits
 	SQLWrites   uint64 // writes in them
+	CacheHits   uint64 // rosters read from memory
+	CacheReads  uint64 // and from the database
 }
 
 // Stats reads the counters.
@@ -119,6 +123,9 @@ func (s *Store) Stats() Stats {
 	var st Stats
 	s.j.stats(&st)
 	st.SQLGroups, st.SQLWrites = s.w.groups.Load(), s.w.writes.Load()
+	s.cache.mu.Lock()
+	st.CacheHits, st.CacheReads = s.cache.hits, s.cache.reads
+	s.cache.mu.Unlock()
 	return st
 }
 
@@ -141,15 +148,11 @@ func (s *Store) Secret(ctx context.Context, name string, n int) ([]byte, error) 
 // Revision rises with every change to what the user's policy is made of: roster
 // rows and blocks. It is one row, and survives the removal of the account.
 func (s *Store) Revision(ctx context.Context, u presence.Entity) (uint64, error) {
-	if err := ctx.Err(); err != nil {
+	st, err := s.user(ctx, u)
+	if err != nil {
 		return 0, err
 	}
-	var n uint64
-	err := s.reads.revision.QueryRow(u.Domain, u.User).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return n, err
+	return st.revision, nil
 }
 
 func unix(t time.Time) int64 {

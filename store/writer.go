@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"pharos/presence"
 )
 
 const (
@@ -57,6 +59,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		conn.Close()
 		return nil, err
 	}
+	w.q.touched = make(map[presence.Entity]bool)
 	go w.run()
 	return w, nil
 }
@@ -153,10 +156,12 @@ func (w *writer) commit(group []*job) {
 
 func (w *writer) transact(group []*job) (err error) {
 	defer func() {
-		for _, j := range group {
-			// A job's own refusal (errRefused) stands; the rest share the outcome.
-			if err != nil {
-				j.err = err
+		clear(w.q.touched)
+		clear(w.q.commits)
+		w.q.commits = w.q.commits[:0]
+		if err != nil {
+			for _, j := range group {
+				j.err = err // a refusal stands only when the others went through
 			}
 		}
 	}()
@@ -178,6 +183,9 @@ func (w *writer) transact(group []*job) (err error) {
 	if _, err = w.q.commit.Exec(); err != nil {
 		w.rollback()
 		return fmt.Errorf("store: %w", err)
+	}
+	for _, f := range w.q.commits {
+		f()
 	}
 	w.groups.Add(1)
 	w.writes.Add(uint64(len(group)))

@@ -1,0 +1,175 @@
+package store
+
+import (
+	"cmp"
+	"container/list"
+	"slices"
+	"strings"
+	"sync"
+
+	"pharos/presence"
+)
+
+// cacheRows bounds what is cached: roster rows and blocks, some 250 bytes each,
+// of the users used last. A user counts for a few rows more.
+const (
+	cacheRows    = 250_000
+	cacheUserRow = 4
+)
+
+// userState is what is in the database of one user's roster and blocks. It is
+// immutable, and shared.
+type userState struct {
+	items    []Item // in the order of byContact
+	blocks   []string
+	version  uint64 // of the roster
+	floor    uint64
+	revision uint64
+}
+
+func byContact(a Item, b presence.Entity) int {
+	return cmp.Or(strings.Compare(a.Contact.Domain, b.Domain), strings.Compare(a.Contact.User, b.User))
+}
+
+func (s *userState) rows() int { return len(s.items) + len(s.blocks) + cacheUserRow }
+
+// item finds a row.
+func (s *userState) item(contact presence.Entity) (Item, bool) {
+	i, ok := slices.BinarySearchFunc(s.items, contact, byContact)
+	if !ok {
+		return Item{}, false
+	}
+	return s.items[i], true
+}
+
+// with returns the state after one row was written (or, without flags, deleted).
+func (s *userState) with(it Item, version, revision uint64) *userState {
+	if version <= s.version {
+		return s // read after the commit: it is in already
+	}
+	next := &userState{blocks: s.blocks, version: version, floor: s.floor, revision: revision}
+	i, found := slices.BinarySearchFunc(s.items, it.Contact, byContact)
+	next.items = make([]Item, 0, len(s.items)+1)
+	next.items = append(next.items, s.items[:i]...)
+	if it.flags() != 0 {
+		next.items = append(next.items, it)
+	}
+	if found {
+		i++
+	}
+	next.items = append(next.items, s.items[i:]...)
+	return next
+}
+
+// cache keeps the users used last, so that neither a login nor a policy reads the
+// database, which is what hurts when all come back at once. It is never behind:
+// this process is the only one that writes, its writer brings the cache up to
+// date after each commit and before the acknowledgement, and what a reader has
+// read meanwhile is not put in.
+type cache struct {
+	mu    sync.Mutex
+	users map[presence.Entity]*list.Element
+	order list.List // of *cachedUser, used last first
+	rows  int
+	max   int
+	turns [256]uint64 // changes, by a hash of the user
+	hits  uint64
+	reads uint64
+}
+
+type cachedUser struct {
+	u presence.Entity
+	s *userState
+}
+
+func (c *cache) init(rows int) {
+	c.max = rows
+	c.users = make(map[presence.Entity]*list.Element)
+}
+
+func (c *cache) turn(u presence.Entity) *uint64 {
+	h := uint32(2166136261)
+	for i := range len(u.User) {
+		h = (h ^ uint32(u.User[i])) * 16777619
+	}
+	return &c.turns[h>>24]
+}
+
+// get returns what is cached, or nil and the turn to put with.
+func (c *cache) get(u presence.Entity) (*userState, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.users[u]; el != nil {
+		c.hits++
+		c.order.MoveToFront(el)
+		return el.Value.(*cachedUser).s, 0
+	}
+	c.reads++
+	return nil, *c.turn(u)
+}
+
+// put keeps what a reader has read since get, unless it was changed meanwhile.
+func (c *cache) put(u presence.Entity, s *userState, turn uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *c.turn(u) != turn || c.users[u] != nil {
+		return
+	}
+	u = own(u)
+	c.users[u] = c.order.PushFront(&cachedUser{u, s})
+	c.rows += s.rows()
+	c.bound()
+}
+
+func (c *cache) bound() {
+	for c.rows > c.max && c.order.Len() > 1 {
+		c.remove(c.order.Back())
+	}
+}
+
+// update is the writer's, after a commit: with returns the new state, or nil to
+// have it read again.
+func (c *cache) update(u presence.Entity, with func(*userState) *userState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*c.turn(u)++
+	el := c.users[u]
+	if el == nil {
+		return
+	}
+	old := el.Value.(*cachedUser)
+	s := with(old.s)
+	if s == nil {
+		c.remove(el)
+		return
+	}
+	c.rows += s.rows() - old.s.rows()
+	old.s = s
+	c.order.MoveToFront(el)
+	c.bound()
+}
+
+func (c *cache) drop(u presence.Entity) {
+	c.update(u, func(*userState) *userState { return nil })
+}
+
+func (c *cache) remove(el *list.Element) {
+	e := c.order.Remove(el).(*cachedUser)
+	delete(c.users, e.u)
+	c.rows -= e.s.rows()
+}
+
+// peek is the writer's look at the cache.
+func (c *cache) peek(u presence.Entity) *userState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.users[u]; el != nil {
+		return el.Value.(*cachedUser).s
+	}
+	return nil
+}
+
+// own is a copy that does not keep alive what its text was cut out of.
+func own(e presence.Entity) presence.Entity {
+	return presence.Entity{User: strings.Clone(e.User), Domain: strings.Clone(e.Domain)}
+}
