@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 
 	"pharos/presence"
 	"pharos/store"
@@ -51,7 +52,7 @@ func New(st *store.Store, domains []string) *Accounts {
 	}
 	a := &Accounts{domains: make(map[string]bool), key: key}
 	for _, d := range domains {
-		a.domains[d] = true
+		a.domains[strings.ToLower(d)] = true
 	}
 	a.nonces.init(a.derived("nonce"))
 	a.cache.init(func(u presence.Entity) (store.Account, error) {

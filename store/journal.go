@@ -20,8 +20,8 @@ const (
 	// answered ErrBusy.
 	maxWaiting = 64 << 20
 
-	// gather is how long the journal waits for company before a sync when the
-	// last group had more than one Put. A sync costs some 80 µs of CPU however
+	// gather is how long the journal, and the database's writer, wait for company
+	// before a sync when the last group had more than one in it. A sync costs some 80 µs of CPU however
 	// little it writes, so under load fewer and larger groups are cheaper: with
 	// this at most about 6 % of one processor goes into syncs.
 	gather = time.Millisecond

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/url"
+	"os"
 	"runtime"
 	"strings"
 
@@ -22,6 +23,12 @@ var migrations = [][]string{}
 // openSQL opens the database, brings its schema up to date and starts the writer.
 func (s *Store) openSQL(ctx context.Context, path string) error {
 	keepAllocatorPages()
+	// SQLite would let the umask decide, and gives the WAL the same mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	f.Close()
 	// One writing connection with all of the writes, and a pool for reading
 	// which in WAL mode neither waits nor makes wait.
 	write, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)",

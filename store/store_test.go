@@ -181,6 +181,123 @@ func TestGroupWithFailure(t *testing.T) {
 	}
 }
 
+// A full disk: every write of the group fails, what was acknowledged can be read,
+// and when there is room again it goes on.
+func TestDatabaseFull(t *testing.T) {
+	s, ctx := openTest(t), t.Context()
+	limit := func(pages int) {
+		t.Helper()
+		if err := s.w.do(ctx, func(*statements) error {
+			return s.w.conn.QueryRowContext(ctx, fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)).Scan(&pages)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.PutOffline(ctx, alice, []byte("before"), 100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.UpdateItem(ctx, alice, bob, func(i *Item) bool { i.Visible = true; return true }); err != nil {
+		t.Fatal(err)
+	}
+	limit(1) // it cannot be less than what it has
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := s.PutOffline(ctx, alice, make([]byte, 100_000), 100); err == nil || errors.Is(err, ErrFull) {
+				t.Errorf("written to a full disk: %v", err)
+			}
+			if _, err := s.UpdateItem(ctx, alice, bob, func(i *Item) bool { i.Stanza = make([]byte, 100_000); return true }); err == nil {
+				t.Error("written to a full disk")
+			}
+		})
+	}
+	wg.Wait()
+	list, err := s.Offline(ctx, alice)
+	if err != nil || len(list) != 1 || string(list[0].Blob) != "before" {
+		t.Errorf("%d messages, %v", len(list), err)
+	}
+	items, version, err := s.Roster(ctx, alice)
+	if err != nil || len(items) != 1 || len(items[0].Stanza) != 0 || version != 1 {
+		t.Errorf("roster %d rows of version %d, %v", len(items), version, err)
+	}
+	limit(1 << 30)
+	if err := s.PutOffline(ctx, alice, make([]byte, 100_000), 100); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestPrivateFiles(t *testing.T) {
+	dir := t.TempDir() // there already, and open to all
+	s, err := Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.PutAccounts(t.Context(), []Account{testAccount(alice)}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) < 4 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s can be read by others: %v", e.Name(), fi.Mode())
+		}
+	}
+}
+
+// Close lets what is under way end, and refuses the rest.
+func TestCloseUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acked [8]int
+	var wg sync.WaitGroup
+	started := make(chan struct{}, len(acked))
+	for w := range acked {
+		wg.Go(func() {
+			u := presence.Entity{User: fmt.Sprint("u", w), Domain: "example.com"}
+			for {
+				err := s.PutOffline(context.Background(), u, []byte("m"), 1_000_000)
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if acked[w]++; acked[w] == 3 {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	for range acked {
+		<-started
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if s, err = Open(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for w, n := range acked {
+		list, err := s.Offline(t.Context(), presence.Entity{User: fmt.Sprint("u", w), Domain: "example.com"})
+		if err != nil || len(list) != n {
+			t.Errorf("writer %d: %d messages, %v; %d acknowledged", w, len(list), err, n)
+		}
+	}
+}
+
 // child is another process (see TestMain) that writes and says on its standard
 // output what was acknowledged, until it is killed.
 func child(dir string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pharos/presence"
 )
@@ -130,10 +131,14 @@ func (w *writer) run() {
 			continue
 		}
 		w.commit(group)
+		busy := len(group) > 1
 		for _, j := range group {
 			close(j.done)
 		}
 		clear(group)
+		if busy {
+			time.Sleep(gather) // a commit syncs as well
+		}
 	}
 }
 
