@@ -130,7 +130,7 @@ func attr(b []byte, name string) []byte {
 }
 
 // ready logs in a crowd and waits until all have been told of all.
-func ready(s *Server, n, size int, on func(i int, st []byte)) ([]*xmppClient, error) {
+func ready(s *Server, n, size int, on func(i int, c *xmppClient, st []byte)) ([]*xmppClient, error) {
 	cs, err := crowd(s, "xmpp+insecure", n, nil)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func ready(s *Server, n, size int, on func(i int, st []byte)) ([]*xmppClient, er
 		seen, whole := map[string]bool{}, false
 		c.run(func(st []byte) {
 			if whole {
-				on(i, st)
+				on(i, c, st)
 				return
 			}
 			if bytes.HasPrefix(st, isPresence) {
@@ -179,7 +179,7 @@ func broadcast(ctx context.Context, bin string, contacts, changes int, name, goa
 	var mu sync.Mutex
 	left := make([]int, n)
 	dones := make([]func(), n) // of the change under way
-	cs, err := ready(s, n, size, func(i int, st []byte) {
+	cs, err := ready(s, n, size, func(_ int, _ *xmppClient, st []byte) {
 		if !bytes.HasPrefix(st, isPresence) {
 			return
 		}
@@ -238,7 +238,7 @@ func messages(ctx context.Context, bin string, count int) (Row, error) {
 	}
 	defer s.Stop()
 	dones := make([]atomic.Pointer[func()], n)
-	cs, err := ready(s, n, 2, func(i int, st []byte) {
+	cs, err := ready(s, n, 2, func(i int, _ *xmppClient, st []byte) {
 		if bytes.HasPrefix(st, []byte("<message")) {
 			if fn := dones[i].Swap(nil); fn != nil {
 				(*fn)()
@@ -268,9 +268,14 @@ func handshakes(ctx context.Context, bin string, count int) (Row, error) {
 	}
 	defer s.Stop()
 	dones := make([]atomic.Pointer[func()], n)
-	cs, err := ready(s, n, 1, func(i int, st []byte) {
-		// The subscriber is done with the contact's first presence.
-		if i%2 == 0 && bytes.HasPrefix(st, isPresence) && !bytes.Contains(st[:bytes.IndexByte(st, '>')], []byte("type=")) {
+	cs, err := ready(s, n, 1, func(i int, c *xmppClient, st []byte) {
+		if !bytes.HasPrefix(st, isPresence) {
+			return
+		}
+		switch typ := string(attr(st, "type=")); {
+		case i%2 == 1 && typ == "subscribe": // the asked one answers
+			c.write("<presence to='%s' type='subscribed'/>", attr(st, "from="))
+		case i%2 == 0 && typ == "": // done with the contact's first presence
 			if fn := dones[i].Swap(nil); fn != nil {
 				(*fn)()
 			}
@@ -279,18 +284,6 @@ func handshakes(ctx context.Context, bin string, count int) (Row, error) {
 	defer closeAll(cs)
 	if err != nil {
 		return Row{}, err
-	}
-	for i := 1; i < n; i += 2 { // the asked one answers
-		c := cs[i]
-		c.mu.Lock()
-		c.mu.Unlock()
-		old := c.on
-		c.on = func(st []byte) {
-			old(st)
-			if bytes.HasPrefix(st, isPresence) && bytes.Contains(st[:bytes.IndexByte(st, '>')], []byte("subscribe'")) || bytes.Contains(st[:bytes.IndexByte(st, '>')], []byte("subscribe\"")) {
-				c.write("<presence to='%s' type='subscribed'/>", attr(st, "from="))
-			}
-		}
 	}
 	return measured(s, "subscribe handshake (subscribe, subscribed, presence)", "≤ 300 µs", "ejabberd 4300; Prosody 6600", func() (int, error) {
 		return count, closed(count, 32, func(i int, done func()) {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -15,7 +14,6 @@ type xmppClient struct {
 	conn net.Conn
 	user string // local part
 	buf  []byte // not yet a whole element
-	mu   sync.Mutex
 	on   func(stanza []byte)
 }
 

@@ -21,7 +21,6 @@ func user(s string) presence.Entity { return presence.Entity{User: s, Domain: "e
 // phone is an edge that keeps what it is told.
 type phone struct {
 	mu       sync.Mutex
-	log      []string
 	notices  []*presence.Notice
 	changes  []presence.WatcherChange
 	messages []*Message

@@ -149,8 +149,9 @@ func TestEnd(t *testing.T) {
 // Stand-ins keep their resource whatever the publication's tuples are called.
 func TestResourceOf(t *testing.T) {
 	id := presence.SourceID{Kind: presence.Publication, Key: "k"}
-	if resourceOf(id) != resourceOf(id) || !isStandIn(resourceOf(id)) {
-		t.Error(resourceOf(id))
+	same := presence.SourceID{Kind: presence.Publication, Key: "k"}
+	if resourceOf(id) != resourceOf(same) || !isStandIn(resourceOf(id)) {
+		t.Error(resourceOf(id), resourceOf(same))
 	}
 	other := presence.SourceID{Kind: presence.Remote, Key: "k"}
 	if resourceOf(other) == resourceOf(id) {

@@ -34,7 +34,7 @@ type Import struct {
 }
 
 // maxProblems are listed; more are counted only.
-const maxProblems = 20
+const maxProblems = 100
 
 // newcomer is one user of an import file: a password, or keys ready made.
 type newcomer struct {
@@ -67,7 +67,7 @@ func (a *Admin) Import(ctx context.Context, r io.Reader, dryRun bool, progress f
 	} else {
 		users, problems = a.readCSV(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 	}
-	im := Import{Total: len(users), Problems: problems, DryRun: dryRun}
+	im := Import{Total: len(users), Problems: problems[:min(len(problems), maxProblems)], DryRun: dryRun}
 	if len(problems) > 0 {
 		return im, fmt.Errorf("%d problems in the file; nothing was imported", len(problems))
 	}

@@ -74,7 +74,7 @@ func TestContacts(t *testing.T) {
 	sec, ok := cs[0].Expires()
 	want(t, "expires", sec, 60)
 	want(t, "expires ok", ok, true)
-	sec, ok = cs[1].Expires()
+	_, ok = cs[1].Expires()
 	want(t, "malformed expires", ok, false)
 	want(t, "q absent", cs[1].Q(), 1000)
 	want(t, "no instance", cs[1].Instance(), "")

@@ -171,7 +171,7 @@ var headerNames = [numHeaders]string{
 // compactForms are all of the IANA registry (RFC 3261 §7.3.3 and later RFCs),
 // indexed by letter.
 var compactForms = ['z' - 'a' + 1]Header{
-	'a' - 'a': HAcceptContact,
+	0:         HAcceptContact, // a,
 	'b' - 'a': HReferredBy,
 	'c' - 'a': HContentType,
 	'd' - 'a': HRequestDisposition,

@@ -3,7 +3,6 @@ package sip
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -89,8 +88,6 @@ type frameReader struct {
 	message []byte
 	op      ws.OpCode // of the message under way; OpContinuation when none is
 }
-
-var errWebSocket = errors.New("sip: WebSocket ended")
 
 // readFrames reads until the connection ends.
 func (c *conn) readFrames(ahead []byte) {

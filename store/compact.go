@@ -119,7 +119,9 @@ func (j *journal) turnTo(c *compaction) {
 	if err != nil {
 		j.log.Warn("store: the journal could not be compacted", "file", j.name, "error", err)
 		if c.f != nil {
-			err = errors.Join(c.f.Close(), j.disk.Remove(softNew))
+			if err := errors.Join(c.f.Close(), j.disk.Remove(softNew)); err != nil {
+				j.log.Warn("store: the unfinished new journal stays", "file", softNew, "error", err)
+			}
 		}
 		j.compact = j.size.Load() + j.size.Load()/4 // not again at once
 		return

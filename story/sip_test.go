@@ -52,13 +52,13 @@ type transaction struct {
 
 // subscription is a dialog that we watch somebody in (RFC 6665 §4.1).
 type subscription struct {
-	of, as               string // user@domain, both
-	callID, local        string
-	remote               string // tag
-	target               string
-	routes               []string
-	cseq, heard, expires uint32
-	ended                bool
+	of, as        string // user@domain, both
+	callID, local string
+	remote        string // tag
+	target        string
+	routes        []string
+	heard         uint32
+	ended         bool
 }
 
 func newPhone(w *world, name, user, host string) (*phone, error) {
