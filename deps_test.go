@@ -32,7 +32,7 @@ var mayImport = map[string]string{
 	// Clients of the program: they speak to it over its wires.
 	"story":        "*",
 	"interop":      "server config",
-	"interop/demo": "server config",
+	"interop/demo": "interop",
 	"bench":        "server config sip xmpp markup",
 	"bench/run":    "bench",
 }

@@ -25,7 +25,24 @@ type Process struct {
 // start runs a program in a process group of its own, so that ending it ends
 // its children too. Its output and errors are one transcript.
 func start(name string, cmd *exec.Cmd) (*Process, error) {
-	p := &Process{Transcript: newTranscript(), Name: name, cmd: cmd, done: make(chan struct{})}
+	return begin(&Process{Transcript: newTranscript(), Name: name, cmd: cmd})
+}
+
+// startTerminal is start for a program that draws on a terminal: colours and
+// jumps of the cursor are taken out of its transcript. With pty it gets a
+// terminal of its own.
+func startTerminal(name string, cmd *exec.Cmd, pty bool) (*Process, error) {
+	p := &Process{Transcript: newTranscript(), Name: name, cmd: cmd}
+	p.Transcript.terminal = true
+	if pty {
+		return p, p.beginOnPTY()
+	}
+	return begin(p)
+}
+
+func begin(p *Process) (*Process, error) {
+	p.done = make(chan struct{})
+	name, cmd := p.Name, p.cmd
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -20,7 +21,11 @@ type Transcript struct {
 	text  []byte
 	mark  int
 	ended bool
-	news  chan struct{} // closed and replaced at every change
+
+	terminal bool   // escape sequences are taken out
+	rest     []byte // the beginning of one
+
+	news chan struct{} // closed and replaced at every change
 }
 
 func newTranscript() *Transcript { return &Transcript{news: make(chan struct{})} }
@@ -29,6 +34,15 @@ func newTranscript() *Transcript { return &Transcript{news: make(chan struct{})}
 func (t *Transcript) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	n := len(b)
+	if t.terminal {
+		b = append(t.rest, b...)
+		t.rest = nil
+		if i := bytes.LastIndexByte(b, '\x1b'); i >= 0 && len(b)-i < 64 && !screen.Match(b[i:]) {
+			t.rest, b = bytes.Clone(b[i:]), b[:i]
+		}
+		b = []byte(plain(string(b)))
+	}
 	t.text = append(t.text, b...)
 	if over := len(t.text) - maxTranscript; over > 0 {
 		cut := over + maxTranscript/2
@@ -36,7 +50,7 @@ func (t *Transcript) Write(b []byte) (int, error) {
 		t.mark = max(0, t.mark-cut)
 	}
 	t.wake()
-	return len(b), nil
+	return n, nil
 }
 
 // end says that nothing more will come.
