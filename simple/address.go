@@ -84,17 +84,18 @@ func (e *Edge) here(host string, f *sip.Flow) bool {
 }
 
 // addrOf is the IP address of a, invalid when it has none.
-func addrOf(a net.Addr) netip.Addr {
-	if p, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
-		return p.AddrPort().Addr().Unmap()
+func addrOf(a net.Addr) netip.Addr { return addrPortOf(a).Addr() }
+
+func addrPortOf(a net.Addr) (p netip.AddrPort) {
+	switch a := a.(type) {
+	case nil:
+		return p
+	case interface{ AddrPort() netip.AddrPort }:
+		p = a.AddrPort()
+	default:
+		p, _ = netip.ParseAddrPort(a.String())
 	}
-	if a == nil {
-		return netip.Addr{}
-	}
-	if p, err := netip.ParseAddrPort(a.String()); err == nil {
-		return p.Addr().Unmap()
-	}
-	return netip.Addr{}
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
 // believed reports whether the peer is one whose word on identities counts
@@ -131,23 +132,25 @@ func (r *request) wayBack(contact string) (*sip.Flow, string) {
 }
 
 func (r *request) elsewhere(contact string) bool {
-	vias := 0
-	for range r.msg.All(sip.HVia) {
-		vias++
-	}
-	source, err := netip.ParseAddrPort(r.flow.RemoteAddr().String())
-	u, uerr := sip.ParseURI(contact)
-	if vias != 1 || err != nil || uerr != nil {
+	source := addrPortOf(r.flow.RemoteAddr())
+	via := r.msg.Via()
+	if sentBy, ok := numericPort(via.Host, via.Port); !ok || sentBy != source || r.vias() > 1 {
 		return false
 	}
-	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
-	via := r.msg.Via()
-	sentBy, ok := numericPort(via.Host, via.Port)
-	if !ok || sentBy != source {
+	u, err := sip.ParseURI(contact)
+	if err != nil {
 		return false
 	}
 	target, ok := numericPort(u.Host, u.Port)
 	return ok && target != source
+}
+
+// vias counts the hops that a request has come over.
+func (r *request) vias() (n int) {
+	for range r.msg.All(sip.HVia) {
+		n++
+	}
+	return n
 }
 
 // numericPort is an IP address and port, 5060 when that is 0; ok is false for

@@ -122,11 +122,7 @@ func (r *request) digestURI(uri string) bool {
 	if uri == r.msg.URI {
 		return true
 	}
-	vias := 0
-	for range r.msg.All(sip.HVia) {
-		vias++
-	}
-	if vias > 1 {
+	if r.vias() > 1 {
 		return true
 	}
 	u, err := sip.ParseURI(uri)

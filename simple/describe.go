@@ -36,7 +36,7 @@ type Stats struct {
 
 	Dialogs  int
 	Waiting  int // dialogs with a NOTIFY that waits to be sent
-	Stranded int // dialogs without a way to their watcher
+	Troubled int // dialogs whose watcher was not reached, and those without a way to it
 	Users    int // with bindings
 	Bindings int
 }
@@ -57,8 +57,8 @@ func (e *Edge) Stats() Stats {
 	s.Waiting = len(e.out.waiting)
 	e.out.mu.Unlock()
 	e.dialogs.mu.Lock()
-	for _, ds := range e.dialogs.stranded {
-		s.Stranded += len(ds)
+	for _, ds := range e.dialogs.troubled {
+		s.Troubled += len(ds)
 	}
 	e.dialogs.mu.Unlock()
 	return s

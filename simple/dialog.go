@@ -49,6 +49,7 @@ type dialog struct {
 
 	retry    *time.Timer // set while waiting after a failure
 	stranded bool        // no way to the watcher until it shows up again
+	troubled bool        // waits in the table for the watcher to register
 	fails    uint8       // NOTIFYs in a row that failed
 	code     uint16      // last answer; 408 for none, 503 when it could not be sent
 	sent     int64       // when the last NOTIFY was sent, Unix nanoseconds
@@ -195,7 +196,7 @@ type dialogTable struct {
 	}
 	mu        sync.Mutex
 	byWatcher map[presence.Entity]int
-	stranded  map[presence.Entity][]*dialog
+	troubled  map[presence.Entity][]*dialog // those to be tried when their watcher registers
 }
 
 func (t *dialogTable) init() {
@@ -203,7 +204,7 @@ func (t *dialogTable) init() {
 		t.shard[i].byID = make(map[string]*dialog)
 	}
 	t.byWatcher = make(map[presence.Entity]int)
-	t.stranded = make(map[presence.Entity][]*dialog)
+	t.troubled = make(map[presence.Entity][]*dialog)
 }
 
 // shardOf takes two characters of a tag, which is random.
@@ -262,11 +263,11 @@ func (t *dialogTable) remove(d *dialog) {
 	}
 	t.release(d.watcher)
 	t.mu.Lock()
-	if ds := t.stranded[d.watcher]; ds != nil {
+	if ds := t.troubled[d.watcher]; ds != nil {
 		if ds = slices.DeleteFunc(ds, func(x *dialog) bool { return x == d }); len(ds) == 0 {
-			delete(t.stranded, d.watcher)
+			delete(t.troubled, d.watcher)
 		} else {
-			t.stranded[d.watcher] = ds
+			t.troubled[d.watcher] = ds
 		}
 	}
 	t.mu.Unlock()
@@ -305,10 +306,10 @@ func (t *dialogTable) len() int {
 	return n
 }
 
-// strand remembers that d waits for its watcher to show up.
-func (t *dialogTable) strand(d *dialog) {
+// waitFor remembers that d waits for its watcher to register.
+func (t *dialogTable) waitFor(d *dialog) {
 	t.mu.Lock()
-	t.stranded[d.watcher] = append(t.stranded[d.watcher], d)
+	t.troubled[d.watcher] = append(t.troubled[d.watcher], d)
 	t.mu.Unlock()
 }
 
@@ -316,9 +317,9 @@ func (t *dialogTable) strand(d *dialog) {
 func (t *dialogTable) returned(w presence.Entity) []*dialog {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ds := t.stranded[w]
+	ds := t.troubled[w]
 	if ds != nil {
-		delete(t.stranded, w)
+		delete(t.troubled, w)
 	}
 	return ds
 }

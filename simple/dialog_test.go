@@ -134,7 +134,7 @@ func TestDialogTable(t *testing.T) {
 			},
 			"strand": func(t *rapid.T) {
 				if len(in) > 0 {
-					table.strand(rapid.SampledFrom(in).Draw(t, "dialog"))
+					table.waitFor(rapid.SampledFrom(in).Draw(t, "dialog"))
 				}
 			},
 			"return": func(t *rapid.T) { table.returned(rapid.SampledFrom(watchers).Draw(t, "watcher")) },
@@ -157,7 +157,7 @@ func TestDialogTable(t *testing.T) {
 				if n != len(in) || table.len() != len(in) {
 					t.Fatalf("%d counted, %d in the table, want %d", n, table.len(), len(in))
 				}
-				for _, ds := range table.stranded {
+				for _, ds := range table.troubled {
 					for _, d := range ds {
 						if d.ended {
 							t.Fatal("one that has ended is waited for")

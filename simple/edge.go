@@ -114,6 +114,7 @@ type Edge struct {
 	tagCount  atomic.Uint64
 	callID    string // ends the Call-ID of every MESSAGE that we send ourselves
 	count     counters
+	restored  time.Time // when dialogs of an earlier process were loaded
 }
 
 // New makes an edge; Use and Restore come before it serves.

@@ -245,6 +245,7 @@ type world struct {
 	edge     *Edge
 	phones   []*phone
 	edges    []engine.Edge // further ones
+	late     time.Duration // between the engine's start and the listeners'
 	stop     func()
 }
 
@@ -328,9 +329,10 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	pc, l := w.net.packet(serverAddr), w.net.listen(serverAddr)
 	ran := make(chan struct{})
 	go func() { w.engine.Run(ctx); close(ran) }()
+	time.Sleep(w.late)
+	pc, l := w.net.packet(serverAddr), w.net.listen(serverAddr)
 	go w.stack.ServePacket(pc)
 	go w.stack.ServeListener(l, "TCP")
 	w.stop = func() {
@@ -369,6 +371,7 @@ type phone struct {
 	addr      string
 	agent     string
 	contact   string // URI
+	sentBy    string // in Via, when it is not addr: behind a NAT
 	extra     string // header lines of every request
 	algorithm string // of the digest; MD5 by default, "-" for a client that ignores it
 	noQOP     bool
@@ -549,7 +552,11 @@ func (p *phone) bytes(o out, auth string) []byte {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s SIP/2.0\r\n", o.method, o.uri)
-	fmt.Fprintf(&b, "Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport\r\n", transport, p.addr, newID())
+	sentBy := p.addr
+	if p.sentBy != "" {
+		sentBy = p.sentBy
+	}
+	fmt.Fprintf(&b, "Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport\r\n", transport, sentBy, newID())
 	fmt.Fprintf(&b, "Max-Forwards: 70\r\nFrom: <%s>;tag=%s\r\n", o.from, p.tag)
 	to := "sip:" + o.to + "@" + domain
 	fmt.Fprintf(&b, "To: <%s>", to)

@@ -155,7 +155,11 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 	s := d.load()
 	out, ok := e.route(d, &s)
 	if !ok {
-		e.strand(d)
+		if e.starting() && strings.HasPrefix(s.part[partFlow], udpToken) {
+			e.wait(d, startPause)
+		} else {
+			e.strand(d)
+		}
 		d.mu.Unlock()
 		return buf
 	}
@@ -308,6 +312,9 @@ func (e *Edge) route(d *dialog, s *dialogState) (out sip.OutRequest, ok bool) {
 			d.flow, out.Flow = f, f
 		}
 	}
+	if out.Flow == nil && e.starting() && strings.HasPrefix(s.part[partFlow], udpToken) {
+		return out, false // its socket is about to be opened; the Contact may be a private address
+	}
 	hop := s.part[partTarget]
 	if s.part[partRoutes] != "" {
 		first, _ := firstRoute(s.part[partRoutes])
@@ -322,6 +329,15 @@ func (e *Edge) route(d *dialog, s *dialogState) (out sip.OutRequest, ok bool) {
 	}
 	return out, out.Flow != nil || out.NextHop != ""
 }
+
+// After a restart the listeners open while the first NOTIFYs are due already.
+const (
+	startTime  = 10 * time.Second
+	startPause = 100 * time.Millisecond
+)
+
+// starting reports that listeners may not be open yet.
+func (e *Edge) starting() bool { return time.Since(e.restored) < startTime }
 
 // keep saves a higher ceiling for CSeq. d.mu is held.
 func (e *Edge) keep(d *dialog) {

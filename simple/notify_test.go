@@ -186,7 +186,7 @@ func TestConnectionLost(t *testing.T) {
 		if i, ok := w.edge.Describe(s.tag); !ok || !i.Stranded || i.Transport != "" {
 			t.Errorf("described as %+v", i)
 		}
-		if st := w.edge.Stats(); st.Stranded != 1 || st.Notifies != 2 {
+		if st := w.edge.Stats(); st.Troubled != 1 || st.Notifies != 2 {
 			t.Errorf("%+v", st)
 		}
 		// Back on a new connection: registering is enough.
@@ -213,7 +213,7 @@ func TestConnectionLost(t *testing.T) {
 		bob.close()
 		alice.publish("open", "six", "")
 		time.Sleep(3001 * time.Second)
-		if st := w.edge.Stats(); st.Stranded != 0 || st.Dialogs != 0 {
+		if st := w.edge.Stats(); st.Troubled != 0 || st.Dialogs != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -306,6 +306,75 @@ func TestCSeqBlocks(t *testing.T) {
 				t.Fatalf("CSeq %d, may go to %d, saved %d", d.cseq, d.ceiling, state.ceiling)
 			}
 			d.mu.Unlock()
+		}
+	})
+}
+
+// A client behind a NAT, whose Contact leads nowhere, is reached over its flow, also
+// after a restart; the listeners may open a little later than the engine runs.
+func TestRestartNAT(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		bob.contact, bob.sentBy = "sip:bob@10.0.0.1:5060", "10.0.0.1:5060"
+		bob.subscribe("alice", 3000)
+		bob.one()
+		tag := alice.publish("open", "one", "")
+		bob.one()
+		w.late = 3 * time.Second
+		w.restart()
+		time.Sleep(5 * time.Second)
+		if n := bob.one(); n.URI != bob.contact || !strings.Contains(n.Body, "one") {
+			t.Errorf("after the restart:\n%s", n.Append(nil))
+		}
+		alice.publish("open", "two", tag)
+		bob.one()
+	})
+}
+
+// A client whose connection has ended and who cannot be connected to is kept, and
+// told when it registers on another; so is one whose UDP port has changed.
+func TestReturned(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice, bob, carol := w.phone("alice", "192.0.2.10:5060"), w.tcpPhone("bob", "192.0.2.11:50000"), w.phone("carol", "192.0.2.12:5060")
+		bob.contact = "sip:bob@10.0.0.1:5070;transport=tcp"
+		carol.contact, carol.sentBy = "sip:carol@10.0.0.2:5060", "10.0.0.2:5060"
+		s, _ := bob.subscribe("alice", 10000)
+		bob.one()
+		carol.subscribe("alice", 10000)
+		carol.one()
+		bob.close()
+		carol.close()
+		tag := alice.publish("open", "one", "")
+		time.Sleep(time.Minute) // carol has failed once
+		moved := w.phone("carol", "192.0.2.12:6060")
+		moved.cseq, moved.sentBy = carol.cseq, carol.sentBy
+		moved.register(t, "Contact: <"+carol.contact+">\r\n")
+		if n := moved.one(); !strings.Contains(n.Body, "one") {
+			t.Errorf("carol is back:\n%s", n.Append(nil))
+		}
+
+		tag = alice.publish("open", "two", tag)
+		if n := moved.one(); !strings.Contains(n.Body, "two") {
+			t.Errorf("carol:\n%s", n.Append(nil))
+		}
+		time.Sleep(8 * time.Minute)
+		if i, ok := w.edge.Describe(s.tag); !ok || !i.Stranded || i.Failures != 6 {
+			t.Errorf("described as %+v", i)
+		}
+		// Another device of bob's does not help; the same one does.
+		desk := w.phone("bob", "192.0.2.14:5060")
+		desk.register(t, "Contact: <"+desk.contact+">\r\n")
+		desk.none()
+		bob.addr = "192.0.2.11:50001"
+		bob.connect()
+		bob.register(t, "Contact: <"+bob.contact+">\r\n")
+		if n := bob.one(); !strings.Contains(n.Body, "two") || n.URI != bob.contact {
+			t.Errorf("bob is back:\n%s", n.Append(nil))
+		}
+		alice.publish("open", "three", tag)
+		bob.one()
+		if st := w.edge.Stats(); st.Troubled != 0 || st.Lost != 0 {
+			t.Errorf("%+v", st)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package simple
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -49,21 +50,56 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 		return
 	}
 	e.count.failures.Add(1)
-	if gone(code) || d.fails+1 >= uint8(min(e.limits.Failures, 255)) {
+	if d.fails < 255 {
+		d.fails++
+	}
+	if gone(code) || e.tired(d, err) {
 		d.end()
 		d.mu.Unlock()
-		e.dialogs.remove(d)
-		e.count.lost.Add(1)
-		e.log.Info("simple: subscription ended, NOTIFY failed", "sub", d.id,
-			"watcher", d.watcher.String(), "entity", d.presentity.String(), "code", code)
-		if !d.fetch {
-			e.forget(d.presentity, d.id)
-		}
+		e.lose(d, code)
 		return
 	}
-	d.fails++
 	if d.next.state == 0 {
 		d.next = last // nothing newer: the same again
+	}
+	e.again(d, resp, err)
+	d.mu.Unlock()
+}
+
+// tired reports that d has failed too often. A watcher whose connection has ended
+// and who cannot be connected to is waited for until the subscription
+// expires: trying costs next to nothing, and it may be back on another
+// connection. d.mu is held.
+func (e *Edge) tired(d *dialog, err error) bool {
+	return int(d.fails) >= e.limits.Failures && (err == nil || errors.Is(err, sip.ErrTimeout) || d.overUDP())
+}
+
+// overUDP reports that the last SUBSCRIBE came over UDP. d.mu is held.
+func (d *dialog) overUDP() bool {
+	s := d.load()
+	return strings.HasPrefix(s.part[partFlow], udpToken)
+}
+
+// udpToken begins the token of a UDP flow, which stands for an address and is
+// found again after a restart (sip.Flow.Token).
+const udpToken = "u."
+
+// lose ends a subscription whose watcher does not take its NOTIFYs.
+func (e *Edge) lose(d *dialog, code uint16) {
+	e.dialogs.remove(d)
+	e.count.lost.Add(1)
+	e.log.Info("simple: subscription ended, NOTIFY failed", "sub", d.id,
+		"watcher", d.watcher.String(), "entity", d.presentity.String(), "code", code)
+	if !d.fetch {
+		e.forget(d.presentity, d.id)
+	}
+}
+
+// again has d's next notice sent later. d.mu is held.
+func (e *Edge) again(d *dialog, resp *sip.Message, err error) {
+	if int(d.fails) >= e.limits.Failures {
+		e.strand(d)
+		return
 	}
 	after := backoff(d.fails)
 	if resp != nil {
@@ -71,12 +107,18 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 			after = min(max(time.Duration(sec)*time.Second, time.Second), maxBackoff)
 		}
 	}
-	if d.unreachableNow(e) {
-		e.strand(d)
-	} else {
-		e.wait(d, after)
+	if err != nil { // when the watcher registers, that is a reason to try at once
+		e.trouble(d)
 	}
-	d.mu.Unlock()
+	e.wait(d, after)
+}
+
+// trouble enters d among those that wait for their watcher. d.mu is held.
+func (e *Edge) trouble(d *dialog) {
+	if !d.troubled {
+		d.troubled = true
+		e.dialogs.waitFor(d)
+	}
 }
 
 // gone lists the answers to a NOTIFY that end the subscription at once
@@ -107,14 +149,6 @@ func backoff(fails uint8) time.Duration {
 	return min(d, maxBackoff)
 }
 
-// unreachableNow reports that only a flow leads to the watcher and there is none.
-// d.mu is held.
-func (d *dialog) unreachableNow(e *Edge) bool {
-	s := d.load()
-	_, ok := e.route(d, &s)
-	return !ok
-}
-
 // wait lets d be tried again after a while. d.mu is held.
 func (e *Edge) wait(d *dialog, after time.Duration) {
 	if d.ended || d.retry != nil {
@@ -141,7 +175,7 @@ func (e *Edge) wait(d *dialog, after time.Duration) {
 // nowhere: the subscription runs until it expires, nothing is tried, and what it
 // missed is told when the watcher refreshes it or registers again. d.mu is held.
 func (e *Edge) strand(d *dialog) {
-	if d.ended || d.stranded {
+	if d.ended {
 		return
 	}
 	if d.next.state == presence.Terminated { // and nobody to tell
@@ -150,27 +184,44 @@ func (e *Edge) strand(d *dialog) {
 		return
 	}
 	d.stranded = true
-	e.dialogs.strand(d)
+	e.trouble(d)
 }
 
-// returned goes on with the dialogs of a watcher who has registered again.
+// returned goes on with the dialogs of a watcher who has registered: over the
+// flow of that registration, where it is the same client's.
 func (e *Edge) returned(w presence.Entity) {
 	ds := e.dialogs.returned(w)
 	n := 0
 	for _, d := range ds {
 		d.mu.Lock()
-		if !d.stranded || d.ended {
-			d.mu.Unlock()
-			continue
-		}
-		d.stranded = false
-		if d.ready() {
-			ds[n] = d
-			n++
+		d.troubled = false
+		s := d.load()
+		if f := e.bindings.flow(w, s.part[partTarget], s.part[partInstance]); f != nil && !d.ended {
+			d.flow = f
+			s.part[partFlow] = f.Token() // saved with the next block of CSeq
+			d.state = s.encode()
+			if d.busy && d.fails > 0 { // to where it was before: overtaken
+				d.turn++
+				d.busy = false
+				if d.next.state == 0 {
+					d.next = d.now
+				}
+			}
+			d.stranded, d.fails = false, 0
+			if d.retry != nil {
+				d.retry.Stop()
+				d.retry = nil
+			}
+			if d.ready() {
+				ds[n] = d
+				n++
+			}
+		} else if !d.ended && (d.stranded || d.retry != nil) {
+			e.trouble(d) // another device of the watcher
 		}
 		d.mu.Unlock()
 	}
-	e.out.add(ds[:n]) // those that still have no way are stranded again
+	e.out.add(ds[:n])
 }
 
 // forget ends a subscription at the presentity without telling the watcher, who
