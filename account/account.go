@@ -38,6 +38,7 @@ type Accounts struct {
 	nonces   nonces
 	cache    cache
 	throttle throttle
+	store    *store.Store
 }
 
 // New; domains are the realms we answer for. The key of the nonces is kept in
@@ -50,7 +51,7 @@ func New(st *store.Store, domains []string) *Accounts {
 		key = make([]byte, 32)
 		rand.Read(key)
 	}
-	a := &Accounts{domains: make(map[string]bool), key: key}
+	a := &Accounts{domains: make(map[string]bool), key: key, store: st}
 	for _, d := range domains {
 		a.domains[strings.ToLower(d)] = true
 	}
@@ -124,6 +125,9 @@ func (a *Accounts) Plain(ctx context.Context, remote netip.Addr, u presence.Enti
 		}
 		sum := sha256.Sum256([]byte(u.User + ":" + u.Domain + ":" + prepared))
 		ok = hmac.Equal(sum[:], key[:]) && e != nil
+		if !ok && e != nil {
+			ok = a.complete(ctx, u, e, prepared)
+		}
 	}
 	if !ok {
 		a.throttle.failed(remote, u)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
+	"pharos/account"
 	"pharos/markup"
 	"pharos/presence"
 	"pharos/store"
@@ -21,8 +21,8 @@ const (
 )
 
 // readServerData reads users with password or SCRAM keys and their rosters.
-// Users that come with SCRAM keys only can log in by XMPP; for SIP digest they
-// need a new password, which is said as a problem only when both keys are missing.
+// Users that come with SCRAM keys only can log in by XMPP with these keys or
+// with PLAIN, which gives them all the others, SIP digest included.
 func (a *Admin) readServerData(b []byte) (users []newcomer, problems []string) {
 	root, err := markup.Parse(b, markup.Options{MaxBytes: MaxImport, MaxDepth: 32, MaxNodes: 20_000_000, Document: true})
 	if err != nil {
@@ -63,7 +63,7 @@ func (a *Admin) readUser(addr string, user *markup.Element) (newcomer, error) {
 	}
 	n := newcomer{user: u, password: user.Attr("password")}
 	if n.password == "" {
-		keys := store.Account{User: u, Created: time.Now()}
+		var sha1, sha256 store.Scram
 		for c := range user.Children() {
 			if c.Space != nsServerScram || c.Local != "scram-credentials" {
 				continue
@@ -74,14 +74,15 @@ func (a *Admin) readUser(addr string, user *markup.Element) (newcomer, error) {
 			}
 			switch c.Attr("mechanism") {
 			case "SCRAM-SHA-1":
-				keys.Sha1 = k
+				sha1 = k
 			case "SCRAM-SHA-256":
-				keys.Sha256 = k
+				sha256 = k
 			}
 		}
-		if keys.Sha1.StoredKey == nil && keys.Sha256.StoredKey == nil {
+		if sha1.StoredKey == nil && sha256.StoredKey == nil {
 			return newcomer{}, fmt.Errorf("%s has neither a password nor SCRAM keys", u)
 		}
+		keys := account.FromScram(u, sha1, sha256)
 		n.keys = &keys
 	}
 	for it := range user.Child(nsRoster, "query").Children() {
@@ -98,7 +99,7 @@ func (a *Admin) readUser(addr string, user *markup.Element) (newcomer, error) {
 }
 
 func readScram(e *markup.Element) (k store.Scram, err error) {
-	if k.Iterations, err = strconv.Atoi(e.Child(nsServerScram, "iter-count").Text()); err != nil || k.Iterations < 1 {
+	if k.Iterations, err = strconv.Atoi(e.Child(nsServerScram, "iter-count").Text()); err != nil || k.Iterations < 1 || k.Iterations > account.MaxIterations {
 		return k, fmt.Errorf("scram-credentials: bad iter-count")
 	}
 	for name, to := range map[string]*[]byte{"salt": &k.Salt, "stored-key": &k.StoredKey, "server-key": &k.ServerKey} {
