@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"pharos/account"
@@ -99,6 +100,12 @@ func (r *request) inspect() bool {
 	switch r.msg.Method {
 	case "OPTIONS":
 		return true
+	case "REGISTER", "SUBSCRIBE":
+		if r.msg.Body != "" && !r.bodiless() {
+			return false
+		}
+	}
+	switch r.msg.Method {
 	case "SUBSCRIBE":
 		if r.msg.To().Tag() != "" {
 			return true // found by its dialog; the request-URI is our Contact, or what libpurple puts there
@@ -246,8 +253,8 @@ func clip(s string, n int) string {
 func (r *request) ourContact() string {
 	b := make([]byte, 0, 64)
 	scheme := "sip:"
-	if r.uri.Scheme == "sips" {
-		scheme = "sips:" // RFC 3261 §12.1.1
+	if r.secure() {
+		scheme = "sips:"
 	}
 	b = append(b, scheme...)
 	b = append(b, r.edge.contact(r.flow)...)
@@ -262,6 +269,39 @@ func (r *request) ourContact() string {
 		b = append(b, ";transport=ws"...) // RFC 7118 §5.2: for both
 	}
 	return string(b)
+}
+
+// secure reports whether the peer asks that all of a dialog be sips: by the
+// request-URI, or over TLS by what it gives as its own address, which is the
+// topmost Record-Route, else the Contact (RFC 3261 §12.1.1).
+func (r *request) secure() bool {
+	if r.uri.Scheme == "sips" {
+		return true
+	}
+	if t := r.flow.Transport(); t != "TLS" && t != "WSS" {
+		return false // nobody could reach us by TLS at this flow's port
+	}
+	for v := range r.msg.All(sip.HRecordRoute) {
+		a, ok := sip.ParseAddress(v)
+		return ok && isSIPS(a.URI)
+	}
+	c, has, err := r.msg.Contact()
+	return err == nil && has && isSIPS(c.URI)
+}
+
+func isSIPS(uri string) bool { return len(uri) > 5 && strings.EqualFold(uri[:5], "sips:") }
+
+// requestURI is a Contact's URI as a request-URI, which has no header fields
+// (RFC 3261 §19.1.1, table 1).
+func requestURI(contact string) string {
+	if strings.IndexByte(contact, '?') < 0 {
+		return contact
+	}
+	u, err := sip.ParseURI(contact)
+	if err != nil || u.Headers == "" {
+		return contact // the '?' is the user's
+	}
+	return strings.TrimSuffix(contact, "?"+u.Headers)
 }
 
 // tooLong refuses a request with a field that is too large to be kept.

@@ -85,5 +85,25 @@ func TestOurContact(t *testing.T) {
 		if got := get(m, sip.HContact); got != "<sips:ps.example.com:5060>" {
 			t.Errorf("for sips: %s", got)
 		}
+		// Over TLS, what the peer gives as its own address says so too.
+		go w.stack.ServeListener(w.net.listen("192.0.2.1:5061"), "TLS")
+		tls := w.tcpPhone("dave", "192.0.2.13:5062")
+		tls.conn.Close()
+		var err error
+		if tls.conn, err = w.net.dial(tls.addr, "192.0.2.1:5061"); err != nil {
+			t.Fatal(err)
+		}
+		go tls.read()
+		for _, c := range []struct{ lines, want string }{
+			{"Contact: <sip:dave@192.0.2.13>\r\n", "<sip:ps.example.com:5060;transport=tls>"},
+			{"Contact: <sips:dave@192.0.2.13>\r\n", "<sips:ps.example.com:5060>"},
+			{"Contact: <sip:dave@192.0.2.13>\r\nRecord-Route: <SIPS:p.example.com;lr>, <sip:q.example.com;lr>\r\n", "<sips:ps.example.com:5060>"},
+			{"Contact: <sips:dave@192.0.2.13>\r\nRecord-Route: <sip:p.example.com;lr>\r\n", "<sip:ps.example.com:5060;transport=tls>"},
+		} {
+			m := tls.want(200, out{method: "SUBSCRIBE", to: "alice", lines: "Event: presence\r\n" + c.lines})
+			if got := get(m, sip.HContact); got != c.want {
+				t.Errorf("%q: %s, want %s", c.lines, got, c.want)
+			}
+		}
 	})
 }

@@ -86,8 +86,7 @@ func (r *request) relay() {
 // instantMessage reads a MESSAGE by the table of RFC 7572 §5; ok is false when it
 // has been answered.
 func (r *request) instantMessage() (m *engine.Message, ok bool) {
-	if enc, has := r.msg.Get(sip.HContentEncoding); has && enc != "" && enc != "identity" {
-		r.reply(415, "", []byte("Accept-Encoding: identity\r\n"))
+	if r.encoded() {
 		return nil, false
 	}
 	m = &engine.Message{
@@ -227,7 +226,7 @@ func (e *Edge) flowOf(b *binding) *sip.Flow {
 // sendMessage sends m to one contact. A message that has waited gets a Date
 // (RFC 3428 §10): the receiver shows when it was sent. done is called once.
 func (e *Edge) sendMessage(m *engine.Message, b *binding, stored bool, done func(ok bool)) {
-	out := sip.OutRequest{Method: "MESSAGE", URI: b.contact, Flow: e.flowOf(b)}
+	out := sip.OutRequest{Method: "MESSAGE", URI: requestURI(b.contact), Flow: e.flowOf(b)}
 	if b.path != "" {
 		first, _ := firstRoute(b.path)
 		if a, ok := sip.ParseAddress(first); ok {

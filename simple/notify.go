@@ -301,7 +301,8 @@ func firstRoute(routes string) (first, rest string) {
 // leads to the watcher. d.mu is held.
 func (e *Edge) route(d *dialog, s *dialogState) (out sip.OutRequest, ok bool) {
 	out.Method = "NOTIFY"
-	_, out.URI = routeSet(s)
+	_, uri := routeSet(s)
+	out.URI = requestURI(uri)
 	if d.flow != nil && d.flow.Alive() {
 		out.Flow = d.flow
 	} else if f, ok := e.stack.FlowByToken(s.part[partFlow]); ok && f.Alive() {

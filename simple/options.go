@@ -12,8 +12,8 @@ func (r *request) options() {
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, allow...)
-	b = sip.AppendList(b, sip.HAccept, publishTypes...)
-	b = append(b, "Accept-Encoding: identity\r\n"...)
+	b = sip.AppendList(b, sip.HAccept, append(publishTypes, plainText)...)
+	b = append(b, "Accept-Encoding: identity\r\nAccept-Language: en\r\n"...)
 	b = append(b, allowEvents...)
 	b = append(b, supported...)
 	r.reply(200, "", b)

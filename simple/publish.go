@@ -17,7 +17,7 @@ import (
 const defaultPublish = time.Hour
 
 // publishTypes are the bodies that PUBLISH takes.
-var publishTypes = []string{pidf.Type}
+var publishTypes = []string{pidf.Type, "multipart/mixed", "multipart/alternative"}
 
 // publish is RFC 3903 §6.
 func (r *request) publish() {
@@ -81,19 +81,19 @@ func (r *request) publishState() {
 // (pres:, a port, an IP address). Watchers never see it: what is carried to them
 // gets the entity that they know (renderPIDF).
 func (r *request) publishBody(tag string, lifetime time.Duration) {
-	if enc, has := r.msg.Get(sip.HContentEncoding); has && enc != "" && enc != "identity" {
-		r.reply(415, "", []byte("Accept-Encoding: identity\r\n")) // RFC 3261 §8.2.3
-		return
-	}
-	if t, has, err := r.msg.ContentType(); err != nil || !has || !t.Is(pidf.Type) {
-		r.reply(415, "", sip.AppendList(nil, sip.HAccept, publishTypes...)) // step 6
-		return
-	}
 	if len(r.msg.Body) > r.edge.limits.Body {
 		r.fail(413, "")
 		return
 	}
-	native := []byte(r.msg.Body)
+	body, ok := r.document()
+	if !ok {
+		return
+	}
+	if body == "" {
+		r.fail(400, "PUBLISH Without Document")
+		return
+	}
+	native := []byte(body)
 	doc, _, err := pidf.Parse(native)
 	if err != nil {
 		r.refuseDocument(err)

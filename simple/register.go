@@ -138,8 +138,8 @@ func (r *request) wishes(c *change, contacts []sip.Address, now time.Time) bool 
 			}
 			*s = strings.Clone(*s) // the message is not to be kept
 		}
-		if b.outbound() && b.path != "" && !strings.Contains(b.path, ";ob") {
-			r.fail(439, "First Hop Lacks Outbound Support") // RFC 5626 §6
+		if b.outbound() && !r.outboundHop() {
+			r.fail(439, "") // RFC 5626 §6
 			return false
 		}
 		if lifetime == 0 {
@@ -148,7 +148,33 @@ func (r *request) wishes(c *change, contacts []sip.Address, now time.Time) bool 
 			c.add = append(c.add, b)
 		}
 	}
+	if len(c.add) > 1 && slices.ContainsFunc(c.add, (*binding).outbound) {
+		r.fail(400, "One Contact With reg-id At A Time") // RFC 5626 §6
+		return false
+	}
 	return true
+}
+
+// outboundHop reports whether the first hop of a REGISTER supports outbound
+// (RFC 5626 §6): this is us, or a proxy that says so in its Path.
+func (r *request) outboundHop() bool {
+	path := false
+	for v := range r.msg.All(sip.HPath) {
+		path = true
+		if a, ok := sip.ParseAddress(v); ok {
+			if u, err := a.ParseURI(); err == nil && u.Params.Has("ob") {
+				return true
+			}
+		}
+	}
+	if path {
+		return false
+	}
+	vias := 0
+	for range r.msg.All(sip.HVia) {
+		vias++
+	}
+	return vias == 1
 }
 
 // commit applies a change to memory, has it saved, and answers when it is

@@ -96,6 +96,12 @@ func TestRegisterRefusals(t *testing.T) {
 			return s
 		}() + "\r\n"}, 403, ""},
 		{"too long a URI", out{lines: "Contact: <sip:" + strings.Repeat("a", 3000) + "@192.0.2.10>\r\n"}, 513, ""},
+		{"first hop without Path", out{lines: "Supported: path, outbound\r\nVia: SIP/2.0/UDP 192.0.2.99;branch=z9hG4bK1\r\n" +
+			"Contact: <sip:a@192.0.2.10>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n"}, 439, ""},
+		{"ob of another name", out{lines: "Supported: path, outbound\r\nPath: <sip:p.example.com;lr;obj>\r\n" +
+			"Contact: <sip:a@192.0.2.10>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n"}, 439, ""},
+		{"two flows at once", out{lines: "Supported: path, outbound\r\nContact: <sip:a@192.0.2.10>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n" +
+			"Contact: <sip:b@192.0.2.10>\r\n"}, 400, ""},
 		{"first hop without outbound", out{lines: "Supported: path, outbound\r\nPath: <sip:p.example.com;lr>\r\n" +
 			"Contact: <sip:a@192.0.2.10>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n"}, 439, ""},
 	} {

@@ -91,7 +91,7 @@ func (r *request) subscribed(d *dialog, lifetime time.Duration) {
 	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
 	b = append(b, "Contact: <"...)
 	b = append(b, r.ourContact()...)
-	b = append(b, ">\r\n"...)
+	b = append(b, ">\r\n"+allowEvents...) // RFC 6665 §8.2.2: where dialogs begin
 	r.edge.count.answered(200)
 	r.tx.Respond(sip.Response{Status: 200, ToTag: d.id, Header: b})
 }

@@ -138,7 +138,7 @@ func (f *frameReader) frame(h ws.Header) (ws.StatusCode, string) {
 		f.watch.whole()
 		return 0, ""
 	case ws.OpClose:
-		return ws.StatusNormalClosure, ""
+		return closeAnswer(payload), ""
 	case ws.OpContinuation:
 		if f.message == nil {
 			return ws.StatusProtocolError, "continuation of nothing"
@@ -166,6 +166,20 @@ func (f *frameReader) frame(h ws.Header) (ws.StatusCode, string) {
 	f.message = nil
 	f.watch.whole()
 	return f.whole(b)
+}
+
+// closeAnswer is the code that a close frame is answered with: its own
+// (RFC 6455 §5.5.1), unless no peer may send it (§7.4).
+func closeAnswer(payload []byte) ws.StatusCode {
+	if len(payload) == 0 {
+		return ws.StatusNormalClosure
+	}
+	code, _ := ws.ParseCloseFrameData(payload)
+	if len(payload) < 2 || code < 1000 || code > 4999 || code.In(ws.StatusRangeNotInUse) ||
+		code == ws.StatusNoStatusRcvd || code == ws.StatusAbnormalClosure || code == ws.StatusTLSHandshake || code == 1004 {
+		return ws.StatusProtocolError
+	}
+	return code
 }
 
 // payload reads and unmasks.

@@ -152,6 +152,10 @@ func TestWebSocketViolations(t *testing.T) {
 		send func(b *browser)
 		code ws.StatusCode
 	}{
+		{"closed with no code", func(b *browser) { last(b, ws.OpClose, true, "") }, ws.StatusNormalClosure},
+		{"closed with a code", func(b *browser) { last(b, ws.OpClose, true, "\x0f\xa0bye") }, 4000},
+		{"closed with half a code", func(b *browser) { last(b, ws.OpClose, true, "\x03") }, ws.StatusProtocolError},
+		{"closed with a code that nobody sends", func(b *browser) { last(b, ws.OpClose, true, "\x03\xee") }, ws.StatusProtocolError},
 		{"unmasked", func(b *browser) { ws.WriteFrame(b.nc, ws.NewTextFrame([]byte(text))) }, ws.StatusProtocolError},
 		{"continuation of nothing", func(b *browser) { last(b, ws.OpContinuation, true, text) }, ws.StatusProtocolError},
 		{"text within text", func(b *browser) { b.frame(ws.OpText, false, "a"); last(b, ws.OpText, true, "b") }, ws.StatusProtocolError},
