@@ -159,7 +159,9 @@ func (r *request) challenge(realm string, stale bool) {
 // oneChallenge knows clients that give up when there are several challenges:
 // baresip 1.0.0 does at the second line, whatever the order, and its later
 // versions at SHA-512-256.
-func oneChallenge(userAgent string) bool {
+func oneChallenge(userAgent string) bool { return isBaresip(userAgent) }
+
+func isBaresip(userAgent string) bool {
 	return len(userAgent) >= 7 && strings.EqualFold(userAgent[:7], "baresip")
 }
 

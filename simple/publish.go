@@ -1,6 +1,8 @@
 package simple
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"strings"
 	"time"
@@ -111,8 +113,27 @@ func (r *request) publishBody(tag string, lifetime time.Duration) {
 	}
 	if tag == "" {
 		in.ID = presence.SourceID{Kind: presence.Publication, Key: in.NewTag}
+		if ua, _ := r.msg.Get(sip.HUserAgent); publishesTwice(ua) {
+			in.ID.Key = r.onceKey()
+		}
 	}
 	r.submit(in, lifetime)
+}
+
+// publishesTwice knows clients that publish anew while their first PUBLISH is
+// under way: baresip 1.0.0 does 10 ms after it has registered. It keeps the last
+// entity-tag only, so that the other publication would show it online until it
+// expires, long after it has gone.
+func publishesTwice(userAgent string) bool { return isBaresip(userAgent) }
+
+// onceKey is the same for an initial publication and its repetition: the same
+// bytes over the same flow. The repetition then takes the place of the first.
+func (r *request) onceKey() string {
+	h := sha256.New()
+	h.Write([]byte(r.flow.Token()))
+	h.Write([]byte{0})
+	h.Write([]byte(r.msg.Body))
+	return "once." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
 }
 
 // refuseDocument says what is wrong with a document: in the status line, where

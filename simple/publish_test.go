@@ -121,3 +121,29 @@ func TestPublicationLife(t *testing.T) {
 		}
 	})
 }
+
+// baresip publishes the same twice before it has the first answer, and takes
+// back the last only.
+func TestPublishedTwice(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice := w.phone("alice", "192.0.2.10:5060")
+		alice.agent = "baresip v1.0.0 (x86_64/linux)"
+		first := alice.publish("open", "x", "")
+		last := alice.publish("open", "x", "")
+		if first == last {
+			t.Error("one entity-tag for two publications")
+		}
+		alice.want(412, out{method: "PUBLISH", lines: "Event: presence\r\nSIP-If-Match: " + first + "\r\n"})
+		alice.want(200, out{method: "PUBLISH", lines: "Event: presence\r\nExpires: 0\r\nSIP-If-Match: " + last + "\r\n"})
+		_, m := alice.subscribe("alice", 0)
+		if m = alice.one(); strings.Contains(m.Body, "open") {
+			t.Errorf("a publication is left:\n%s", m.Append(nil))
+		}
+		// Others may publish the same as often as they like.
+		alice.agent = "sipp"
+		first, last = alice.publish("open", "x", ""), alice.publish("open", "x", "")
+		for _, tag := range []string{first, last} {
+			alice.want(200, out{method: "PUBLISH", lines: "Event: presence\r\nExpires: 0\r\nSIP-If-Match: " + tag + "\r\n"})
+		}
+	})
+}
