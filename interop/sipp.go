@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (s *Server) Sipp(scenario string, u User, transport string, keys Keys) (*Si
 		until += "|"
 	}
 	until += "Subscription-State: terminated"
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(b), `"UNTIL"`, fmt.Sprintf("%q", until))), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(b), `"UNTIL"`, `"`+html.EscapeString(until)+`"`)), 0o600); err != nil {
 		return nil, err
 	}
 	args := []string{s.Addr("sip+" + transport), "-sf", path, "-m", "1", "-i", "127.0.0.1", "-nostdin",
