@@ -14,21 +14,23 @@ import (
 
 const (
 	// compactMin is the size below which the journal is left alone, in bytes.
-	compactMin = 8 << 20
+	compactMin = 16 << 20
 	// compactRatio: compact when the file is so many times what is live.
 	compactRatio = 4
 )
 
 type compaction struct {
-	f    file
-	size int64 // of the new file
-	done int64 // of the old one, copied so far
-	err  error
+	f     file
+	size  int64 // of the new file
+	index *index
+	live  []int64 // places in the old file; nil: to be found out
+	done  int64   // of the old file, copied so far
+	err   error
 }
 
 // compactAt is the size at which the next compaction is due.
 func (j *journal) compactAt() int64 {
-	return max(j.least, compactRatio*j.blive.Load())
+	return max(j.least, compactRatio*j.index.bytes)
 }
 
 func (j *journal) maybeCompact() {
@@ -40,7 +42,10 @@ func (j *journal) maybeCompact() {
 		return
 	}
 	j.turning = true
-	c := &compaction{done: j.size.Load()}
+	c := &compaction{done: j.size.Load(), index: newIndex(j.seed)}
+	if !j.index.doubtful {
+		c.live = j.index.live()
+	}
 	go func() {
 		c.err = j.rewrite(c)
 		j.mu.Lock()
@@ -50,8 +55,8 @@ func (j *journal) maybeCompact() {
 	}()
 }
 
-// rewrite fills the new file from the old one's first c.done bytes, then from
-// what has come since.
+// rewrite fills the new file from what is live in the old one's first c.done
+// bytes, then from what has come since.
 func (j *journal) rewrite(c *compaction) error {
 	old, err := j.disk.Open(j.name)
 	if err != nil {
@@ -64,18 +69,21 @@ func (j *journal) rewrite(c *compaction) error {
 	if err := c.f.Truncate(0); err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(&writerAt{c.f, 0}, 1<<20)
+	live := c.live
+	if live == nil {
+		if live, err = livePlaces(old, c.done, anything); err != nil {
+			return err
+		}
+	}
+	w := bufio.NewWriterSize(&writerAt{c.f, 0}, 256<<10)
 	if _, err := w.WriteString(softMagic); err != nil {
 		return err
 	}
 	c.size = int64(len(softMagic))
-	all := func(byte, []byte) bool { return true }
-	var buf []byte
-	err = eachLive(old, c.done, all, func(fr frame, _ int64) error {
-		buf = buf[:0]
-		buf = appendFrame(buf, Record{Kind: fr.kind, Key: string(fr.key), Value: nonNil(fr.value)})
-		c.size += int64(len(buf))
-		_, err := w.Write(buf)
+	err = readPlaces(old, c.done, live, j.lost, func(fr frame, raw []byte) error {
+		c.index.count(fr, c.size)
+		c.size += int64(len(raw))
+		_, err := w.Write(raw)
 		return err
 	})
 	if err != nil {
@@ -90,14 +98,30 @@ func (j *journal) rewrite(c *compaction) error {
 	return c.catchUp(old, j.size.Load())
 }
 
+// lost reports a frame that was good once and cannot be read again.
+func (j *journal) lost(off int64) {
+	j.log.Error("store: damage in the journal, a record is lost", "file", j.name, "offset", off)
+}
+
 // catchUp copies the old file up to end as it is, deletions included.
 func (c *compaction) catchUp(old file, end int64) error {
-	n, err := io.Copy(&writerAt{c.f, c.size}, io.NewSectionReader(old, c.done, end-c.done))
-	c.size, c.done = c.size+n, c.done+n
-	if err == nil && c.done != end {
-		err = io.ErrUnexpectedEOF
+	s := newScanner(old, c.done, end)
+	w := bufio.NewWriterSize(&writerAt{c.f, c.size}, 256<<10)
+	for c.done < end {
+		fr, _, err := s.next()
+		if err == io.EOF || err == nil && len(s.damage) > 0 {
+			err = fmt.Errorf("what was written just now cannot be read at %d", c.done)
+		}
+		if err != nil {
+			return err
+		}
+		c.index.count(fr, c.size)
+		if _, err := w.Write(fr.raw); err != nil {
+			return err
+		}
+		c.size, c.done = c.size+int64(fr.size), c.done+int64(fr.size)
 	}
-	if err != nil {
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	return c.f.Sync()
@@ -126,6 +150,7 @@ func (j *journal) turnTo(c *compaction) {
 		j.compact = j.size.Load() + j.size.Load()/4 // not again at once
 		return
 	}
+	j.index = c.index
 	j.compact = j.compactAt()
 }
 
@@ -175,11 +200,4 @@ func (w *writerAt) Write(p []byte) (int, error) {
 	n, err := w.f.WriteAt(p, w.off)
 	w.off += int64(n)
 	return n, err
-}
-
-func nonNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }

@@ -32,7 +32,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type frame struct {
 	op, kind   byte
 	key, value []byte
-	size       int // with its head
+	raw        []byte // all of it
+	size       int    // of raw
 }
 
 // openFrame begins a frame in buf; the caller appends the value and calls closeFrame.
@@ -96,7 +97,7 @@ func parseFrame(b []byte) (frame, verdict) {
 		return frame{}, damaged
 	}
 	f, ok := parseBody(b[frameHead:])
-	f.size = len(b)
+	f.raw, f.size = b, len(b)
 	if !ok { // cannot come from us, sum or not
 		return frame{}, damaged
 	}
@@ -107,7 +108,7 @@ func parseFrame(b []byte) (frame, verdict) {
 func parseHead(b []byte) (frame, bool) {
 	n := frameHead + int(binary.LittleEndian.Uint32(b[4:]))
 	f, ok := parseBody(b[frameHead:n])
-	f.size = n
+	f.raw, f.size = b[:n], n
 	return f, ok
 }
 

@@ -5,8 +5,6 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,10 +52,10 @@ type journal struct {
 
 	// Of the journal's goroutine only.
 	f       file
-	broken  error             // the last write failed; what is behind size is not ours
-	dirty   bool              // a rename is not durable yet
-	live    map[uint64]uint32 // hash of kind and key -> size of its frame; for statistics only
-	compact int64             // try a compaction beyond this size
+	broken  error // the last write failed; what is behind size is not ours
+	dirty   bool  // a rename is not durable yet
+	index   *index
+	compact int64 // try a compaction beyond this size
 	spare   []byte
 	spareA  []ack
 }
@@ -72,11 +70,11 @@ func openJournal(d disk, name string, least int64, log *slog.Logger) (*journal, 
 	j := &journal{
 		disk: d, name: name, least: least, log: log, seed: maphash.MakeSeed(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		live: make(map[uint64]uint32),
 	}
 	if err := d.Remove(softNew); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	j.index = newIndex(j.seed)
 	f, err := d.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -110,15 +108,16 @@ func (j *journal) recover() error {
 	}
 	s := newScanner(j.f, int64(len(softMagic)), size)
 	for {
-		f, _, err := s.next()
+		f, at, err := s.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		j.count(f)
+		j.index.count(f, at)
 	}
+	j.counted()
 	j.damage = s.damage
 	for _, d := range s.damage {
 		j.log.Error("store: damage in the journal, records lost", "file", j.name, "offset", d.Offset, "bytes", d.Length)
@@ -272,9 +271,11 @@ func (j *journal) write(buf []byte) error {
 	j.size.Store(at + int64(len(buf)))
 	for len(buf) > 0 {
 		f, _ := parseHead(buf)
-		j.count(f)
+		j.index.count(f, at)
+		at += int64(f.size)
 		buf = buf[f.size:]
 	}
+	j.counted()
 	return nil
 }
 
@@ -298,22 +299,10 @@ func (j *journal) heal() error {
 	return nil
 }
 
-// count keeps the statistics that tell when to compact.
-func (j *journal) count(f frame) {
-	k := maphash.Bytes(j.seed, f.key) ^ uint64(f.kind)<<56
-	old, had := j.live[k]
-	j.blive.Add(-int64(old))
-	switch {
-	case f.op == opPut:
-		j.live[k] = uint32(f.size)
-		j.blive.Add(int64(f.size))
-		if !had {
-			j.nlive.Add(1)
-		}
-	case had:
-		delete(j.live, k)
-		j.nlive.Add(-1)
-	}
+// counted publishes the statistics after a group.
+func (j *journal) counted() {
+	j.nlive.Store(int64(len(j.index.at)))
+	j.blive.Store(j.index.bytes)
 }
 
 func (j *journal) stats(s *Stats) {
@@ -342,46 +331,9 @@ func (j *journal) each(want func(kind byte, key []byte) bool, fn func(frame) err
 		return err
 	}
 	defer f.Close()
-	return eachLive(f, end, want, func(fr frame, _ int64) error { return fn(fr) })
-}
-
-// eachLive first finds which frame is the last of its key, then reads those.
-func eachLive(f io.ReaderAt, end int64, want func(kind byte, key []byte) bool, fn func(frame, int64) error) error {
-	last := make(map[string]int64)
-	var key []byte
-	s := newScanner(f, int64(len(softMagic)), end)
-	for {
-		fr, at, err := s.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("store: journal: %w", err)
-		}
-		if !want(fr.kind, fr.key) {
-			continue
-		}
-		key = append(append(key[:0], fr.kind), fr.key...)
-		if fr.op == opDelete {
-			delete(last, string(key))
-		} else {
-			last[string(key)] = at
-		}
+	places, err := livePlaces(f, end, want)
+	if err != nil {
+		return err
 	}
-	live := slices.Sorted(maps.Values(last))
-	s = newScanner(f, int64(len(softMagic)), end)
-	for _, at := range live {
-		s.seek(at)
-		fr, got, err := s.next()
-		if err == nil && got != at {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return fmt.Errorf("store: journal: reading again at %d: %w", at, err)
-		}
-		if err := fn(fr, at); err != nil {
-			return err
-		}
-	}
-	return nil
+	return readPlaces(f, end, places, j.lost, func(fr frame, _ []byte) error { return fn(fr) })
 }

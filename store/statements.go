@@ -126,3 +126,11 @@ func prepare(ctx context.Context, p preparer, list []statement) error {
 	}
 	return nil
 }
+
+// nonNil: an empty column is not NULL.
+func nonNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
