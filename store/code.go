@@ -33,7 +33,7 @@ func keyEntity(key []byte) (presence.Entity, error) {
 }
 
 // appendSave appends one whole frame.
-func appendSave(buf []byte, s *presence.Save) ([]byte, error) {
+func appendSave(buf []byte, s *presence.Save, gen uint32) ([]byte, error) {
 	kind := byte(kindSource)
 	switch s.Kind {
 	case presence.SavedSource:
@@ -60,7 +60,7 @@ func appendSave(buf []byte, s *presence.Save) ([]byte, error) {
 	default:
 		buf = encodeSubscription(buf, s.Subscription)
 	}
-	closeFrame(buf, start)
+	closeFrame(buf, start, gen)
 	return buf, nil
 }
 

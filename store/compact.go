@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 )
 
 // A compaction writes what is live into a new file while the journal goes on
@@ -21,6 +23,8 @@ const (
 
 type compaction struct {
 	f     file
+	old   uint32 // generations
+	gen   uint32
 	size  int64 // of the new file
 	index *index
 	live  []int64 // places in the old file; nil: to be found out
@@ -37,12 +41,15 @@ func (j *journal) maybeCompact() {
 	if j.turning || j.size.Load() < j.compact {
 		return
 	}
-	if at := j.compactAt(); j.size.Load() < at {
+	if at := j.compactAt(); j.size.Load() < at && j.compact > 0 {
 		j.compact = at
 		return
 	}
 	j.turning = true
-	c := &compaction{done: j.size.Load(), index: newIndex(j.seed)}
+	c := &compaction{done: j.size.Load(), index: newIndex(j.seed), old: j.gen, gen: rand.Uint32()}
+	if c.gen == c.old {
+		c.gen++
+	}
 	if !j.index.doubtful {
 		c.live = j.index.live()
 	}
@@ -63,26 +70,37 @@ func (j *journal) rewrite(c *compaction) error {
 		return err
 	}
 	defer old.Close()
+	// Blocks that the file system has given us already cost half of new ones.
+	if err := j.disk.Rename(softOld, softNew); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if c.f, err = j.disk.Open(softNew); err != nil {
 		return err
 	}
-	if err := c.f.Truncate(0); err != nil {
+	size, err := c.f.Size()
+	if err != nil {
 		return err
+	}
+	if room := max(j.least, 2*c.done); size > room {
+		if err := c.f.Truncate(room); err != nil {
+			return err
+		}
 	}
 	live := c.live
 	if live == nil {
-		if live, err = livePlaces(old, c.done, anything); err != nil {
+		if live, err = livePlaces(old, c.old, c.done, anything); err != nil {
 			return err
 		}
 	}
 	w := bufio.NewWriterSize(&writerAt{c.f, 0}, 256<<10)
-	if _, err := w.WriteString(softMagic); err != nil {
+	if _, err := w.Write(appendHead(nil, c.gen)); err != nil {
 		return err
 	}
-	c.size = int64(len(softMagic))
-	err = readPlaces(old, c.done, live, j.lost, func(fr frame, raw []byte) error {
+	c.size = int64(softHead)
+	err = readPlaces(old, c.old, c.done, live, j.lost, func(fr frame, raw []byte) error {
 		c.index.count(fr, c.size)
 		c.size += int64(len(raw))
+		restamp(raw, c.old, c.gen)
 		_, err := w.Write(raw)
 		return err
 	})
@@ -105,7 +123,7 @@ func (j *journal) lost(off int64) {
 
 // catchUp copies the old file up to end as it is, deletions included.
 func (c *compaction) catchUp(old file, end int64) error {
-	s := newScanner(old, c.done, end)
+	s := newScanner(old, c.old, c.done, end)
 	w := bufio.NewWriterSize(&writerAt{c.f, c.size}, 256<<10)
 	for c.done < end {
 		fr, _, err := s.next()
@@ -116,6 +134,7 @@ func (c *compaction) catchUp(old file, end int64) error {
 			return err
 		}
 		c.index.count(fr, c.size)
+		restamp(fr.raw, c.old, c.gen)
 		if _, err := w.Write(fr.raw); err != nil {
 			return err
 		}
@@ -157,9 +176,19 @@ func (j *journal) turnTo(c *compaction) {
 func (j *journal) replace(c *compaction) error {
 	j.mu.Lock() // see reader
 	defer j.mu.Unlock()
+	_ = j.disk.Remove(softOld)
+	if err := j.disk.Link(j.name, softOld); err != nil {
+		j.log.Info("store: the journal's old file cannot be kept for its space", "error", err)
+	}
 	if err := j.disk.Rename(softNew, j.name); err != nil {
 		return err
 	}
+	for rest := j.waiting; len(rest) > 0; {
+		f, _ := parseHead(rest)
+		restamp(f.raw, c.old, c.gen)
+		rest = rest[f.size:]
+	}
+	j.gen = c.gen
 	old := j.f
 	j.f = c.f
 	j.size.Store(c.size)

@@ -11,6 +11,7 @@ import (
 type disk interface {
 	Open(name string) (file, error) // for reading and writing, created when absent
 	Rename(old, new string) error   // atomic
+	Link(old, new string) error     // another name for the same file
 	Remove(name string) error       // no error when absent
 	SyncDir() error                 // makes creations and renames durable
 }
@@ -39,6 +40,8 @@ func (d osDisk) Open(name string) (file, error) {
 }
 
 func (d osDisk) Rename(old, new string) error { return os.Rename(d.path(old), d.path(new)) }
+
+func (d osDisk) Link(old, new string) error { return os.Link(d.path(old), d.path(new)) }
 
 func (d osDisk) Remove(name string) error {
 	if err := os.Remove(d.path(name)); err != nil && !os.IsNotExist(err) {

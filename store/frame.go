@@ -10,11 +10,15 @@ import (
 //
 //	mark   4 bytes  frameMark, to find the next frame behind a damaged one
 //	length 4 bytes  of the body, little endian
-//	sum    4 bytes  CRC-32C of length and body
+//	sum    4 bytes  CRC-32C of length and body, xor the file's generation
 //	body            op, kind, length of the key (uvarint), key, value
+//
+// A file may be an older one written over: beyond its end then lie frames of
+// another generation, which have wrong sums here.
 const (
 	softMagic = "pharos soft 1\r\n\x00"
-	frameMark = "\xf5PF\xa9" // 0xf5 is in no UTF-8 text
+	softHead  = len(softMagic) + 8 // magic, generation, CRC-32C of both
+	frameMark = "\xf5PF\xa9"       // 0xf5 is in no UTF-8 text
 	frameHead = 12
 
 	// MaxRecord bounds one soft-state record (key and value), in bytes.
@@ -43,18 +47,39 @@ func openFrame(buf []byte, op, kind byte) []byte {
 	return append(buf, op, kind)
 }
 
-// closeFrame completes the frame that began at start.
-func closeFrame(buf []byte, start int) {
+// closeFrame completes the frame that began at start, for a file of generation gen.
+func closeFrame(buf []byte, start int, gen uint32) {
 	f := buf[start:]
 	binary.LittleEndian.PutUint32(f[4:], uint32(len(f)-frameHead))
-	binary.LittleEndian.PutUint32(f[8:], frameSum(f))
+	binary.LittleEndian.PutUint32(f[8:], frameSum(f)^gen)
+}
+
+// restamp takes a whole frame from one generation to another.
+func restamp(raw []byte, from, to uint32) {
+	binary.LittleEndian.PutUint32(raw[8:], binary.LittleEndian.Uint32(raw[8:])^from^to)
+}
+
+func appendHead(buf []byte, gen uint32) []byte {
+	start := len(buf)
+	buf = append(buf, softMagic...)
+	buf = binary.LittleEndian.AppendUint32(buf, gen)
+	return binary.LittleEndian.AppendUint32(buf, crc32.Checksum(buf[start:], castagnoli))
+}
+
+func parseFileHead(b []byte) (gen uint32, ok bool) {
+	n := len(softMagic)
+	if len(b) < softHead || string(b[:n]) != softMagic ||
+		crc32.Checksum(b[:n+4], castagnoli) != binary.LittleEndian.Uint32(b[n+4:]) {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(b[n:]), true
 }
 
 func frameSum(f []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, f[4:8]), castagnoli, f[frameHead:])
 }
 
-func appendFrame(buf []byte, r Record) []byte {
+func appendFrame(buf []byte, r Record, gen uint32) []byte {
 	start, op := len(buf), opPut
 	if r.Value == nil {
 		op = opDelete
@@ -63,7 +88,7 @@ func appendFrame(buf []byte, r Record) []byte {
 	buf = binary.AppendUvarint(buf, uint64(len(r.Key)))
 	buf = append(buf, r.Key...)
 	buf = append(buf, r.Value...)
-	closeFrame(buf, start)
+	closeFrame(buf, start, gen)
 	return buf
 }
 
@@ -77,7 +102,7 @@ const (
 )
 
 // parseFrame reads the frame at the beginning of b.
-func parseFrame(b []byte) (frame, verdict) {
+func parseFrame(b []byte, gen uint32) (frame, verdict) {
 	n := min(len(b), len(frameMark))
 	if string(b[:n]) != frameMark[:n] {
 		return frame{}, damaged
@@ -93,7 +118,7 @@ func parseFrame(b []byte) (frame, verdict) {
 		return frame{}, short
 	}
 	b = b[:frameHead+size]
-	if frameSum(b) != binary.LittleEndian.Uint32(b[8:]) {
+	if frameSum(b)^gen != binary.LittleEndian.Uint32(b[8:]) {
 		return frame{}, damaged
 	}
 	f, ok := parseBody(b[frameHead:])

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 const (
 	softLog = "soft.log"
 	softNew = "soft.log.new" // a compaction under way
+	softOld = "soft.log.old" // the file before, to be written over by the next compaction
 
 	// maxWaiting bounds what Put has queued, in bytes; beyond it records are
 	// answered ErrBusy.
@@ -40,6 +42,7 @@ type journal struct {
 	closed  bool
 	turning bool          // a compaction waits to be finished
 	turn    *compaction   // that one
+	gen     uint32        // of the file; what waits is stamped with it
 	wake    chan struct{} // capacity 1
 	ended   chan struct{}
 
@@ -65,7 +68,7 @@ type ack struct {
 	err  error // of this Put alone
 }
 
-// openJournal reads what is there, cuts off a torn tail, and starts the goroutine.
+// openJournal reads what is there and starts the goroutine.
 func openJournal(d disk, name string, least int64, log *slog.Logger) (*journal, error) {
 	j := &journal{
 		disk: d, name: name, least: least, log: log, seed: maphash.MakeSeed(),
@@ -85,6 +88,9 @@ func openJournal(d disk, name string, least int64, log *slog.Logger) (*journal, 
 		return nil, fmt.Errorf("store: %s: %w", name, err)
 	}
 	j.compact = j.compactAt()
+	if len(j.damage) > 0 {
+		j.compact = 0 // the new file will be without
+	}
 	go j.run()
 	return j, nil
 }
@@ -95,18 +101,19 @@ func (j *journal) recover() error {
 	if err != nil {
 		return err
 	}
-	if size < int64(len(softMagic)) {
-		// New, or it died before the header was whole: nothing was acknowledged.
-		return j.startFile(j.f)
-	}
-	head := make([]byte, len(softMagic))
-	if _, err := j.f.ReadAt(head, 0); err != nil {
+	head := make([]byte, min(size, int64(softHead)))
+	if _, err := j.f.ReadAt(head, 0); err != nil && err != io.EOF {
 		return err
 	}
-	if string(head) != softMagic {
+	if n := min(len(head), len(softMagic)); len(head) < softHead && string(head[:n]) == softMagic[:n] {
+		// New, or it died before the head was whole: nothing was acknowledged.
+		return j.startFile()
+	}
+	var ok bool
+	if j.gen, ok = parseFileHead(head); !ok {
 		return fmt.Errorf("not a journal that this version can read (begins with %q)", head)
 	}
-	s := newScanner(j.f, int64(len(softMagic)), size)
+	s := newScanner(j.f, j.gen, int64(softHead), size)
 	for {
 		f, at, err := s.next()
 		if err == io.EOF {
@@ -122,12 +129,10 @@ func (j *journal) recover() error {
 	for _, d := range s.damage {
 		j.log.Error("store: damage in the journal, records lost", "file", j.name, "offset", d.Offset, "bytes", d.Length)
 	}
-	if torn := size - s.good; torn > 0 {
-		// A write that never was acknowledged, cut off by a crash.
-		j.log.Warn("store: torn end of the journal cut off", "file", j.name, "offset", s.good, "bytes", torn)
-		if err := j.f.Truncate(s.good); err != nil {
-			return err
-		}
+	if rest := size - s.good; rest > 0 {
+		// A write that never was acknowledged, cut off by a crash, or what was
+		// in this file before. It will be written over.
+		j.log.Info("store: the journal ends before its file", "file", j.name, "offset", s.good, "bytes", rest)
 	}
 	j.size.Store(s.good)
 	// What we read may never have been synced: a record that we act upon now
@@ -135,24 +140,25 @@ func (j *journal) recover() error {
 	return j.f.Sync()
 }
 
-// startFile makes an empty journal of f, durably.
-func (j *journal) startFile(f file) error {
-	if err := f.Truncate(0); err != nil {
+// startFile makes an empty journal, durably.
+func (j *journal) startFile() error {
+	if err := j.f.Truncate(0); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt([]byte(softMagic), 0); err != nil {
+	j.gen = rand.Uint32()
+	if _, err := j.f.WriteAt(appendHead(nil, j.gen), 0); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := j.f.Sync(); err != nil {
 		return err
 	}
-	j.size.Store(int64(len(softMagic)))
+	j.size.Store(int64(softHead))
 	return j.disk.SyncDir()
 }
 
 // put queues what encode appends; done is called on the journal's goroutine, or,
 // when it is closed, at once.
-func (j *journal) put(done func(error), encode func(buf []byte) ([]byte, error)) {
+func (j *journal) put(done func(error), encode func(buf []byte, gen uint32) ([]byte, error)) {
 	j.mu.Lock()
 	if j.closed {
 		j.mu.Unlock()
@@ -163,7 +169,7 @@ func (j *journal) put(done func(error), encode func(buf []byte) ([]byte, error))
 	if len(j.waiting) < maxWaiting {
 		n := len(j.waiting)
 		var buf []byte
-		if buf, err = encode(j.waiting); err != nil {
+		if buf, err = encode(j.waiting, j.gen); err != nil {
 			buf = buf[:n] // all of a Put or nothing
 		}
 		j.waiting = buf
@@ -313,27 +319,27 @@ func (j *journal) stats(s *Stats) {
 
 // reader opens the file as it is now, and says how much of it is whole. The
 // handle stays good when a compaction replaces the file.
-func (j *journal) reader() (file, int64, error) {
+func (j *journal) reader() (f file, gen uint32, end int64, err error) {
 	j.mu.Lock() // the file is replaced under this lock
 	defer j.mu.Unlock()
 	if j.closed {
-		return nil, 0, ErrClosed
+		return nil, 0, 0, ErrClosed
 	}
-	f, err := j.disk.Open(j.name)
-	return f, j.size.Load(), err
+	f, err = j.disk.Open(j.name)
+	return f, j.gen, j.size.Load(), err
 }
 
 // each calls fn for every live record that want takes, oldest first. Key and
 // value live until fn returns.
 func (j *journal) each(want func(kind byte, key []byte) bool, fn func(frame) error) error {
-	f, end, err := j.reader()
+	f, gen, end, err := j.reader()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	places, err := livePlaces(f, end, want)
+	places, err := livePlaces(f, gen, end, want)
 	if err != nil {
 		return err
 	}
-	return readPlaces(f, end, places, j.lost, func(fr frame, _ []byte) error { return fn(fr) })
+	return readPlaces(f, gen, end, places, j.lost, func(fr frame, _ []byte) error { return fn(fr) })
 }

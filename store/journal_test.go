@@ -25,8 +25,16 @@ func softStore(t interface {
 	Fatal(...any)
 }, d disk, log io.Writer) *Store {
 	t.Helper()
+	return softStoreLeast(t, d, testLeast, log)
+}
+
+func softStoreLeast(t interface {
+	Helper()
+	Fatal(...any)
+}, d disk, least int64, log io.Writer) *Store {
+	t.Helper()
 	l := slog.New(slog.NewTextHandler(log, nil))
-	j, err := openJournal(d, softLog, testLeast, l)
+	j, err := openJournal(d, softLog, least, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +314,7 @@ func TestSyncFails(t *testing.T) {
 func TestTornTail(t *testing.T) {
 	d := newMemDisk()
 	s := softStore(t, d, io.Discard)
-	ends := []int64{int64(len(softMagic))}
+	ends := []int64{int64(softHead)}
 	for i := range 4 {
 		s.mustPut(t, fmt.Sprint(i), strings.Repeat("v", i*10))
 		ends = append(ends, s.j.size.Load())
@@ -341,7 +349,7 @@ func TestTornTail(t *testing.T) {
 func TestDamage(t *testing.T) {
 	d := newMemDisk()
 	s := softStore(t, d, io.Discard)
-	ends := []int64{int64(len(softMagic))}
+	ends := []int64{int64(softHead)}
 	for i := range 6 {
 		s.mustPut(t, fmt.Sprint(i), strings.Repeat("v", 5+i*10))
 		ends = append(ends, s.j.size.Load())
@@ -379,11 +387,11 @@ func TestDamage(t *testing.T) {
 func TestDamagedRecordWithRecordsInside(t *testing.T) {
 	d := newMemDisk()
 	s := softStore(t, d, io.Discard)
-	inner := string(appendFrame(nil, Record{Kind: 'r', Key: "forged", Value: []byte("v")}))
+	inner := string(appendFrame(nil, Record{Kind: 'r', Key: "forged", Value: []byte("v")}, s.j.gen))
 	s.mustPut(t, "outer", strings.Repeat(inner, 3))
 	s.mustPut(t, "next", "v")
 	s.Close()
-	d.inodes[softLog].data[len(softMagic)+frameHead+1] ^= 1
+	d.inodes[softLog].data[softHead+frameHead+1] ^= 1
 	s = softStore(t, d, io.Discard)
 	defer s.Close()
 	if got, want := s.contents(t), map[string]string{"next": "v"}; !equal(got, want) {
@@ -437,7 +445,7 @@ func TestCompaction(t *testing.T) {
 			t.Errorf("%d bytes after the compaction", size)
 		}
 		var st Stats
-		if s.j.stats(&st); st.SoftRecords != len(want) || st.SoftLive+int64(len(softMagic)) != st.SoftBytes {
+		if s.j.stats(&st); st.SoftRecords != len(want) || st.SoftLive+int64(softHead) != st.SoftBytes {
 			t.Errorf("counted %+v, want %d records", st, len(want))
 		}
 		if got := s.contents(t); !equal(got, want) {
@@ -452,6 +460,126 @@ func TestCompaction(t *testing.T) {
 		if got := s.contents(t); !equal(got, want) {
 			t.Errorf("after a crash %d records, want %d", len(got), len(want))
 		}
+	})
+}
+
+// Compaction after compaction writes over the file before, whose records never
+// come back, neither by a crash nor by damage.
+func TestCompactionWritesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newMemDisk()
+		s := softStoreLeast(t, d, 100<<10, t.Output())
+		rnd := rand.New(rand.NewPCG(3, 4))
+		want := map[string]string{}
+		gens := map[uint32]bool{}
+		for round := range 40 {
+			for i := range 40 {
+				k := fmt.Sprint("k", rnd.IntN(50))
+				v := fmt.Sprint(round, i, strings.Repeat("v", rnd.IntN(3000)))
+				s.mustPut(t, k, v)
+				want[k] = v
+				if rnd.IntN(4) == 0 {
+					k := fmt.Sprint("k", rnd.IntN(50))
+					s.Put([]Record{{Kind: 'r', Key: k}}, func(error) {})
+					delete(want, k)
+				}
+			}
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			gens[s.j.gen] = true
+			if got := s.contents(t); !equal(got, want) {
+				t.Fatalf("round %d: %d records, want %d", round, len(got), len(want))
+			}
+			if round%5 == 4 {
+				after := d.crash(rnd)
+				s.Close()
+				d = after
+				s = softStoreLeast(t, d, 100<<10, t.Output())
+				if got := s.contents(t); !equal(got, want) {
+					t.Fatalf("round %d, after a crash: %d records, want %d", round, len(got), len(want))
+				}
+				if dm := s.Damage(); len(dm) > 0 {
+					t.Fatalf("round %d: damage %v", round, dm)
+				}
+			}
+		}
+		if len(gens) < 10 {
+			t.Errorf("only %d generations", len(gens))
+		}
+		if n, size := int64(len(d.bytes(softLog))), s.j.size.Load(); n <= size {
+			t.Errorf("the file has %d bytes, %d are in use: nothing is written over", n, size)
+		}
+		s.Close()
+		if d.opened != 0 {
+			t.Errorf("%d files open", d.opened)
+		}
+	})
+}
+
+// What waits while the file is replaced is written in the new file's form.
+func TestCompactionWithWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newMemDisk()
+		s := softStore(t, d, t.Output())
+		want := map[string]string{}
+		value := strings.Repeat("v", 20<<10)
+		d.set(func() { d.latency = 3 * time.Millisecond })
+		failed := 0
+		for i := range 500 {
+			k, v := fmt.Sprint("k", i%10), fmt.Sprint(i, value)
+			s.Put([]Record{{Kind: 'r', Key: k, Value: []byte(v)}}, func(err error) {
+				if err != nil {
+					failed++
+				}
+			})
+			want[k] = v
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := s.contents(t); !equal(got, want) || failed > 0 {
+			t.Errorf("%d records, want %d; %d failed", len(got), len(want), failed)
+		}
+		if _, twice := d.inodes[softOld]; !twice {
+			t.Error("it was never compacted")
+		}
+		s.Close()
+		s = softStore(t, d, t.Output())
+		defer s.Close()
+		if got := s.contents(t); !equal(got, want) {
+			t.Errorf("opened again: %d records, want %d", len(got), len(want))
+		}
+	})
+}
+
+// Two keys with one hash: compaction goes by the keys.
+func TestCompactionDoubtful(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := softStore(t, newMemDisk(), t.Output())
+		s.mustPut(t, "a", "1")
+		s.mustPut(t, "b", "2")
+		synctest.Wait()
+		for h, p := range s.j.index.at { // as if "b" had come to the place of "a"
+			p.check++
+			s.j.index.at[h] = p
+		}
+		s.mustPut(t, "b", "3")
+		synctest.Wait()
+		if !s.j.index.doubtful {
+			t.Fatal("not noticed")
+		}
+		delete(s.j.index.at, maphashOf(s.j.index, "a"))
+		s.fill(t, testLeast)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		got := s.contents(t)
+		if got["a"] != "1" || got["b"] != "3" || len(got) != 3 {
+			t.Errorf("after the compaction: %d records, a=%q b=%q", len(got), got["a"], got["b"])
+		}
+		if s.j.index.doubtful || len(s.j.index.at) != 3 {
+			t.Errorf("the new index: doubtful %v, %d places", s.j.index.doubtful, len(s.j.index.at))
+		}
+		s.Close()
 	})
 }
 
@@ -554,8 +682,9 @@ func TestJournalCrashes(t *testing.T) {
 		acked := map[string]string{}          // what must be there, unless tried says otherwise
 		tried := map[string]map[string]bool{} // what may be there instead
 		const gone = "\x00gone"
-		s := softStore(t, d, io.Discard)
-		for n := range rapid.IntRange(1, 60).Draw(t, "steps") {
+		least := rapid.SampledFrom([]int64{1000, 4000, 1 << 20}).Draw(t, "compact at")
+		s := softStoreLeast(t, d, least, io.Discard)
+		for n := range rapid.IntRange(1, 100).Draw(t, "steps") {
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0:
 				d.set(func() { d.space = int64(rnd.IntN(200)) })
@@ -567,7 +696,7 @@ func TestJournalCrashes(t *testing.T) {
 				after := d.crash(rnd)
 				s.Close()
 				d = after
-				s = softStore(t, d, io.Discard)
+				s = softStoreLeast(t, d, least, io.Discard)
 				got := s.contents(t)
 				for _, k := range []string{"a", "b", "c"} {
 					v, ok := got[k]
@@ -606,14 +735,23 @@ func TestJournalCrashes(t *testing.T) {
 	})
 }
 
+func maphashOf(x *index, key string) uint64 {
+	one := newIndex(x.seed)
+	one.count(frame{op: opPut, kind: 'r', key: []byte(key)}, 0)
+	for h := range one.at {
+		return h
+	}
+	panic("no place")
+}
+
 func FuzzScan(f *testing.F) {
-	one := appendFrame(nil, Record{Kind: 'r', Key: "key", Value: []byte("value")})
+	one := appendFrame(nil, Record{Kind: 'r', Key: "key", Value: []byte("value")}, 7)
 	f.Add(one)
 	f.Add(append(slices.Clone(one[:9]), one...))
 	f.Add([]byte(strings.Repeat(frameMark, 10)))
 	f.Add(bytes.Repeat(one, 3))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := newScanner(bytes.NewReader(b), 0, int64(len(b)))
+		s := newScanner(bytes.NewReader(b), 7, 0, int64(len(b)))
 		last := int64(0)
 		for {
 			fr, at, err := s.next()
@@ -626,7 +764,7 @@ func FuzzScan(f *testing.F) {
 			if at < last || at+int64(fr.size) != s.good {
 				t.Fatalf("frame at %d of %d bytes after %d, good to %d", at, fr.size, last, s.good)
 			}
-			if again, v := parseFrame(b[at:]); v != whole || !bytes.Equal(again.key, fr.key) || !bytes.Equal(again.value, fr.value) {
+			if again, v := parseFrame(b[at:], 7); v != whole || !bytes.Equal(again.key, fr.key) || !bytes.Equal(again.value, fr.value) {
 				t.Fatalf("no such frame at %d", at)
 			}
 			last = s.good

@@ -11,10 +11,10 @@ func anything(byte, []byte) bool { return true }
 
 // livePlaces finds by the keys where the live frames are, of those whose kind and
 // key want takes, in the order of the file.
-func livePlaces(f io.ReaderAt, end int64, want func(kind byte, key []byte) bool) ([]int64, error) {
+func livePlaces(f io.ReaderAt, gen uint32, end int64, want func(kind byte, key []byte) bool) ([]int64, error) {
 	last := make(map[string]int64)
 	var key []byte
-	s := newScanner(f, int64(len(softMagic)), end)
+	s := newScanner(f, gen, int64(softHead), end)
 	for {
 		fr, at, err := s.next()
 		if err == io.EOF {
@@ -37,8 +37,8 @@ func livePlaces(f io.ReaderAt, end int64, want func(kind byte, key []byte) bool)
 
 // readPlaces reads the frames at these places, in the order of the file; those
 // that have become unreadable are told to lost. The slices live until fn returns.
-func readPlaces(f io.ReaderAt, end int64, places []int64, lost func(int64), fn func(fr frame, raw []byte) error) error {
-	s := newScanner(f, int64(len(softMagic)), end)
+func readPlaces(f io.ReaderAt, gen uint32, end int64, places []int64, lost func(int64), fn func(fr frame, raw []byte) error) error {
+	s := newScanner(f, gen, int64(softHead), end)
 	for _, at := range sorted(places) {
 		s.seek(at)
 		fr, got, err := s.next()

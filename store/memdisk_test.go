@@ -62,6 +62,16 @@ func (d *memDisk) Rename(old, new string) error {
 	return nil
 }
 
+func (d *memDisk) Link(old, new string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.inodes[new] != nil {
+		return os.ErrExist
+	}
+	d.inodes[new] = d.inodes[old]
+	return nil
+}
+
 func (d *memDisk) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,25 +92,36 @@ func (d *memDisk) SyncDir() error {
 	return nil
 }
 
-// crash returns the disk as a new process finds it: of what was not synced any
-// prefix may have reached the platter, the last part of it perhaps as rubbish.
+// crash returns the disk as a new process finds it: of what was not synced each
+// piece may have reached the platter or not, or as rubbish.
 func (d *memDisk) crash(rnd *rand.Rand) *memDisk {
+	const piece = 64
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	after := newMemDisk()
 	for name, n := range d.durable {
 		data := slices.Clone(n.synced)
-		if len(n.data) > len(data) && slices.Equal(n.data[:len(data)], data) {
-			more := n.data[len(data):]
-			more = slices.Clone(more[:rnd.IntN(len(more)+1)])
-			if len(more) > 0 && rnd.IntN(2) == 0 {
-				for i := rnd.IntN(len(more)); i < len(more); i++ {
-					more[i] = byte(rnd.Uint32())
+		mode := rnd.IntN(3) // nothing, all up to somewhere, anything
+		end := int(n.dirty) + rnd.IntN(max(1, len(n.data)-int(n.dirty)+1))
+		for at := int(n.dirty); at < len(n.data) && mode > 0; at += piece {
+			if mode == 1 && at >= end || mode == 2 && rnd.IntN(2) == 0 {
+				continue
+			}
+			upto := min(at+piece, len(n.data))
+			if mode == 1 {
+				upto = min(upto, end)
+			}
+			for len(data) < upto {
+				data = append(data, 0)
+			}
+			copy(data[at:upto], n.data[at:upto])
+			if mode == 2 && rnd.IntN(8) == 0 {
+				for i := at; i < upto; i++ {
+					data[i] = byte(rnd.Uint32())
 				}
 			}
-			data = append(data, more...)
 		}
-		after.inodes[name] = &inode{data: data, synced: slices.Clone(data)}
+		after.inodes[name] = &inode{data: data, synced: slices.Clone(data), dirty: int64(len(data))}
 		after.durable[name] = after.inodes[name]
 	}
 	return after

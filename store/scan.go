@@ -15,6 +15,7 @@ type scanner struct {
 	f      io.ReaderAt
 	off    int64 // where the window begins
 	end    int64 // what may be read
+	gen    uint32
 	good   int64 // where the last good frame ended
 	win    []byte
 	buf    []byte
@@ -24,8 +25,8 @@ type scanner struct {
 // scanWindow is the window at first, in bytes.
 const scanWindow = 256 << 10
 
-func newScanner(f io.ReaderAt, off, end int64) *scanner {
-	return &scanner{f: f, off: off, good: off, end: end, buf: make([]byte, scanWindow)}
+func newScanner(f io.ReaderAt, gen uint32, off, end int64) *scanner {
+	return &scanner{f: f, gen: gen, off: off, good: off, end: end, buf: make([]byte, scanWindow)}
 }
 
 // fill reads on behind the window; io.EOF when nothing is left.
@@ -67,10 +68,10 @@ func (s *scanner) skip(n int) {
 
 // next returns the next good frame and its offset. A damaged stretch that a good
 // frame follows is noted and passed over. io.EOF at the end: what lies behind
-// s.good is then a torn tail.
+// s.good is then a torn tail, or what an older generation left.
 func (s *scanner) next() (frame, int64, error) {
 	for {
-		f, v := parseFrame(s.win)
+		f, v := parseFrame(s.win, s.gen)
 		if v == short {
 			err := s.fill()
 			if err == nil {

@@ -23,12 +23,12 @@ const (
 // Close: at once, with ErrClosed). The values are copied before Put returns. After
 // an error nothing of recs counts; later Puts fail too until the disk is well.
 func (s *Store) Put(recs []Record, done func(error)) {
-	s.j.put(done, func(buf []byte) ([]byte, error) {
+	s.j.put(done, func(buf []byte, gen uint32) ([]byte, error) {
 		for _, r := range recs {
 			if len(r.Key)+len(r.Value) > MaxRecord {
 				return buf, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(r.Key)+len(r.Value))
 			}
-			buf = appendFrame(buf, r)
+			buf = appendFrame(buf, r, gen)
 		}
 		return buf, nil
 	})
@@ -45,11 +45,11 @@ func (s *Store) Range(kind byte, fn func(key string, value []byte) error) error 
 
 // Save implements engine.Saver over Put.
 func (s *Store) Save(saves []presence.Save, done func(error)) {
-	s.j.put(done, func(buf []byte) ([]byte, error) {
+	s.j.put(done, func(buf []byte, gen uint32) ([]byte, error) {
 		for i := range saves {
 			start := len(buf)
 			var err error
-			if buf, err = appendSave(buf, &saves[i]); err != nil {
+			if buf, err = appendSave(buf, &saves[i], gen); err != nil {
 				return buf, err
 			}
 			if n := len(buf) - start - frameHead; n > MaxRecord {
