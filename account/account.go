@@ -125,7 +125,7 @@ func (a *Accounts) Plain(ctx context.Context, remote netip.Addr, u presence.Enti
 		}
 		sum := sha256.Sum256([]byte(u.User + ":" + u.Domain + ":" + prepared))
 		ok = hmac.Equal(sum[:], key[:]) && e != nil
-		if !ok && e != nil {
+		if !ok && e != nil && len(e.logins) == 0 { // Derive always makes some
 			ok = a.complete(ctx, u, e, prepared)
 		}
 	}
