@@ -84,18 +84,15 @@ func (e *Edge) here(host string, f *sip.Flow) bool {
 }
 
 // addrOf is the IP address of a, invalid when it has none.
-func addrOf(a net.Addr) netip.Addr { return addrPortOf(a).Addr() }
-
-func addrPortOf(a net.Addr) (p netip.AddrPort) {
-	switch a := a.(type) {
-	case nil:
-		return p
-	case interface{ AddrPort() netip.AddrPort }:
-		p = a.AddrPort()
-	default:
-		p, _ = netip.ParseAddrPort(a.String())
+func addrOf(a net.Addr) netip.Addr {
+	if p, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return p.AddrPort().Addr().Unmap()
 	}
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	if a == nil {
+		return netip.Addr{}
+	}
+	p, _ := netip.ParseAddrPort(a.String())
+	return p.Addr().Unmap()
 }
 
 // believed reports whether the peer is one whose word on identities counts
@@ -104,7 +101,7 @@ func (e *Edge) believed(f *sip.Flow) bool {
 	if len(e.trusted) == 0 {
 		return false
 	}
-	a := addrOf(f.RemoteAddr())
+	a := f.Remote().Addr().Unmap()
 	for _, p := range e.trusted {
 		if a.IsValid() && p.Contains(a) {
 			return true
@@ -132,7 +129,8 @@ func (r *request) wayBack(contact string) (*sip.Flow, string) {
 }
 
 func (r *request) elsewhere(contact string) bool {
-	source := addrPortOf(r.flow.RemoteAddr())
+	source := r.flow.Remote()
+	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
 	via := r.msg.Via()
 	if sentBy, ok := numericPort(via.Host, via.Port); !ok || sentBy != source || r.vias() > 1 {
 		return false

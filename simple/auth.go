@@ -42,7 +42,7 @@ func (r *request) authenticate(claimed presence.Entity, next func(*request)) {
 	d := account.Digest{
 		Method: r.msg.Method, Username: c.Username, Realm: claimed.Domain, Nonce: c.Nonce, URI: c.URI,
 		Response: c.Response, Algorithm: c.Algorithm, QOP: c.QOP, CNonce: c.CNonce, NC: c.NCValue,
-		Remote: addrOf(r.flow.RemoteAddr()),
+		Remote: r.flow.Remote().Addr().Unmap(),
 	}
 	r.edge.accounts.Verify(d, func(v account.Verdict) { r.verified(claimed, v, next) })
 }

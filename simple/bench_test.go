@@ -311,17 +311,21 @@ func BenchmarkPublishWatched(b *testing.B) {
 func BenchmarkSubscribe(b *testing.B) {
 	b.Run("trusted", func(b *testing.B) {
 		w := newBench(b, true)
-		w.run(1, func(lane int, _ []byte) []byte { return w.watch("bob", lane) })
+		w.run(1, func(lane int, _ []byte) []byte { return w.watch(benchUser(w.n/lanes%lanes), lane) })
 	})
 	b.Run("digest", func(b *testing.B) {
 		w := newBench(b, false)
-		p := &phone{user: "bob", password: password}
-		auth := make([]string, lanes)
-		for l := range auth {
-			auth[l] = p.credentials(domain, w.accounts.Nonce(), "MD5", "SUBSCRIBE", "sip:"+benchUser(l)+"@example.com")
+		// As many as four watchers may have: 25,600.
+		var auth [4][lanes]string
+		for u := range auth {
+			p := &phone{user: users[u], password: password}
+			for l := range lanes {
+				auth[u][l] = p.credentials(domain, w.accounts.Nonce(), "MD5", "SUBSCRIBE", "sip:"+benchUser(l)+"@example.com")
+			}
 		}
 		w.run(1, func(lane int, _ []byte) []byte {
-			return w.request("SUBSCRIBE", "bob", benchUser(lane), "", lane, auth[lane]+"Contact: <sip:bob@192.0.2.10:5060>\r\nExpires: 600\r\n", "")
+			u := w.n / lanes % 4
+			return w.request("SUBSCRIBE", users[u], benchUser(lane), "", lane, auth[u][lane]+"Contact: <sip:bob@192.0.2.10:5060>\r\nExpires: 600\r\n", "")
 		})
 	})
 }

@@ -232,7 +232,11 @@ func (r *request) source() string {
 	b := make([]byte, 0, 80)
 	b = append(b, r.flow.Transport()...)
 	b = append(b, ' ')
-	b = append(b, r.flow.RemoteAddr().String()...)
+	if a := r.flow.Remote(); a.IsValid() {
+		b = a.AppendTo(b)
+	} else {
+		b = append(b, r.flow.RemoteAddr().String()...)
+	}
 	if ua, ok := r.msg.Get(sip.HUserAgent); ok {
 		b = append(b, ' ')
 		b = append(b, clip(ua, 64)...)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/load"
 	"pharos/sip"
 )
 
@@ -105,5 +106,37 @@ func TestOurContact(t *testing.T) {
 				t.Errorf("%q: %s, want %s", c.lines, got, c.want)
 			}
 		}
+	})
+}
+
+// What is shed when the server is busy, and when to come again.
+func TestAdmission(t *testing.T) {
+	full := 0.0
+	c := Config{Gate: load.NewGate(func() float64 { return full })}
+	inWorld(t, c, func(w *world) {
+		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		s, _ := bob.subscribe("alice", 600)
+		bob.one()
+		bob.register(t, "Contact: <"+bob.contact+">\r\n")
+		tag := alice.publish("open", "x", "")
+		bob.one()
+		full = 0.92 // newcomers, messages and publications wait; refreshes do not
+		for _, o := range []out{
+			{method: "SUBSCRIBE", to: "alice", lines: "Event: presence\r\nContact: <" + bob.contact + ">\r\n"},
+			{method: "MESSAGE", to: "alice", body: "hi", ctype: "text/plain"},
+			publishOut("bob"),
+		} {
+			if m := bob.want(503, o); get(m, sip.HRetryAfter) == "" {
+				t.Errorf("%s: no Retry-After", o.method)
+			}
+		}
+		alice.want(503, out{method: "REGISTER", lines: "Contact: <" + alice.contact + ">\r\n"})
+		s.again(200, 600)
+		bob.one()
+		bob.register(t, "Contact: <"+bob.contact+">\r\n")
+		alice.want(200, out{method: "PUBLISH", lines: "Event: presence\r\nSIP-If-Match: " + tag + "\r\n"})
+		full = 1
+		s2 := out{method: "SUBSCRIBE", to: "alice", uri: s.target, toTag: s.tag, callID: s.callID, lines: "Event: presence\r\nContact: <" + bob.contact + ">\r\n"}
+		bob.want(503, s2)
 	})
 }

@@ -10,6 +10,7 @@ package simple
 import (
 	"crypto/rand"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -160,8 +161,20 @@ func (e *Edge) newTag() string {
 	return string(strconv.AppendUint(b, e.tagCount.Add(1), 36))
 }
 
-// newID makes a dialog tag: 130 bits that nobody guesses (RFC 3261 §19.3).
-func newID() string { return strings.ToLower(rand.Text()) }
+// newID makes a dialog tag: 128 bits of ChaCha8 (RFC 3261 §19.3 asks for 32).
+// Whoever guessed one would still have to prove to be the watcher.
+func newID() string {
+	const digits = "abcdefghijklmnopqrstuvwxyz234567"
+	var b [26]byte
+	for i, n := 0, uint64(0); i < len(b); i++ {
+		if i%13 == 0 {
+			n = mathrand.Uint64()
+		}
+		b[i] = digits[n&31]
+		n >>= 5
+	}
+	return string(b[:])
+}
 
 // WatcherChanged is for watcher information (RFC 3857), which is not there yet:
 // what SIP needs of a change comes as a notice.

@@ -170,11 +170,7 @@ func (r *request) outboundHop() bool {
 	if path {
 		return false
 	}
-	vias := 0
-	for range r.msg.All(sip.HVia) {
-		vias++
-	}
-	return vias == 1
+	return r.vias() == 1
 }
 
 // commit applies a change to memory, has it saved, and answers when it is

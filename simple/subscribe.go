@@ -48,6 +48,8 @@ func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration)
 		return
 	}
 	d.fetch = lifetime == 0
+	state := d.load()
+	contact := state.part[partContact]
 	e.dialogs.add(d)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
@@ -67,7 +69,7 @@ func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration)
 			e.dialogs.drop(d)
 			r.fail(403, "")
 		default:
-			r.subscribed(d, granted(lifetime, out.Lifetime))
+			r.subscribed(d, contact, granted(lifetime, out.Lifetime))
 		}
 	})
 	if err != nil {
@@ -86,11 +88,11 @@ func granted(wish, out time.Duration) time.Duration {
 
 // subscribed answers 200, for pending subscriptions too (RFC 6665 §8.3.1 has
 // retired 202); the NOTIFY follows at once.
-func (r *request) subscribed(d *dialog, lifetime time.Duration) {
+func (r *request) subscribed(d *dialog, contact string, lifetime time.Duration) {
 	b := make([]byte, 0, 160)
 	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
 	b = append(b, "Contact: <"...)
-	b = append(b, r.ourContact()...)
+	b = append(b, contact...)
 	b = append(b, ">\r\n"+allowEvents...) // RFC 6665 §8.2.2: where dialogs begin
 	r.edge.count.answered(200)
 	r.tx.Respond(sip.Response{Status: 200, ToTag: d.id, Header: b})
@@ -172,6 +174,8 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 	}
 	s.remoteCSeq = max(s.remoteCSeq, r.msg.CSeq())
 	d.flow, s.part[partFlow] = r.wayBack(s.part[partTarget])
+	contact := r.ourContact() // of the transport that is used now
+	s.part[partContact] = contact
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
 		Lifetime: lifetime, Durable: true, Opaque: d.save(&s),
@@ -190,7 +194,7 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 		d.mu.Lock()
 		d.ceiling = max(d.ceiling, reserved)
 		d.mu.Unlock()
-		r.subscribed(d, granted(lifetime, out.Lifetime))
+		r.subscribed(d, contact, granted(lifetime, out.Lifetime))
 	})
 	if err != nil {
 		r.failed(err)
@@ -210,7 +214,7 @@ func (r *request) unsubscribe(d *dialog) {
 				r.failed(err)
 				return
 			}
-			r.subscribed(d, 0)
+			r.subscribed(d, r.ourContact(), 0)
 		})
 	if err != nil {
 		r.failed(err)

@@ -60,6 +60,10 @@ func (f *Flow) RemoteAddr() net.Addr {
 	return net.UDPAddrFromAddrPort(f.addr)
 }
 
+// Remote is RemoteAddr as a value, which costs nothing; invalid where a connection
+// has no IP address.
+func (f *Flow) Remote() netip.AddrPort { return f.addr }
+
 // LocalAddr is our side's address. For a UDP socket bound to no address it is
 // the one that the system uses towards the peer.
 func (f *Flow) LocalAddr() net.Addr {
