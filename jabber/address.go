@@ -78,6 +78,16 @@ func attr(b []byte, name, v string) []byte {
 	return markup.AppendAttr(b, name, v)
 }
 
+// language is that of a stanza: its own, else the stream's (RFC 6120 §8.1.5).
+func (s *session) language(el *markup.Element) string {
+	if v := lang(el); v != "" {
+		return v
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lang
+}
+
 // lang is the xml:lang of an element.
 func lang(el *markup.Element) string {
 	v, _ := el.LookupAttr(markup.XMLSpace, "lang")

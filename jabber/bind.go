@@ -10,7 +10,6 @@ import (
 
 	"pharos/load"
 	"pharos/markup"
-	"pharos/presence"
 	"pharos/xmpp"
 )
 
@@ -85,6 +84,11 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	}
 	s.prio.Store(unavailable)
 	s.handle = s.full + "#" + strconv.FormatUint(e.seq.Add(1), 36)
+	s.lang = st.Lang()
+	// Under the lock, so that a new record has the block list that is true.
+	lock := e.rosterLock(entityOf(jid))
+	lock.Lock()
+	defer lock.Unlock()
 	u, err := e.newUser(ctx, jid)
 	if err != nil {
 		s.edge.log.Error("block list not read", "entity", jid.Bare().String(), "err", err)
@@ -115,12 +119,13 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	b = markup.AppendText(b, s.full)
 	b = append(b, "</jid></bind></iq>"...)
 	st.Send(b)
+	st.SetBound(jid)
 	return s
 }
 
 // newUser is the record of a user, with the block list read if there is none yet.
 func (e *Edge) newUser(ctx context.Context, jid xmpp.JID) (*user, error) {
-	ent := presence.Entity{User: jid.Local, Domain: jid.Domain}
+	ent := entityOf(jid)
 	if u := e.reg.user(ent); u != nil {
 		return u, nil
 	}

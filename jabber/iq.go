@@ -111,7 +111,7 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 	b = markup.AppendAttr(b, "to", el.Attr("to"))
 	b = markup.AppendAttr(b, "type", el.Attr("type"))
 	b = markup.AppendAttr(b, "id", el.Attr("id"))
-	b = attr(b, "xml:lang", lang(el))
+	b = attr(b, "xml:lang", s.language(el))
 	b = append(b, '>')
 	b = el.AppendInner(b, nsClient)
 	b = append(b, "</iq>"...)

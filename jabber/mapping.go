@@ -90,19 +90,19 @@ type stanza struct {
 	Since     string // XEP-0319
 }
 
-// readStanza reads a <presence/> without type.
-func readStanza(el *markup.Element) stanza {
+// readStanza reads a <presence/> without type; l is its language.
+func readStanza(el *markup.Element, l string) stanza {
 	st := stanza{Available: true}
 	for c := range el.Children() {
 		switch {
 		case c.Is(nsClient, "show"):
 			st.Show = strings.TrimSpace(c.Text())
 		case c.Is(nsClient, "status"):
-			l := lang(c)
-			if l == "" {
-				l = lang(el)
+			n := presence.Note{Lang: lang(c), Text: c.Text()}
+			if n.Lang == "" {
+				n.Lang = l
 			}
-			st.Status = addStatus(st.Status, presence.Note{Lang: l, Text: c.Text()})
+			st.Status = addStatus(st.Status, n)
 		case c.Is(nsClient, "priority"):
 			st.Priority, _ = priorityOf(el)
 		case c.Is(nsIdle, "idle"):

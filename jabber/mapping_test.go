@@ -193,7 +193,7 @@ func TestThereAndBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back := readStanza(el); !sameStanza(back, st) {
+		if back := readStanza(el, ""); !sameStanza(back, st) {
 			t.Fatalf("through XML: %+v, was %+v", back, st)
 		}
 		if id := doc.Tuples[0].ID; unescapeID(t, id) != resource {

@@ -125,7 +125,7 @@ func (s *session) readMessage(el *markup.Element, to xmpp.JID) *engine.Message {
 	m := &engine.Message{
 		From: s.user.entity, FromResource: s.resource,
 		To: entityOf(to), ToResource: to.Resource,
-		ID: el.Attr("id"), Type: messageTypes[el.Attr("type")], Lang: lang(el),
+		ID: el.Attr("id"), Type: messageTypes[el.Attr("type")], Lang: s.language(el),
 		Edge: EdgeName, Sent: time.Now(),
 	}
 	private, noCopy, keep, lasting := false, false, false, false

@@ -10,6 +10,10 @@ import (
 // takeOffline hands over what came while the user was away (XEP-0160 §2). It
 // blocks.
 func (s *session) takeOffline(ctx context.Context) {
+	// One at a time, lest two sessions that come together get the same.
+	lock := s.edge.rosterLock(s.user.entity)
+	lock.Lock()
+	defer lock.Unlock()
 	ms, done, err := s.edge.c.Engine.Take(ctx, s.user.entity)
 	if err != nil {
 		s.log().Error("stored messages not read", "err", err)

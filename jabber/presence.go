@@ -32,7 +32,7 @@ func (s *session) presence(ctx context.Context, el *markup.Element) {
 			s.broadcast(ctx, el)
 		case "unavailable":
 			s.act.Lock()
-			s.depart(ctx, nativeOf(el))
+			s.depart(ctx, nativeOf(el, s.language(el)))
 			s.act.Unlock()
 		default:
 			s.refuse(el, "bad-request") // nobody is asked
@@ -70,9 +70,8 @@ func (s *session) presence(ctx context.Context, el *markup.Element) {
 // nativeOf is the content of a presence stanza as it will be carried on. The
 // stanza's language goes to each status without one (RFC 6120 §8.1.5), since
 // only the content is carried.
-func nativeOf(el *markup.Element) presence.Payload {
+func nativeOf(el *markup.Element, l string) presence.Payload {
 	b := make([]byte, 0, el.Inner[1]-el.Inner[0])
-	l := lang(el)
 	if l == "" || !hasBareStatus(el) {
 		return presence.Payload{Type: nsClient, Bytes: el.AppendInner(b, nsClient)}
 	}
@@ -121,9 +120,10 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 		s.refuse(el, "resource-constraint")
 		return
 	}
+	l := s.language(el)
 	in := presence.Publish{
-		ID: s.source(), Native: nativeOf(el), From: s.origin(),
-		Doc: documentOf(readStanza(el), s.user.entity, s.resource, time.Now()),
+		ID: s.source(), Native: nativeOf(el, l), From: s.origin(),
+		Doc: documentOf(readStanza(el, l), s.user.entity, s.resource, time.Now()),
 	}
 	was := s.prio.Load()
 	if was != unavailable {
@@ -221,7 +221,7 @@ func (s *session) watch(ctx context.Context, contact presence.Entity) {
 
 // startWatch is watch with act held.
 func (s *session) startWatch(ctx context.Context, contact presence.Entity) {
-	if s.user.blocked(contact, "") {
+	if s.user.blocked(contact, "") || !s.edge.local(contact.Domain) {
 		return // XEP-0191 §3.1: nothing of the contact is shown
 	}
 	s.mu.Lock()
@@ -307,7 +307,7 @@ func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JI
 		delete(s.directed, to)
 	}
 	s.mu.Unlock()
-	native := nativeOf(el)
+	native := nativeOf(el, s.language(el))
 	if !available {
 		native.Type = farewellType
 	}

@@ -126,7 +126,7 @@ func (s *session) overflow() {
 	s.doomed = true
 	if s.stream != nil {
 		// The reading goroutine sees the end and cleans up.
-		go s.stream.Close(&xmpp.StreamError{Condition: "resource-constraint", Text: "too many stanzas not acknowledged"})
+		s.stream.Close(&xmpp.StreamError{Condition: "resource-constraint", Text: "too many stanzas not acknowledged"})
 		return
 	}
 	if s.sm.timer != nil {
@@ -285,10 +285,12 @@ func (e *Edge) resume(ctx context.Context, st *xmpp.Stream, el *markup.Element) 
 	if !s.sm.ack(uint32(h)) {
 		se := tooHigh(uint32(h), s.sm)
 		s.sm.timer.Reset(0)
-		go st.Close(se)
+		st.Close(se)
 		return nil
 	}
 	s.stream, s.reader = st, make(chan struct{})
+	s.lang = st.Lang()
+	st.SetBound(s.jid())
 	s.inactive = false // XEP-0352 §4: every stream begins active
 	b := append([]byte("<resumed xmlns='"+nsSM+"' h='"), strconv.FormatUint(uint64(s.in.Load()), 10)...)
 	b = append(b, '\'')
