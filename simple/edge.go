@@ -109,6 +109,7 @@ type Edge struct {
 	dialogs  dialogTable
 	bindings locationTable
 	out      outbox
+	lanes    laneTable
 	messages chan struct{} // one token for each message being worked on
 
 	tagPrefix string // of entity-tags of this process

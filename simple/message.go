@@ -223,9 +223,25 @@ func (e *Edge) flowOf(b *binding) *sip.Flow {
 	return nil
 }
 
-// sendMessage sends m to one contact. A message that has waited gets a Date
-// (RFC 3428 §10): the receiver shows when it was sent. done is called once.
+// sendMessage sends m to one contact, after those that are on their way there.
+// done is called once.
 func (e *Edge) sendMessage(m *engine.Message, b *binding, stored bool, done func(ok bool)) {
+	e.lanes.enter(b.contact, func(free bool) {
+		if !free {
+			done(false)
+			return
+		}
+		e.sendNow(m, b, stored, func(resp *sip.Message, err error) {
+			// First this one is done with, so that the order is kept in the mailbox too.
+			done(err == nil && resp.Status < 300)
+			e.lanes.leave(b.contact, err == nil)
+		})
+	})
+}
+
+// sendNow sends m to one contact. A message that has waited gets a Date
+// (RFC 3428 §10): the receiver shows when it was sent.
+func (e *Edge) sendNow(m *engine.Message, b *binding, stored bool, done func(resp *sip.Message, err error)) {
 	out := sip.OutRequest{Method: "MESSAGE", URI: requestURI(b.contact), Flow: e.flowOf(b)}
 	if b.path != "" {
 		first, _ := firstRoute(b.path)
@@ -270,7 +286,5 @@ func (e *Edge) sendMessage(m *engine.Message, b *binding, stored bool, done func
 	}
 	out.Header = h
 	e.count.messages.Add(1)
-	e.stack.Request(out, func(resp *sip.Message, err error) {
-		done(err == nil && resp.Status < 300)
-	})
+	e.stack.Request(out, done)
 }
