@@ -3,6 +3,7 @@ package simple
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"pharos/load"
 	"pharos/sip"
@@ -89,6 +90,7 @@ func TestOurContact(t *testing.T) {
 		// Over TLS, what the peer gives as its own address says so too.
 		go w.stack.ServeListener(w.net.listen("192.0.2.1:5061"), "TLS")
 		tls := w.tcpPhone("dave", "192.0.2.13:5062")
+		synctest.Wait() // its reader has begun
 		tls.conn.Close()
 		var err error
 		if tls.conn, err = w.net.dial(tls.addr, "192.0.2.1:5061"); err != nil {
