@@ -96,7 +96,7 @@ func TestOurContact(t *testing.T) {
 		if tls.conn, err = w.net.dial(tls.addr, "192.0.2.1:5061"); err != nil {
 			t.Fatal(err)
 		}
-		go tls.read()
+		go tls.read(tls.conn)
 		for _, c := range []struct{ lines, want string }{
 			{"Contact: <sip:dave@192.0.2.13>\r\n", "<sip:ps.example.com:5060;transport=tls>"},
 			{"Contact: <sips:dave@192.0.2.13>\r\n", "<sips:ps.example.com:5060>"},

@@ -232,7 +232,7 @@ func TestConnectionOpened(t *testing.T) {
 		go func() {
 			if conn, err := l.Accept(); err == nil {
 				bob.conn = conn
-				bob.read()
+				bob.read(conn)
 			}
 		}()
 		alice.publish("open", "one", "")
