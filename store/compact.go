@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 )
 
 // A compaction writes what is live into a new file while the journal goes on
@@ -46,10 +45,7 @@ func (j *journal) maybeCompact() {
 		return
 	}
 	j.turning = true
-	c := &compaction{done: j.size.Load(), index: newIndex(j.seed), old: j.gen, gen: rand.Uint32()}
-	if c.gen == c.old {
-		c.gen++
-	}
+	c := &compaction{done: j.size.Load(), index: newIndex(j.seed), old: j.gen, gen: j.gen + 1}
 	if !j.index.doubtful {
 		c.live = j.index.live()
 	}
@@ -177,8 +173,10 @@ func (j *journal) replace(c *compaction) error {
 	j.mu.Lock() // see reader
 	defer j.mu.Unlock()
 	_ = j.disk.Remove(softOld)
-	if err := j.disk.Link(j.name, softOld); err != nil {
-		j.log.Info("store: the journal's old file cannot be kept for its space", "error", err)
+	if j.reading == 0 { // whoever reads it must not see it written over
+		if err := j.disk.Link(j.name, softOld); err != nil {
+			j.log.Info("store: the journal's old file cannot be kept for its space", "error", err)
+		}
 	}
 	if err := j.disk.Rename(softNew, j.name); err != nil {
 		return err

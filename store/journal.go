@@ -43,6 +43,7 @@ type journal struct {
 	turning bool          // a compaction waits to be finished
 	turn    *compaction   // that one
 	gen     uint32        // of the file; what waits is stamped with it
+	reading int           // readers of the file, or of those before
 	wake    chan struct{} // capacity 1
 	ended   chan struct{}
 
@@ -130,9 +131,12 @@ func (j *journal) recover() error {
 		j.log.Error("store: damage in the journal, records lost", "file", j.name, "offset", d.Offset, "bytes", d.Length)
 	}
 	if rest := size - s.good; rest > 0 {
-		// A write that never was acknowledged, cut off by a crash, or what was
-		// in this file before. It will be written over.
+		// A write that never was acknowledged, cut off by a crash, or what an
+		// older generation left. Nothing in it may ever count.
 		j.log.Info("store: the journal ends before its file", "file", j.name, "offset", s.good, "bytes", rest)
+		if err := j.f.Truncate(s.good); err != nil {
+			return err
+		}
 	}
 	j.size.Store(s.good)
 	// What we read may never have been synced: a record that we act upon now
@@ -317,16 +321,25 @@ func (j *journal) stats(s *Stats) {
 	s.SoftFailing, s.Damaged = j.failing.Load(), len(j.damage)
 }
 
-// reader opens the file as it is now, and says how much of it is whole. The
-// handle stays good when a compaction replaces the file.
+// reader opens the file as it is now, and says how much of it is whole. It stays
+// as it is when a compaction replaces it, until it is given back.
 func (j *journal) reader() (f file, gen uint32, end int64, err error) {
 	j.mu.Lock() // the file is replaced under this lock
 	defer j.mu.Unlock()
 	if j.closed {
 		return nil, 0, 0, ErrClosed
 	}
-	f, err = j.disk.Open(j.name)
+	if f, err = j.disk.Open(j.name); err == nil {
+		j.reading++
+	}
 	return f, j.gen, j.size.Load(), err
+}
+
+func (j *journal) giveBack(f file) {
+	j.mu.Lock()
+	j.reading--
+	j.mu.Unlock()
+	f.Close()
 }
 
 // each calls fn for every live record that want takes, oldest first. Key and
@@ -336,7 +349,7 @@ func (j *journal) each(want func(kind byte, key []byte) bool, fn func(frame) err
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer j.giveBack(f)
 	places, err := livePlaces(f, gen, end, want)
 	if err != nil {
 		return err
