@@ -24,6 +24,7 @@ func (c *serveCmd) Help() string {
 }
 
 func (c *serveCmd) Run(ctx context.Context) error {
+	raiseFloor()
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// heapFloor is the heap size in bytes below which no collection begins, however
+// little of it is live.
+//
+// The collector's rule, to begin when the heap has doubled, suits large heaps. A
+// server with few users has 2 MB live and allocates some kB per request, so that by
+// the rule it collects hundreds of times a second, and each cycle costs a few hundred
+// microseconds for stopping, waking and sweeping however small the heap is. What the
+// floor costs is bounded by itself: at most so much resident memory, and nothing once
+// the live heap has grown to half of it, where the rule takes over.
+const heapFloor = 32 << 20
+
+// raiseFloor keeps the collector's percentage such that the next collection is at
+// heapFloor or where the heap has doubled, whichever is later. It looks at each end of
+// a cycle, by a finalizer, and does nothing where the operator has set GOGC.
+func raiseFloor() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	f := newFloor()
+	f.adjust()
+	f.again()
+}
+
+type floor struct {
+	live    []metrics.Sample
+	percent int
+}
+
+func newFloor() *floor {
+	return &floor{live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}, percent: 100}
+}
+
+// cycle is garbage at once, so that its finalizer runs after the next cycle.
+type cycle struct{ floor *floor }
+
+func (f *floor) again() {
+	runtime.SetFinalizer(&cycle{f}, func(c *cycle) {
+		c.floor.adjust()
+		c.floor.again()
+	})
+}
+
+func (f *floor) adjust() {
+	metrics.Read(f.live)
+	p := percentFor(f.live[0].Value.Uint64())
+	// Setting it stops the world for a moment: not for small differences.
+	if d := p - f.percent; d > f.percent/8 || -d > f.percent/8 {
+		debug.SetGCPercent(p)
+		f.percent = p
+	}
+}
+
+// percentFor is how much may be allocated on top of live octets, in percent of
+// them. The runtime has a floor of its own, 4 MB times the percentage, which must
+// not be above ours.
+func percentFor(live uint64) int {
+	const rule, most = 100, heapFloor / (4 << 20) * 100
+	if live >= heapFloor/2 {
+		return rule
+	}
+	return int(min(most, (heapFloor-live)*100/max(live, 1)))
+}
