@@ -88,11 +88,12 @@ type rawAttr struct {
 // parser turns a whole text into a tree. Its scratch slices are pooled, the
 // tree's own are cut from slabs, so that a stanza costs a handful of allocations.
 type parser struct {
-	s   string
-	src *string
-	pos int
-	o   Options
-	err *SyntaxError
+	s     string
+	src   *string
+	whole string // what src points to in a Tree
+	pos   int
+	o     Options
+	err   *SyntaxError
 
 	binds  []binding
 	frames []frame
@@ -141,20 +142,7 @@ func (p *parser) reserve(elements, nodes, attrs int) {
 // free gives the scratch back, without pointers into what was parsed.
 func (p *parser) free() {
 	const keep = 256 // entries worth keeping in the pool
-	q := parser{}
-	if cap(p.binds) <= keep {
-		q.binds = wiped(p.binds)
-	}
-	if cap(p.frames) <= keep {
-		q.frames = wiped(p.frames)
-	}
-	if cap(p.nodes) <= keep {
-		q.nodes = wiped(p.nodes)
-	}
-	if cap(p.attrs) <= keep {
-		q.attrs = wiped(p.attrs)
-	}
-	*p = q
+	*p = parser{binds: kept(p.binds, keep), frames: kept(p.frames, keep), nodes: kept(p.nodes, keep), attrs: kept(p.attrs, keep)}
 	parsers.Put(p)
 }
 

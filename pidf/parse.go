@@ -14,12 +14,19 @@ import (
 // "" when it has none: whether it fits the publisher is for the caller to say.
 // The error is an *Error. b may be reused afterwards.
 func Parse(b []byte) (doc *presence.Document, entity string, err error) {
-	root, err := markup.Parse(b, markup.Options{
+	return ParseString(string(b[:min(len(b), MaxBytes+1)]))
+}
+
+// ParseString is Parse without a copy: what the document holds are parts of s.
+func ParseString(s string) (doc *presence.Document, entity string, err error) {
+	tree, err := markup.Borrow(s, markup.Options{
 		MaxBytes: MaxBytes, MaxDepth: MaxDepth, MaxAttrs: MaxAttrs, MaxNodes: MaxNodes, Document: true,
 	})
 	if err != nil {
 		return nil, "", refused(err)
 	}
+	defer tree.Release()
+	root := tree.Root()
 	if !root.Is(Space, "presence") {
 		return nil, "", &Error{Foreign, root.Start, "the root element is not <presence> of " + Space}
 	}
@@ -80,20 +87,22 @@ func (r *reader) presence(root *markup.Element) {
 		case c.Local == "note" && (c.Space == Space || isDataModel(c.Space)):
 			r.note(c, &d.Notes)
 		case c.Local == "person" && isDataModel(c.Space):
-			var p presence.Person
-			if !r.person(c, &p) {
+			d.Persons = append(d.Persons, presence.Person{})
+			last := len(d.Persons) - 1
+			if !r.person(c, &d.Persons[last]) {
+				d.Persons = d.Persons[:last]
 				r.keep(c, &d.Extra)
 				break
 			}
-			d.Persons = append(d.Persons, p)
 			r.bound(len(d.Persons), MaxPersons, "persons", c)
 		case c.Local == "device" && isDataModel(c.Space):
-			var v presence.Device
-			if !r.device(c, &v) {
+			d.Devices = append(d.Devices, presence.Device{})
+			last := len(d.Devices) - 1
+			if !r.device(c, &d.Devices[last]) {
+				d.Devices = d.Devices[:last]
 				r.keep(c, &d.Extra)
 				break
 			}
-			d.Devices = append(d.Devices, v)
 			r.bound(len(d.Devices), MaxDevices, "devices", c)
 		default:
 			r.keep(c, &d.Extra)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"pharos/load"
 	"pharos/pidf"
@@ -96,7 +97,8 @@ func (r *request) publishBody(tag string, lifetime time.Duration) {
 		return
 	}
 	native := []byte(body)
-	doc, _, err := pidf.Parse(native)
+	// A payload is never changed, so that the document may be made of its text.
+	doc, _, err := pidf.ParseString(unsafe.String(unsafe.SliceData(native), len(native)))
 	if err != nil {
 		r.refuseDocument(err)
 		return
