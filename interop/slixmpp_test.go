@@ -6,24 +6,24 @@ import (
 )
 
 // slix logs a slixmpp client in for one test.
-func slix(t *testing.T, s *Server, u User, resource string, features ...string) *Slixmpp {
+func slix(t *testing.T, s *Server, u User, resource string, features ...string) *Client {
 	t.Helper()
 	c := get(s.Slixmpp(u, resource, features...))(t)
 	t.Cleanup(c.Stop)
 	return c
 }
 
-func (c *Slixmpp) must(t *testing.T, do string, args Fields) {
+func (c *Client) must(t *testing.T, do string, args Fields) {
 	t.Helper()
 	must(t, c.Do(do, args))
 }
 
-func (c *Slixmpp) ask(t *testing.T, what string, args Fields) Fields {
+func (c *Client) ask(t *testing.T, what string, args Fields) Fields {
 	t.Helper()
 	return get(c.Ask(what, args))(t)
 }
 
-func (c *Slixmpp) sees(t *testing.T, want Fields) Fields {
+func (c *Client) sees(t *testing.T, want Fields) Fields {
 	t.Helper()
 	return get(c.Event(soon, want))(t)
 }
@@ -157,7 +157,7 @@ func TestSlixmppStreamManagement(t *testing.T) {
 }
 
 // befriend lets one subscribe to the other, who approves.
-func befriend(t *testing.T, watcher, presentity *Slixmpp) {
+func befriend(t *testing.T, watcher, presentity *Client) {
 	t.Helper()
 	watcher.must(t, "subscribe", Fields{"to": presentity.User.Address()})
 	presentity.sees(t, Fields{"event": "presence", "type": "subscribe", "from": watcher.User.Address()})

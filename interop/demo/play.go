@@ -11,7 +11,7 @@ import (
 func (c *cast) play(s *story) error {
 	sipp, slix, bare := c.versions["sipp"], c.versions["slixmpp"], c.versions["baresip"]
 	var (
-		bob, chat *interop.Slixmpp
+		bob, chat *interop.Client
 		watcher   *interop.Sipp
 		carol     *interop.Baresip
 		etag      string
@@ -211,7 +211,7 @@ func (c *cast) unpublish(etag string) error {
 }
 
 // event waits for a presence and shows the fields named.
-func event(who **interop.Slixmpp, want interop.Fields, show ...string) func() (string, error) {
+func event(who **interop.Client, want interop.Fields, show ...string) func() (string, error) {
 	return func() (string, error) {
 		want["event"] = "presence"
 		e, err := (*who).Event(patience, want)
@@ -262,7 +262,7 @@ func quote(m []string) string {
 // stop ends a program that may not have been started.
 func stop(p interface{ Stop() }) {
 	switch p := p.(type) {
-	case *interop.Slixmpp:
+	case *interop.Client:
 		if p != nil {
 			p.Stop()
 		}
