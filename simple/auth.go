@@ -3,6 +3,7 @@ package simple
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,15 +139,19 @@ func (r *request) digestURI(uri string) bool {
 // challenge answers 401 (RFC 6665 §4.2.1.3: a notifier is a user agent, never
 // 407) with one challenge for each algorithm, all with the same nonce.
 //
-// MD5 comes first, against the order that RFC 8760 §2.4 recommends: JsSIP and
-// SIP.js look at the first challenge only and know only MD5, and libpurple
-// answers the first with MD5 whatever it says. Clients that can choose take the
+// MD5 comes first, against the order that RFC 8760 §2.4 recommends: many phones
+// look at the first challenge only and know only MD5, and libpurple answers the
+// first with MD5 whatever it says. Over WebSocket it comes last: JsSIP and SIP.js
+// look at the last one only, and know only MD5. Clients that can choose take the
 // strongest.
 func (r *request) challenge(realm string, stale bool) {
 	r.edge.count.challenges.Add(1)
 	algorithms := []string{sip.MD5, sip.SHA256, sip.SHA512_256}
 	if ua, _ := r.msg.Get(sip.HUserAgent); oneChallenge(ua) {
 		algorithms = algorithms[:1]
+	}
+	if t := r.flow.Transport(); t == "WS" || t == "WSS" {
+		slices.Reverse(algorithms)
 	}
 	c := sip.Challenge{Realm: realm, Nonce: r.edge.accounts.Nonce(), QOP: "auth", Stale: stale}
 	b := make([]byte, 0, 512)
