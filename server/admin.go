@@ -18,6 +18,7 @@ type Admin struct {
 	store    *store.Store
 	accounts *account.Accounts // nil when stopped
 	domains  []string
+	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
 }
 
 // OpenAdmin opens the store of a stopped server.
@@ -117,6 +118,9 @@ func (a *Admin) Remove(ctx context.Context, addr string) error {
 		return err
 	}
 	a.changed(u)
+	if a.removed != nil {
+		return a.removed(ctx, u)
+	}
 	return nil
 }
 

@@ -61,7 +61,8 @@ func (s *Server) listenOne(ctx context.Context, l config.Listener, start func(st
 		if err != nil {
 			return err
 		}
-		s.opened(l, pc.LocalAddr(), pc.Close)
+		// The stack closes it: the last NOTIFYs of a shutdown still leave by it.
+		s.opened(l, pc.LocalAddr(), func() error { return nil })
 		start(l.URI, func() error { return s.sip.ServePacket(pc) })
 		return nil
 	}

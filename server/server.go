@@ -137,7 +137,7 @@ func (s *Server) wire() error {
 	s.engine.Register("sip", s.simple)
 	s.engine.Register("xmpp", s.jabber)
 	s.engine.Register(watchName, s.watch)
-	s.admin = &Admin{store: s.store, accounts: s.accounts, domains: c.Domains}
+	s.admin = &Admin{store: s.store, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved}
 	s.http = s.routes()
 	return s.restore()
 }
@@ -169,6 +169,17 @@ func (s *Server) restore() error {
 	return nil
 }
 
+// userRemoved ends what a user had open whose account is gone: sessions,
+// registrations, publications, and the subscriptions of those who watched.
+func (s *Server) userRemoved(ctx context.Context, u presence.Entity) error {
+	s.jabber.End(ctx, u, "not-authorized")
+	s.simple.Removed(u)
+	if _, err := s.engine.Step(ctx, u, presence.Remove{}); err != nil {
+		return fmt.Errorf("%s is removed, but what it had open was not ended: %w", u, err)
+	}
+	return nil
+}
+
 // Admin is for managing users.
 func (s *Server) Admin() *Admin { return s.admin }
 
@@ -179,7 +190,6 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // work is begun, XMPP streams end with system-shutdown, what was accepted is
 // committed, and the store is closed. It returns nil after a clean end.
 func (s *Server) Run(ctx context.Context) error {
-	defer s.store.Close()
 	s.started = time.Now()
 
 	// The engine outlives the listeners: it must finish what they accepted.
@@ -203,11 +213,34 @@ func (s *Server) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainWithin)
 	defer cancel()
 	s.closeListeners()
-	err = errors.Join(err, s.jabber.Close(drain), s.xmpp.Shutdown(drain), s.sip.Close())
+	err = errors.Join(err, s.jabber.Close(drain), s.xmpp.Shutdown(drain))
 	stopEngine()
-	err = errors.Join(err, within(drain, "engine", inner.Wait), within(drain, "listeners", outer.Wait))
+	err = errors.Join(err, within(drain, "engine", inner.Wait))
+	s.lastWords(drain)
+	err = errors.Join(err, s.sip.Close())
+	s.simple.Close()
+	err = errors.Join(err, within(drain, "listeners", outer.Wait), s.store.Close())
 	s.Log.Info("stopped")
 	return err
+}
+
+// lastWordsWithin is how long phones are given to be told that the XMPP users
+// they watch have gone with the server.
+const lastWordsWithin = time.Second
+
+// lastWords waits until no NOTIFY waits to be sent.
+func (s *Server) lastWords(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastWordsWithin)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.simple.Stats().Waiting > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // within waits for a part to end, but not longer than the drain.

@@ -228,8 +228,12 @@ func TestControl(t *testing.T) {
 	if err := c.Get(ctx, "/why?watcher=bob&presentity=alice@localhost", &w); err == nil {
 		t.Error("an address without a domain was taken")
 	}
-	if err := c.Post(ctx, "/users/remove", "bob@localhost", ""); err != nil {
+	// With the account goes what it had open.
+	if err := c.Post(ctx, "/users/remove", "alice@localhost", ""); err != nil {
 		t.Error(err)
+	}
+	if x, err := s.engine.Explain(ctx, alice, alice); err != nil || len(x.Sources) != 0 {
+		t.Errorf("after the removal: %+v %v", x.Sources, err)
 	}
 }
 
