@@ -347,7 +347,7 @@ func TestCacheErrorsAndBounds(t *testing.T) {
 		})
 		user := func(n int) presence.Entity { return presence.Entity{User: fmt.Sprint(n), Domain: "example.com"} }
 		var failed, busy atomic.Int32
-		for n := range maxLoads + loaders + 10 {
+		for n := range maxLoads + maxLoaders + 10 {
 			c.get(user(n), func(e *entry, err error) {
 				switch {
 				case errors.Is(err, broken):
@@ -358,13 +358,13 @@ func TestCacheErrorsAndBounds(t *testing.T) {
 					t.Error(e, err)
 				}
 			})
-			if n == loaders-1 {
-				synctest.Wait() // the loaders have taken theirs
+			if n == maxLoaders-1 {
+				synctest.Wait() // the maxLoaders have taken theirs
 			}
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if failed.Load() != maxLoads+loaders || busy.Load() != 10 {
+		if failed.Load() != maxLoads+maxLoaders || busy.Load() != 10 {
 			t.Errorf("%d failed, %d refused", failed.Load(), busy.Load())
 		}
 		if c.peek(user(0)) != nil {

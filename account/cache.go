@@ -12,14 +12,15 @@ import (
 )
 
 const (
-	// cacheKnown and cacheUnknown bound the cached accounts (about 1.5 kB each)
-	// and the cached names that have none (about 0.3 kB), so that asking for names
-	// at random does not push out those who are here.
-	cacheKnown   = 50_000
-	cacheUnknown = 20_000
+	// maxCachedAccounts bounds the accounts in memory, about 1.5 kB each.
+	maxCachedAccounts = 50_000
+	// maxCachedUnknown bounds the names known to have no account, apart, so that
+	// asking for names at random does not push out those who are here.
+	maxCachedUnknown = 20_000
 
-	// loaders read accounts at once, maxLoads more may wait; beyond it ErrBusy.
-	loaders  = 4
+	// maxLoaders is how many accounts are read from the store at one time.
+	maxLoaders = 4
+	// maxLoads is how many more may wait to be read; beyond it logins fail with ErrBusy.
 	maxLoads = 8192
 )
 
@@ -93,8 +94,8 @@ type load struct {
 
 func (c *cache) init(read func(presence.Entity) (store.Account, error)) {
 	c.read = read
-	c.known.init(cacheKnown)
-	c.unknown.init(cacheUnknown)
+	c.known.init(maxCachedAccounts)
+	c.unknown.init(maxCachedUnknown)
 	c.loads = make(map[presence.Entity]*load)
 }
 
@@ -134,7 +135,7 @@ func (c *cache) get(u presence.Entity, done func(*entry, error)) {
 	l := &load{user: u, waiting: []func(*entry, error){done}}
 	c.loads[u] = l
 	c.queue = append(c.queue, l)
-	start := c.running < loaders
+	start := c.running < maxLoaders
 	if start {
 		c.running++
 	}

@@ -14,22 +14,25 @@ import (
 // has logged in from an address before is judged there by the pair alone: neither
 // a neighbour behind the same NAT nor an attacker on the same account shuts them out.
 const (
-	// addressBurst failures from one address (IPv6: one /64), then one per addressEvery.
-	addressBurst = 50
-	addressEvery = 2 * time.Second
-	// userBurst failures on one account from all strange addresses.
-	userBurst = 50
-	userEvery = 10 * time.Second
-	// pairBurst failures on one account from one address.
-	pairBurst = 20
-	pairEvery = 5 * time.Second
+	// maxAddressFailures is how many failed logins one address (IPv6: one /64) has at once; then one per minAddressWait.
+	maxAddressFailures = 50
+	// minAddressWait is the time after which an address may fail once more.
+	minAddressWait = 2 * time.Second
+	// maxUserFailures is how many failed logins one account has at once from all addresses where it has not logged in before.
+	maxUserFailures = 50
+	// minUserWait is the time after which it may fail once more.
+	minUserWait = 10 * time.Second
+	// maxPairFailures is how many failed logins one account has at once from one address.
+	maxPairFailures = 20
+	// minPairWait is the time after which it may fail once more from there.
+	minPairWait = 5 * time.Second
 
-	// throttleEntries bounds each of the tables; throttleKnown the pairs that
-	// have logged in. When full, some old entry makes room.
-	throttleEntries = 1 << 16
-	throttleKnown   = 1 << 17
-	// knownFor is how long a login speaks for its pair.
-	knownFor = 7 * 24 * time.Hour
+	// maxThrottled bounds each of the three tables of failures; when full, an old entry makes room.
+	maxThrottled = 1 << 16
+	// maxKnownPairs bounds the pairs of account and address that have logged in.
+	maxKnownPairs = 1 << 17
+	// maxKnownTime is how long a login speaks for its pair.
+	maxKnownTime = 168 * time.Hour
 )
 
 // throttle counts failures. The tables hold hashes; that two meet in one is so
@@ -45,9 +48,9 @@ type throttle struct {
 
 func (t *throttle) init() {
 	t.seed = maphash.MakeSeed()
-	t.address = allowances{burst: addressBurst, every: addressEvery, m: make(map[uint64]time.Time)}
-	t.user = allowances{burst: userBurst, every: userEvery, m: make(map[uint64]time.Time)}
-	t.pair = allowances{burst: pairBurst, every: pairEvery, m: make(map[uint64]time.Time)}
+	t.address = allowances{burst: maxAddressFailures, every: minAddressWait, m: make(map[uint64]time.Time)}
+	t.user = allowances{burst: maxUserFailures, every: minUserWait, m: make(map[uint64]time.Time)}
+	t.pair = allowances{burst: maxPairFailures, every: minPairWait, m: make(map[uint64]time.Time)}
 	t.known = make(map[uint64]time.Time)
 }
 
@@ -77,7 +80,7 @@ func (t *throttle) refuse(remote netip.Addr, u presence.Entity) bool {
 	if t.pair.spent(pair, now) {
 		return true
 	}
-	if at, ok := t.known[pair]; ok && now.Sub(at) < knownFor {
+	if at, ok := t.known[pair]; ok && now.Sub(at) < maxKnownTime {
 		return false
 	}
 	return remote.IsValid() && t.address.spent(address, now) || t.user.spent(user, now)
@@ -95,7 +98,7 @@ func (t *throttle) failed(remote netip.Addr, u presence.Entity) {
 		return
 	}
 	t.pair.spend(pair, now)
-	if at, ok := t.known[pair]; !ok || now.Sub(at) >= knownFor {
+	if at, ok := t.known[pair]; !ok || now.Sub(at) >= maxKnownTime {
 		t.user.spend(user, now)
 	}
 }
@@ -112,7 +115,7 @@ func (t *throttle) succeeded(remote netip.Addr, u presence.Entity) {
 		if now.Sub(at) < time.Hour {
 			return
 		}
-	} else if len(t.known) >= throttleKnown {
+	} else if len(t.known) >= maxKnownPairs {
 		evict(t.known)
 	}
 	t.known[pair] = now
@@ -133,7 +136,7 @@ func (a *allowances) spent(key uint64, now time.Time) bool {
 
 func (a *allowances) spend(key uint64, now time.Time) {
 	full, ok := a.m[key]
-	if !ok && len(a.m) >= throttleEntries {
+	if !ok && len(a.m) >= maxThrottled {
 		a.makeRoom(now)
 	}
 	if full.Before(now) {

@@ -53,13 +53,13 @@ func TestThrottlePair(t *testing.T) {
 		for ; !th.refuse(home, alice); n++ {
 			th.failed(home, alice)
 		}
-		if n != pairBurst {
-			t.Errorf("refused after %d failures, want %d", n, pairBurst)
+		if n != maxPairFailures {
+			t.Errorf("refused after %d failures, want %d", n, maxPairFailures)
 		}
 		if th.refuse(home, bob) || th.refuse(netip.MustParseAddr("192.0.2.2"), alice) {
 			t.Error("another user or another address is refused")
 		}
-		time.Sleep(pairEvery)
+		time.Sleep(minPairWait)
 		if th.refuse(home, alice) {
 			t.Error("still refused after the wait")
 		}
@@ -86,8 +86,8 @@ func TestThrottleNeighbours(t *testing.T) {
 		if !th.refuse(home, presence.Entity{User: "stranger", Domain: "example.com"}) {
 			t.Error("a stranger is let in from an address that guesses")
 		}
-		time.Sleep(knownFor)
-		for range addressBurst {
+		time.Sleep(maxKnownTime)
+		for range maxAddressFailures {
 			th.failed(home, nobody)
 		}
 		if !th.refuse(home, bob) {
@@ -111,8 +111,8 @@ func TestThrottleManyAddresses(t *testing.T) {
 				attempts++
 			}
 		}
-		if attempts != userBurst {
-			t.Errorf("%d attempts, want %d", attempts, userBurst)
+		if attempts != maxUserFailures {
+			t.Errorf("%d attempts, want %d", attempts, maxUserFailures)
 		}
 		if th.refuse(home, alice) {
 			t.Error("the owner is shut out")
@@ -128,7 +128,7 @@ func TestThrottleIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th throttle
 		th.init()
-		for i := range addressBurst {
+		for i := range maxAddressFailures {
 			from := netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i+1))
 			th.failed(from, presence.Entity{User: fmt.Sprint("u", i), Domain: "example.com"})
 		}
@@ -139,7 +139,7 @@ func TestThrottleIPv6(t *testing.T) {
 				t.Errorf("%s: refused %v", from, got)
 			}
 		}
-		for range addressBurst {
+		for range maxAddressFailures {
 			th.failed(netip.MustParseAddr("::ffff:192.0.2.1"), nobody)
 		}
 		if !th.refuse(netip.MustParseAddr("192.0.2.1"), bob) {
@@ -160,7 +160,7 @@ func TestThrottleNoAddress(t *testing.T) {
 			t.Error("all behind the proxy are shut out")
 		}
 		th.succeeded(netip.Addr{}, bob)
-		for range userBurst {
+		for range maxUserFailures {
 			th.failed(netip.Addr{}, bob)
 		}
 		if !th.refuse(netip.Addr{}, bob) {
@@ -173,21 +173,21 @@ func TestThrottleBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th throttle
 		th.init()
-		for range pairBurst {
+		for range maxPairFailures {
 			th.failed(home, alice)
 		}
-		for i := range 3 * throttleEntries {
+		for i := range 3 * maxThrottled {
 			from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 			u := presence.Entity{User: fmt.Sprint(i), Domain: "example.com"}
 			th.failed(from, u)
 			th.succeeded(from, u)
 		}
 		for what, n := range map[string]int{"address": len(th.address.m), "user": len(th.user.m), "pair": len(th.pair.m)} {
-			if n > throttleEntries {
+			if n > maxThrottled {
 				t.Errorf("%s: %d entries", what, n)
 			}
 		}
-		if len(th.known) > throttleKnown {
+		if len(th.known) > maxKnownPairs {
 			t.Errorf("%d pairs known", len(th.known))
 		}
 	})
@@ -196,7 +196,7 @@ func TestThrottleBounded(t *testing.T) {
 // Verify and Plain count and refuse by themselves.
 func TestThrottled(t *testing.T) {
 	a := withUsers(t)
-	for range pairBurst {
+	for range maxPairFailures {
 		if err := a.Plain(t.Context(), home, alice, "wrong"); err != ErrNotAuthorized {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestThrottled(t *testing.T) {
 	if err := a.Plain(t.Context(), elsewhere, alice, "secret"); err != nil {
 		t.Errorf("from elsewhere: %v", err)
 	}
-	for range pairBurst {
+	for range maxPairFailures {
 		a.Failed(elsewhere, bob)
 	}
 	if err := a.Plain(t.Context(), elsewhere, bob, "pässword x"); err != ErrThrottled {

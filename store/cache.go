@@ -10,10 +10,10 @@ import (
 	"pharos/presence"
 )
 
-// cacheRows bounds what is cached: roster rows and blocks, some 250 bytes each,
-// of the users used last. A user counts for a few rows more.
 const (
-	cacheRows    = 250_000
+	// maxCachedRows bounds the roster rows and blocks in memory, some 250 bytes each; those of the users used last are kept.
+	maxCachedRows = 250_000
+	// cacheUserRow is what a user counts for besides.
 	cacheUserRow = 4
 )
 

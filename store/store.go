@@ -69,7 +69,7 @@ func WithLog(l *slog.Logger) Option { return func(s *Store) { s.log = l } }
 // journal) and pharos.lock. ErrLocked when another process has it.
 func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 	s := &Store{dir: dir, log: slog.Default()}
-	s.cache.init(cacheRows)
+	s.cache.init(maxCachedRows)
 	for _, o := range opts {
 		o(s)
 	}
