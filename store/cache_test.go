@@ -79,6 +79,9 @@ func TestCacheIsTheDatabase(t *testing.T) {
 				flags, change := rapid.Int64Range(0, 127).Draw(rt, "flags"), rapid.IntRange(0, 5).Draw(rt, "change") > 0
 				item, err := s.UpdateItem(ctx, u, contact, func(i *Item) bool {
 					i.setFlags(flags)
+					if len(i.Groups) > 0 {
+						i.Groups[0] += "!" // in place
+					}
 					i.Groups = append(i.Groups[:len(i.Groups):len(i.Groups)], "g")
 					i.Name += "x"
 					return change

@@ -214,6 +214,26 @@ func TestUpdateItem(t *testing.T) {
 	}
 }
 
+func TestPutItems(t *testing.T) {
+	s, ctx := openTest(t), t.Context()
+	if _, err := s.UpdateItem(ctx, alice, bob, func(i *Item) bool { i.Visible, i.Name = true, "old"; return true }); err != nil {
+		t.Fatal(err)
+	}
+	items := []Item{
+		{Contact: bob, Name: "new", Visible: true, Groups: []string{"g"}},
+		{Contact: carol, From: true, Version: 99},
+		{Contact: alice}, // nothing in it
+	}
+	if err := s.PutItems(ctx, alice, items); err != nil {
+		t.Fatal(err)
+	}
+	items[0].Version, items[1].Version = 2, 3
+	got, version, err := s.Roster(ctx, alice)
+	if err != nil || version != 3 || !reflect.DeepEqual(got, items[:2]) {
+		t.Errorf("%+v of version %d, %v", got, version, err)
+	}
+}
+
 // Updates of many callers, grouped however they come, are one after another.
 func TestUpdateItemConcurrent(t *testing.T) {
 	s, ctx := openTest(t), t.Context()

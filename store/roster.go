@@ -183,11 +183,30 @@ func (s *Store) UpdateItem(ctx context.Context, u, contact presence.Entity, fn f
 	return item, err
 }
 
+// PutItems writes many rows of one user in one transaction, whatever they were
+// before, each under its own version; for imports. All or nothing.
+func (s *Store) PutItems(ctx context.Context, u presence.Entity, items []Item) error {
+	return s.w.do(ctx, func(q *statements) error {
+		for i := range items {
+			row := items[i]
+			_, absent, err := s.currentItem(q, u, row.Contact)
+			if err != nil {
+				return err
+			}
+			if err := s.putItem(q, u, &row, absent); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // currentItem reads a row as of now, within the transaction.
 func (s *Store) currentItem(q *statements, u, contact presence.Entity) (i Item, absent bool, err error) {
 	if st := s.cache.peek(u); st != nil && !q.touched[u] {
 		i, found := st.item(contact)
 		i.Contact = contact
+		i.Groups, i.Stanza = slices.Clone(i.Groups), slices.Clone(i.Stanza) // fn may change them in place
 		return i, !found, nil
 	}
 	i.Contact = contact
