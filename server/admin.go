@@ -39,9 +39,7 @@ var ErrExists = errors.New("there is an account with this address already")
 // Address reads user@domain (a leading "sip:" or "xmpp:" is tolerated) and
 // checks that the domain is ours.
 func (a *Admin) Address(s string) (presence.Entity, error) {
-	for _, p := range []string{"sip:", "sips:", "xmpp:", "pres:"} {
-		s = strings.TrimPrefix(s, p)
-	}
+	s = withoutScheme(s)
 	j, err := xmpp.ParseJID(s)
 	switch {
 	case err != nil:
@@ -65,7 +63,7 @@ func (a *Admin) Add(ctx context.Context, addr, password string) error {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	return a.put(ctx, u, password)
+	return a.put(ctx, u, typed(addr), password)
 }
 
 // Password sets a new password; store.ErrNotFound when there is no account.
@@ -77,7 +75,7 @@ func (a *Admin) Password(ctx context.Context, addr, password string) error {
 	if _, err := a.store.Account(ctx, u); err != nil {
 		return fmt.Errorf("%s: %w", u, noAccount(err))
 	}
-	return a.put(ctx, u, password)
+	return a.put(ctx, u, typed(addr), password)
 }
 
 func noAccount(err error) error {
@@ -87,11 +85,26 @@ func noAccount(err error) error {
 	return err
 }
 
-func (a *Admin) put(ctx context.Context, u presence.Entity, password string) error {
-	acct, err := account.Derive(u, password)
+// typed is the user part as it was written. The account is that of the folded
+// name, but digest is over what a phone's owner types.
+func typed(addr string) string {
+	user, _, _ := strings.Cut(withoutScheme(addr), "@")
+	return user
+}
+
+func withoutScheme(s string) string {
+	for _, p := range []string{"sip:", "sips:", "xmpp:", "pres:"} {
+		s = strings.TrimPrefix(s, p)
+	}
+	return s
+}
+
+func (a *Admin) put(ctx context.Context, u presence.Entity, typed, password string) error {
+	acct, err := account.Derive(presence.Entity{User: typed, Domain: u.Domain}, password)
 	if err != nil {
 		return err
 	}
+	acct.User = u
 	if err := a.store.PutAccounts(ctx, []store.Account{acct}); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ const maxProblems = 100
 // newcomer is one user of an import file: a password, or keys ready made.
 type newcomer struct {
 	user     presence.Entity
+	typed    string // user part as written, which SIP clients may use for the digest
 	password string
 	keys     *store.Account // used when password is empty
 	contacts []store.Item
@@ -111,7 +112,7 @@ func (a *Admin) readCSV(b []byte) (users []newcomer, problems []string) {
 			continue
 		}
 		seen[u] = line
-		users = append(users, newcomer{user: u, password: rec[1]})
+		users = append(users, newcomer{user: u, typed: typed(rec[0]), password: rec[1]})
 	}
 }
 
@@ -133,18 +134,13 @@ func (a *Admin) importAll(ctx context.Context, users []newcomer, im *Import, pro
 		}
 		for _, u := range batch {
 			a.changed(u.user)
-			for _, c := range u.contacts {
-				_, err := a.store.UpdateItem(ctx, u.user, c.Contact, func(it *store.Item) bool {
-					v := it.Version
-					*it = c
-					it.Version = v
-					return true
-				})
-				if err != nil {
-					return fmt.Errorf("%s: roster: %w", u.user, err)
-				}
-				im.Contacts++
+			if len(u.contacts) == 0 {
+				continue
 			}
+			if err := a.store.PutItems(ctx, u.user, u.contacts); err != nil {
+				return fmt.Errorf("%s: roster: %w", u.user, err)
+			}
+			im.Contacts += len(u.contacts)
 		}
 		im.Accounts += len(batch)
 		progress(*im)
@@ -164,9 +160,10 @@ func derive(batch []newcomer) ([]store.Account, error) {
 					out[i] = *batch[i].keys
 					continue
 				}
-				if out[i], errs[i] = account.Derive(batch[i].user, batch[i].password); errs[i] != nil {
+				if out[i], errs[i] = account.Derive(presence.Entity{User: batch[i].typed, Domain: batch[i].user.Domain}, batch[i].password); errs[i] != nil {
 					errs[i] = fmt.Errorf("%s: %w", batch[i].user, errs[i])
 				}
+				out[i].User = batch[i].user
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"pharos/config"
 	"pharos/engine"
 	"pharos/presence"
+	"pharos/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -295,6 +297,23 @@ func TestImportServerData(t *testing.T) {
 	it := items[0]
 	if !it.From || it.To || !it.Ask || it.Name != "B" || fmt.Sprint(it.Groups) != "[x y]" || !it.Visible {
 		t.Errorf("%+v", it)
+	}
+}
+
+// A phone whose owner types the name with capitals can log in.
+func TestNamesAsTyped(t *testing.T) {
+	a, ctx := admin(t), context.Background()
+	if err := a.Add(ctx, "sip:JohnDoe@localhost", "p"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Import(ctx, strings.NewReader("McAdam@localhost,p\n"), false, nil); err != nil {
+		t.Fatal(err)
+	}
+	for user, name := range map[string]string{"johndoe": "JohnDoe", "mcadam": "McAdam"} {
+		acct, err := a.store.Account(ctx, presence.Entity{User: user, Domain: "localhost"})
+		if err != nil || !slices.ContainsFunc(acct.Logins, func(l store.Login) bool { return l.Username == name }) {
+			t.Errorf("%s: %+v %v", name, acct.Logins, err)
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ func (a *Admin) readUser(addr string, user *markup.Element) (newcomer, error) {
 	if err != nil {
 		return newcomer{}, err
 	}
-	n := newcomer{user: u, password: user.Attr("password")}
+	n := newcomer{user: u, typed: typed(addr), password: user.Attr("password")}
 	if n.password == "" {
 		var sha1, sha256 store.Scram
 		for c := range user.Children() {
