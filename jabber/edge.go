@@ -14,7 +14,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,8 +49,8 @@ type Edge struct {
 	reg     registry
 	seq     atomic.Uint64 // numbers sessions, pushes and fetches
 	seed    maphash.Seed
-	rosters [64]sync.Mutex // see rosterLock
-	pairs   [64]sync.Mutex // see pairLock
+	rosters [64]waitLock // see rosterLock
+	pairs   [64]waitLock // see pairLock
 	changes watcherQueue
 	forgot  forgotten
 	closing atomic.Bool
@@ -69,6 +68,9 @@ func New(c Config) *Edge {
 	}
 	for _, d := range c.Domains {
 		e.domains[d] = true
+	}
+	for i := range e.rosters {
+		e.rosters[i], e.pairs[i] = make(waitLock, 1), make(waitLock, 1)
 	}
 	e.reg.init()
 	e.changes.start(e)
@@ -126,18 +128,26 @@ func (e *Edge) End(ctx context.Context, u presence.Entity, condition string) {
 // local tells whether a domain is ours.
 func (e *Edge) local(domain string) bool { return e.domains[domain] }
 
+// waitLock is a mutex that is held while its holder waits for a commit. It is a
+// channel because the store lets a moment pass between commits: in
+// testing/synctest no time passes while somebody waits for a sync.Mutex.
+type waitLock chan struct{}
+
+func (l waitLock) Lock()   { l <- struct{}{} }
+func (l waitLock) Unlock() { <-l }
+
 // rosterLock serialises changes of one user's roster and blocks with what
 // follows from them - pushes in the order of versions, watches - and with a
 // session's becoming available, which reads them. Two are never held at once.
-func (e *Edge) rosterLock(u presence.Entity) *sync.Mutex {
-	return &e.rosters[maphash.Comparable(e.seed, u)%uint64(len(e.rosters))]
+func (e *Edge) rosterLock(u presence.Entity) waitLock {
+	return e.rosters[maphash.Comparable(e.seed, u)%uint64(len(e.rosters))]
 }
 
 // pairLock serialises what changes the subscriptions between two users, so that
 // both rosters say the same when they act at the same time.
-func (e *Edge) pairLock(a, b presence.Entity) *sync.Mutex {
+func (e *Edge) pairLock(a, b presence.Entity) waitLock {
 	h := maphash.Comparable(e.seed, a) ^ maphash.Comparable(e.seed, b)
-	return &e.pairs[h%uint64(len(e.pairs))]
+	return e.pairs[h%uint64(len(e.pairs))]
 }
 
 // submit queues an input and waits while the engine is overloaded. It blocks.
@@ -146,6 +156,15 @@ func (e *Edge) submit(ctx context.Context, to presence.Entity, in presence.Input
 	if !errors.Is(err, engine.ErrOverload) {
 		return err
 	}
+	again(ctx, func() bool {
+		err = e.c.Engine.Submit(to, in, done)
+		return !errors.Is(err, engine.ErrOverload)
+	})
+	return err
+}
+
+// again tries until it works, more and more rarely, for MaxSubmitWait at most.
+func again(ctx context.Context, works func() bool) bool {
 	wait := 2 * time.Millisecond
 	for deadline := time.Now().Add(MaxSubmitWait); time.Now().Before(deadline); wait *= 2 {
 		t := time.NewTimer(min(wait, 500*time.Millisecond))
@@ -153,13 +172,13 @@ func (e *Edge) submit(ctx context.Context, to presence.Entity, in presence.Input
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return ctx.Err()
+			return false
 		}
-		if err = e.c.Engine.Submit(to, in, done); !errors.Is(err, engine.ErrOverload) {
-			return err
+		if works() {
+			return true
 		}
 	}
-	return err
+	return false
 }
 
 // exists asks for an account and waits for the answer. It blocks.
@@ -191,4 +210,10 @@ func (e *Edge) enter(c load.Class) bool {
 	}
 	ok, _ := e.c.Gate.Enter(c)
 	return ok
+}
+
+// await asks the gate, and again for a while when it refuses. It blocks: the
+// client is read more slowly.
+func (e *Edge) await(ctx context.Context, c load.Class) bool {
+	return e.enter(c) || again(ctx, func() bool { return e.enter(c) })
 }

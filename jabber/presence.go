@@ -116,7 +116,9 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 		s.refuse(el, "bad-request")
 		return
 	}
-	if !s.edge.enter(load.Publish) {
+	// No client says its presence again because an error came back: a refusal
+	// would leave it offline to everybody for as long as it is here.
+	if !s.edge.await(ctx, load.Publish) {
 		s.refuse(el, "resource-constraint")
 		return
 	}

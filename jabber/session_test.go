@@ -3,6 +3,7 @@ package jabber
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,37 @@ func TestGate(t *testing.T) {
 		c2.send("<iq type='set' id='b'><bind xmlns='" + nsBind + "'/></iq>")
 		if el := c2.await("iq"); el.Child(nsClient, "error").Child(nsStanzas, "resource-constraint") == nil {
 			t.Error(el.Source())
+		}
+	})
+}
+
+// Presence waits for its admission: a client that was refused would not say it again.
+func TestPresenceWaitsForGate(t *testing.T) {
+	inWorld(t, []string{"alice"}, func(w *world) {
+		c := w.login("alice", "a")
+		var busy atomic.Bool
+		busy.Store(true)
+		w.edge.c.Gate = load.NewGate(func() float64 {
+			if busy.Load() {
+				return 1
+			}
+			return 0
+		})
+		c.send("<presence/>")
+		time.Sleep(5 * time.Second)
+		if got := c.pending(); got != "" {
+			t.Error(got)
+		}
+		busy.Store(false)
+		time.Sleep(time.Second)
+		if got := c.pending(); !strings.Contains(got, "<presence from='alice@") || strings.Contains(got, "error") {
+			t.Error(got)
+		}
+		busy.Store(true)
+		c.send("<presence><show>away</show></presence>")
+		time.Sleep(2 * MaxSubmitWait)
+		if got := c.pending(); !strings.Contains(got, "resource-constraint") {
+			t.Error(got)
 		}
 	})
 }
