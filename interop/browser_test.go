@@ -48,7 +48,7 @@ func TestSIPWebSocket(t *testing.T) {
 			alice.sees(t, Fields{"event": "message", "bare": "bob@localhost", "body": "hello <&> ☎"})
 
 			alice.must(t, "unwatch", nil)
-			alice.notify(t, "terminated")
+			alice.sees(t, Fields{"event": "terminated"})
 			alice.must(t, "quit", nil)
 			alice.sees(t, Fields{"event": "unregistered"})
 			bob.must(t, "presence", Fields{"show": "chat"})
