@@ -16,10 +16,11 @@ type Process struct {
 	*Transcript
 	Name string
 
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	done chan struct{}
-	err  error
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	enter string // what the Enter key sends; empty: a line end
+	done  chan struct{}
+	err   error
 }
 
 // start runs a program in a process group of its own, so that ending it ends
@@ -80,7 +81,11 @@ func (p *Process) run() error {
 
 // Type sends one line to the program's input.
 func (p *Process) Type(line string) error {
-	if _, err := io.WriteString(p.in, line+"\n"); err != nil {
+	enter := p.enter
+	if enter == "" {
+		enter = "\n"
+	}
+	if _, err := io.WriteString(p.in, line+enter); err != nil {
 		return fmt.Errorf("%s: typing %q: %w", p.Name, line, err)
 	}
 	return nil

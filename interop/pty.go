@@ -34,7 +34,7 @@ func (p *Process) beginOnPTY() error {
 	defer slave.Close() // the child has its own
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	p.in = master
+	p.in, p.enter = master, "\r"
 	if err := p.run(); err != nil {
 		master.Close()
 		return err

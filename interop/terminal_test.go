@@ -1,0 +1,72 @@
+package interop
+
+import "testing"
+
+// profanity: asks for and gets bob's presence, is asked and approves, sets its
+// status, writes and is written to.
+func TestProfanity(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	bob := slix(t, s, us["bob"], "desk")
+	p := get(s.Profanity(us["alice"]))(t)
+	t.Cleanup(p.Stop)
+
+	must(t, p.Type("/sub request bob@localhost"))
+	bob.sees(t, Fields{"event": "presence", "type": "subscribe", "from": "alice@localhost"})
+	bob.must(t, "subscribed", Fields{"to": "alice@localhost"})
+	bob.must(t, "presence", Fields{"show": "dnd", "status": "writing"})
+	get(p.See(soon, `bob@localhost.* is dnd, "writing"`))(t)
+
+	bob.must(t, "subscribe", Fields{"to": "alice@localhost"})
+	get(p.See(soon, `Received authorization request from bob@localhost`))(t)
+	must(t, p.Type("/sub allow bob@localhost"))
+	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "type": "available"})
+	must(t, p.Type(`/status set away "lunch"`))
+	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "show": "away", "status": "lunch"})
+
+	must(t, p.Type("/msg bob@localhost hello from a terminal"))
+	bob.sees(t, Fields{"event": "message", "bare": "alice@localhost", "body": "hello from a terminal"})
+	bob.must(t, "message", Fields{"to": "alice@localhost", "body": "hello to a terminal"})
+	get(p.See(soon, `hello to a terminal`))(t)
+
+	must(t, p.Type("/quit"))
+	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "type": "unavailable"})
+	must(t, p.Wait(soon))
+}
+
+// mcabber, with PLAIN under TLS: as profanity.
+func TestMcabber(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	bob := slix(t, s, us["bob"], "desk")
+	p := get(s.Mcabber(us["alice"]))(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(p.Text())
+		}
+	})
+	t.Cleanup(p.Stop)
+
+	must(t, p.Type("/add bob@localhost Bob"))
+	bob.sees(t, Fields{"event": "presence", "type": "subscribe", "from": "alice@localhost"})
+	bob.must(t, "subscribed", Fields{"to": "alice@localhost"})
+	bob.must(t, "presence", Fields{"show": "dnd", "status": "writing"})
+	get(p.See(soon, `bob@localhost.*writing`))(t)
+
+	bob.must(t, "subscribe", Fields{"to": "alice@localhost"})
+	get(p.See(soon, `wants to subscribe`))(t)
+	must(t, p.Type("/authorization allow bob@localhost"))
+	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "type": "available"})
+	must(t, p.Type("/status away lunch"))
+	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "show": "away", "status": "lunch"})
+
+	must(t, p.Type("/say_to bob@localhost hello from a terminal"))
+	bob.sees(t, Fields{"event": "message", "bare": "alice@localhost", "body": "hello from a terminal"})
+	bob.must(t, "message", Fields{"to": "alice@localhost", "body": "hello to a terminal"})
+	get(p.See(soon, `#\[d\] Bob`))(t) // unread
+	must(t, p.Type("/roster unread_first"))
+	must(t, p.Type("")) // the Enter key shows the conversation
+	get(p.See(soon, `hello to a terminal`))(t)
+
+	must(t, p.Type("/quit"))
+	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "type": "unavailable"})
+	must(t, p.Wait(soon))
+}
