@@ -32,12 +32,13 @@ type Message struct {
 	FromResource, ToResource string
 	ID, Type, Subject, Body  string // Type: "" is normal; chat, normal, headline, groupchat, error (RFC 6121 §5.2.2)
 	Lang, Thread             string
-	ContentType              string           // of Body, "" for text/plain
+	ContentType              string           // of Native, where a SIP device wrote more than text/plain; Body is then the text in it
 	Native                   presence.Payload // children as sent, same-protocol path
 	NoStore                  bool             // XEP-0160/0334: not kept for later
 	NoCopy                   bool             // XEP-0280/0334: no copies for the user's other devices
 	Edge                     string           // where it came from
 	Sent                     time.Time
+	Expires                  time.Time `json:",omitzero"` // zero: never (RFC 3428 §7)
 
 	takers *int32 // edges that have taken it, and Send while it asks them
 }

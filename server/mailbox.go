@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"pharos/engine"
 	"pharos/presence"
@@ -43,7 +44,13 @@ func (m mailbox) Take(ctx context.Context, to presence.Entity) ([]*engine.Messag
 		if err := json.Unmarshal(r.Blob, msg); err != nil {
 			return nil, nil, fmt.Errorf("server: mailbox: message %d of %s: %w", r.ID, to, err)
 		}
-		ms, ids = append(ms, msg), append(ids, r.ID)
+		ids = append(ids, r.ID)
+		if msg.Expires.IsZero() || msg.Expires.After(time.Now()) { // RFC 3428 §7: else it is dropped unseen
+			ms = append(ms, msg)
+		}
+	}
+	if len(ms) == 0 {
+		return nil, func() error { return nil }, m.st.RemoveOffline(ctx, to, ids)
 	}
 	return ms, func() error { return m.st.RemoveOffline(context.WithoutCancel(ctx), to, ids) }, nil
 }

@@ -369,4 +369,25 @@ func TestMailbox(t *testing.T) {
 	if ms, _, _ := m.Take(ctx, to); len(ms) != 0 {
 		t.Errorf("%d messages are left", len(ms))
 	}
+	// Messages that are too old to be told are gone without a word (RFC 3428 §7).
+	for _, e := range []time.Time{time.Now().Add(-time.Second), time.Now().Add(time.Hour)} {
+		if err := m.Put(ctx, &engine.Message{To: to, Body: "x", Expires: e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ms, done, err = m.Take(ctx, to); err != nil || len(ms) != 1 || !ms[0].Expires.After(time.Now()) {
+		t.Fatalf("%+v %v", ms, err)
+	}
+	if err := done(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Put(ctx, &engine.Message{To: to, Body: "x", Expires: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if ms, _, err = m.Take(ctx, to); err != nil || len(ms) != 0 {
+		t.Errorf("%+v %v", ms, err)
+	}
+	if rows, err := a.store.Offline(ctx, to); err != nil || len(rows) != 0 {
+		t.Errorf("%d are left, %v", len(rows), err)
+	}
 }

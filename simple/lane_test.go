@@ -16,7 +16,7 @@ func TestMessagesOneAfterTheOther(t *testing.T) {
 		desk := w.phone("bob", "192.0.2.12:5060")
 		bob.register(t, "Contact: <"+bob.contact+">\r\n")
 		desk.register(t, "Contact: <"+desk.contact+">\r\n")
-		bob.answer = func(*sip.Message) (int, string) { return 0, "" }
+		bob.setAnswer(silent)
 		for i := range 3 {
 			alice.want(200, out{method: "MESSAGE", to: "bob", body: fmt.Sprint(i), ctype: "text/plain"})
 		}
@@ -27,7 +27,7 @@ func TestMessagesOneAfterTheOther(t *testing.T) {
 		if got := bodies(first); len(got) == 0 || slices.Contains(got, "1") {
 			t.Fatalf("the slow phone got %q", got)
 		}
-		bob.answer = nil
+		bob.setAnswer(nil)
 		bob.write(replyTo(first[0], 486, "")) // whatever it answers, it is there
 		if got := bodies(bob.got()); !slices.Equal(got, []string{"1", "2"}) {
 			t.Errorf("then %q", got)
@@ -47,7 +47,7 @@ func TestMessagesToAPhoneThatHasGone(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
 		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
 		bob.register(t, "Contact: <"+bob.contact+">\r\n")
-		bob.answer = func(*sip.Message) (int, string) { return 0, "" }
+		bob.setAnswer(silent)
 		for i := range 4 {
 			alice.want(200, out{method: "MESSAGE", to: "bob", body: fmt.Sprint(i), ctype: "text/plain"})
 		}
@@ -56,7 +56,7 @@ func TestMessagesToAPhoneThatHasGone(t *testing.T) {
 			t.Fatalf("%d messages stored, want 4", n)
 		}
 		bob.got()
-		bob.answer = nil
+		bob.setAnswer(nil)
 		bob.register(t, "Contact: <"+bob.contact+">\r\n")
 		time.Sleep(time.Second)
 		if got := bodies(bob.got()); !slices.Equal(got, []string{"0", "1", "2", "3"}) {

@@ -71,7 +71,7 @@ func (r *request) relay() {
 		switch {
 		case err == nil && stored:
 			r.fail(202, "") // RFC 3428 §7: taken, not yet delivered
-		case err == nil, m.NoStore:
+		case err == nil, m.Native.Type == composing:
 			r.fail(200, "") // nobody is there to see that somebody types, and that is fine
 		case errors.Is(err, engine.ErrMailboxFull):
 			r.fail(480, "Too Many Messages Wait For This User")
@@ -95,6 +95,17 @@ func (r *request) instantMessage() (m *engine.Message, ok bool) {
 	}
 	if at, has, err := r.msg.Date(); has && err == nil && at.Before(m.Sent) {
 		m.Sent = at
+	}
+	sec, has, err := r.msg.Seconds(sip.HExpires)
+	if err != nil {
+		r.fail(400, "Malformed Expires")
+		return nil, false
+	}
+	if has {
+		// From its Date, else from now (RFC 3428 §7). One that comes too late is
+		// still for those who are there, but not kept.
+		m.Expires = m.Sent.Add(time.Duration(sec) * time.Second)
+		m.NoStore = !m.Expires.After(time.Now())
 	}
 	m.Subject, _ = r.msg.Get(sip.HSubject)
 	m.Lang, _ = r.msg.Get(sip.HContentLanguage)
@@ -122,8 +133,31 @@ func (r *request) instantMessage() (m *engine.Message, ok bool) {
 	// What only SIP devices understand is carried as it is (RFC 7572 §7).
 	m.ContentType, _ = r.msg.Get(sip.HContentType)
 	m.Native = presence.Payload{Type: t.String(), Bytes: []byte(r.msg.Body)}
-	m.NoStore = t.Is(composing)
+	m.NoStore = m.NoStore || t.Is(composing)
+	if t.Type == "multipart" {
+		m.Body = r.textParts()
+	}
 	return m, true
+}
+
+// textParts is what of a multipart body can be told as text, for those to whom the
+// whole says nothing (RFC 5621 §4.2); empty when there is none.
+func (r *request) textParts() string {
+	parts, err := r.msg.Parts()
+	if err != nil {
+		return ""
+	}
+	var all []string
+	for i := range parts {
+		p := &parts[i]
+		if !p.Type.Is(plainText) || p.Encoded || p.Disposition != "render" && p.Disposition != "inline" {
+			continue
+		}
+		if text, ok := plain(p.Body, p.Type.Params); ok && text != "" {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 // plain is a text body in UTF-8, which is SIP's default (RFC 3261 §7.4.1).
@@ -276,8 +310,15 @@ func (e *Edge) sendNow(m *engine.Message, b *binding, stored bool, done func(res
 	if stored && !m.Sent.IsZero() {
 		h = sip.AppendDate(h, m.Sent)
 	}
+	if !m.Expires.IsZero() { // counts from Date where there is one (RFC 3428 §7)
+		from := time.Now()
+		if stored {
+			from = m.Sent
+		}
+		h = sip.AppendNumber(h, sip.HExpires, seconds(m.Expires.Sub(from)))
+	}
 	switch {
-	case m.Body != "" || m.ContentType == "":
+	case m.ContentType == "":
 		h = append(h, "Content-Type: text/plain\r\n"...)
 		out.Body = []byte(m.Body)
 	default:

@@ -210,3 +210,64 @@ func TestMessageBlocked(t *testing.T) {
 		}
 	})
 }
+
+// RFC 3428 §7: how long a message is good for goes on with it, counted from its
+// Date; one that is too late is for those who are there only.
+func TestMessageExpires(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		send := func(status int, lines string) {
+			t.Helper()
+			alice.want(status, out{method: "MESSAGE", to: "bob", body: "hi", ctype: "text/plain", lines: lines})
+		}
+		date := func(ago time.Duration) string { return string(sip.AppendDate(nil, time.Now().Add(-ago))) }
+		send(400, "Expires: soon\r\n")
+		send(480, "Expires: 0\r\n")
+		send(480, date(time.Minute)+"Expires: 60\r\n")
+		if w.mailbox.len() != 0 {
+			t.Error("stored too late")
+		}
+		send(202, "Expires: 600\r\n")
+		time.Sleep(10 * time.Second)
+		bob.register(t, "Contact: <"+bob.contact+">\r\n")
+		if m := bob.one(); get(m, sip.HExpires) != "600" || get(m, sip.HDate) == "" {
+			t.Errorf("stored: got\n%s", m.Append(nil))
+		}
+		for _, c := range []struct{ lines, want string }{
+			{"", ""}, {"Expires: 600\r\n", "600"}, {date(time.Minute) + "Expires: 600\r\n", "540"}, {date(time.Hour) + "Expires: 600\r\n", "0"},
+		} {
+			send(200, c.lines)
+			if m := bob.one(); get(m, sip.HExpires) != c.want {
+				t.Errorf("%q: got\n%s", c.lines, m.Append(nil))
+			}
+		}
+	})
+}
+
+// A multipart message goes to SIP devices as it is, and its text to others
+// (RFC 5621 §4.2).
+func TestMultipartMessage(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		x := &other{takes: true}
+		w.edges = []engine.Edge{x}
+		w.restart()
+		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		bob.register(t, "Contact: <"+bob.contact+">\r\n")
+		const part = "--b\r\nContent-Type: "
+		for body, text := range map[string]string{
+			part + "text/html\r\n\r\n<b>hi</b>\r\n" + part + "text/plain;charset=ISO-8859-1\r\n\r\nh\xef\r\n--b--\r\n":   "hï",
+			part + "text/plain\r\n\r\none\r\n" + part + "text/plain\r\n\r\ntwo\r\n--b--\r\n":                             "one\ntwo",
+			part + "text/plain\r\nContent-Disposition: icon\r\n\r\none\r\n" + part + "image/png\r\n\r\ntwo\r\n--b--\r\n": "",
+			part + "text/plain\r\n\r\nno end": "",
+		} {
+			x.got = nil
+			alice.want(200, out{method: "MESSAGE", to: "bob", body: body, ctype: "multipart/alternative;boundary=b"})
+			if m := bob.one(); m.Body != body || get(m, sip.HContentType) != "multipart/alternative;boundary=b" {
+				t.Errorf("got\n%s", m.Append(nil))
+			}
+			if len(x.got) != 1 || x.got[0].Body != text {
+				t.Errorf("told others %+v, want %q", x.got, text)
+			}
+		}
+	})
+}
