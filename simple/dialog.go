@@ -134,27 +134,24 @@ func (s *dialogState) decode(b []byte) error {
 	s.ceiling = binary.BigEndian.Uint32(b[1:])
 	s.remoteCSeq = binary.BigEndian.Uint32(b[5:])
 	n := int(b[9])
-	b = b[10:]
-	var size [256]int
-	total := 0
-	for i := range n {
+	sizes := b[10:]
+	b, total := sizes, uint64(0)
+	for range n {
 		v, used := binary.Uvarint(b)
 		if used <= 0 || v > 1<<20 {
 			return errDialog
 		}
-		size[i] = int(v)
-		total += int(v)
+		total += v
 		b = b[used:]
 	}
-	if total != len(b) {
+	if total != uint64(len(b)) {
 		return errDialog
 	}
 	text := unsafe.String(unsafe.SliceData(b), len(b))
-	for i := range n {
-		if i < dialogParts {
-			s.part[i] = text[:size[i]]
-		}
-		text = text[size[i]:]
+	for i := range min(n, dialogParts) {
+		size, used := binary.Uvarint(sizes)
+		sizes = sizes[used:]
+		s.part[i], text = text[:size], text[size:]
 	}
 	return nil
 }

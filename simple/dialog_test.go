@@ -2,6 +2,7 @@ package simple
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,6 +196,21 @@ func TestEntity(t *testing.T) {
 	for _, e := range []presence.Entity{aliceHere, {User: "a b/c@d", Domain: domain}, {User: "müller", Domain: "2001:db8::1"}} {
 		if got, ok := entityOf("sip:" + escapeUser(e.String())); !ok || got != e {
 			t.Errorf("%v came back as %v", e, got)
+		}
+	}
+}
+
+// BenchmarkDecode is what each NOTIFY begins with.
+func BenchmarkDecode(b *testing.B) {
+	var s dialogState
+	for i := range s.part {
+		s.part[i] = strings.Repeat("x", 3*i)
+	}
+	state := s.encode()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.decode(state); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
