@@ -12,67 +12,116 @@ import (
 
 var errRosterFull = errors.New("jabber: roster is full")
 
-// change writes one roster row and does at once what follows from it: the push
-// to interested resources, the watches of the user's own sessions, the policy
-// for those who watch the user. It returns the row as it was. It blocks until
-// the commit, and must not be called with the roster lock held.
-func (e *Edge) change(ctx context.Context, u, contact presence.Entity, fn func(*store.Item) bool) (store.Item, error) {
-	before, after, err := e.changeLocked(ctx, u, contact, fn)
-	if err == nil && (before.From != after.From || before.Approved != after.Approved || before.PendingIn != after.PendingIn) {
-		e.c.Engine.PolicyChanged(u)
-	}
-	return before, err
+// row is a change of one roster row, one of several that are made together.
+type row struct {
+	u, contact presence.Entity
+	fn         func(*store.Item) bool // as of store.UpdateItem
+
+	rec           *user // nil: the user has no session
+	full          bool
+	before, after store.Item
+	written       bool
+	refused       bool // a new row for a full roster
 }
 
-func (e *Edge) changeLocked(ctx context.Context, u, contact presence.Entity, fn func(*store.Item) bool) (before, after store.Item, err error) {
-	lock := e.rosterLock(u)
-	lock.Lock()
-	defer lock.Unlock()
-	rec := e.reg.user(u)
-	full := false
-	if rec != nil {
-		if rec.size < 0 {
-			items, _, err := e.c.Store.Roster(ctx, u)
-			if err != nil {
-				return before, after, err
+// change writes one row, as transact does, and returns it as it was.
+func (e *Edge) change(ctx context.Context, u, contact presence.Entity, fn func(*store.Item) bool) (store.Item, error) {
+	r := &row{u: u, contact: contact, fn: fn}
+	if err := e.transact(ctx, r); err != nil {
+		return r.before, err
+	}
+	if r.refused {
+		return r.before, errRosterFull
+	}
+	return r.before, nil
+}
+
+// transact writes rows in one commit, in order, and does at once what follows from
+// each: the push to interested resources, the watches of the user's own
+// sessions, the policy for those who watch the user. It blocks until the commit,
+// and must not be called with a roster lock held.
+func (e *Edge) transact(ctx context.Context, rows ...*row) error {
+	unlock := e.lockRosters(rows)
+	defer unlock()
+	changes := make([]store.ItemChange, len(rows))
+	for i, r := range rows {
+		if err := e.prepare(ctx, r); err != nil {
+			return err
+		}
+		changes[i] = store.ItemChange{User: r.u, Contact: r.contact, Change: r.change}
+	}
+	if err := e.c.Store.UpdateItems(ctx, changes); err != nil {
+		return err
+	}
+	for i, r := range rows {
+		r.after = changes[i].Item
+		if !r.written {
+			continue
+		}
+		if b, a := &r.before, &r.after; b.From != a.From || b.Approved != a.Approved || b.PendingIn != a.PendingIn {
+			e.c.Engine.PolicyChanged(r.u)
+		}
+		if r.rec == nil {
+			continue
+		}
+		switch {
+		case r.after.Removed && !r.before.Removed:
+			r.rec.size--
+		case r.before.Removed && !r.after.Removed:
+			r.rec.size++
+		}
+		e.follow(ctx, r.rec, &r.before, &r.after)
+	}
+	return nil
+}
+
+// lockRosters locks the rosters of all, in one order everywhere.
+func (e *Edge) lockRosters(rows []*row) (unlock func()) {
+	var room [2]waitLock
+	locks := room[:0]
+	for i := range e.rosters {
+		for _, r := range rows {
+			if l := e.rosterLock(r.u); l == e.rosters[i] && !slices.Contains(locks, l) {
+				l.Lock()
+				locks = append(locks, l)
 			}
-			rec.size = countRows(items)
-		}
-		full = rec.size >= MaxRosterItems
-	}
-	written, refused := false, false
-	after, err = e.c.Store.UpdateItem(ctx, u, contact, func(it *store.Item) bool {
-		before = *it
-		if before.Version == 0 {
-			before.Removed = true // no row is as good as a tombstone
-		}
-		written = fn(it)
-		if refused = written && full && before.Removed && !it.Removed; refused {
-			*it = before
-			written = false
-		}
-		return written
-	})
-	switch {
-	case err != nil:
-		return before, after, err
-	case refused:
-		return before, before, errRosterFull
-	case !written:
-		return before, before, nil
-	}
-	if rec == nil {
-		return before, after, nil
-	}
-	if before.Removed != after.Removed {
-		if after.Removed {
-			rec.size--
-		} else {
-			rec.size++
 		}
 	}
-	e.follow(ctx, rec, &before, &after)
-	return before, after, nil
+	return func() {
+		for _, l := range locks {
+			l.Unlock()
+		}
+	}
+}
+
+// prepare looks how many rows the user's roster has, where the user is here.
+func (e *Edge) prepare(ctx context.Context, r *row) error {
+	if r.rec = e.reg.user(r.u); r.rec == nil {
+		return nil
+	}
+	if r.rec.size < 0 {
+		items, _, err := e.c.Store.Roster(ctx, r.u)
+		if err != nil {
+			return err
+		}
+		r.rec.size = countRows(items)
+	}
+	r.full = r.rec.size >= MaxRosterItems
+	return nil
+}
+
+// change is called within the transaction, more than once when it is tried again.
+func (r *row) change(it *store.Item) bool {
+	r.before = *it
+	if r.before.Version == 0 {
+		r.before.Removed = true // no row is as good as a tombstone
+	}
+	r.refused = false
+	r.written = r.fn(it)
+	if r.written && r.full && r.before.Removed && !it.Removed {
+		r.written, r.refused = false, true
+	}
+	return r.written
 }
 
 // follow brings the user's sessions up to a change of a row. The roster lock is held.
@@ -126,10 +175,15 @@ func setState(it *store.Item, st roster.State) {
 
 // shows tells whether a user shows presence to a watcher: its roster says from.
 func (e *Edge) shows(ctx context.Context, u, watcher presence.Entity) bool {
-	from := false
-	_, err := e.c.Store.UpdateItem(ctx, u, watcher, func(it *store.Item) bool {
-		from = it.From && !it.Removed
+	items, _, err := e.c.Store.Roster(ctx, u)
+	if err != nil {
+		e.log.Error("roster not read", "entity", u.String(), "err", err)
 		return false
-	})
-	return err == nil && from
+	}
+	for i := range items {
+		if it := &items[i]; it.Contact == watcher {
+			return it.From && !it.Removed
+		}
+	}
+	return false
 }

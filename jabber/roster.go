@@ -161,17 +161,30 @@ func readGroups(item *markup.Element) (groups []string, condition string) {
 // rosterRemove removes an item; both subscriptions end, and the contact is told
 // (RFC 6121 §2.5.2).
 func (r *request) rosterRemove(ctx context.Context, contact presence.Entity) {
-	lock := r.edge.pairLock(r.user.entity, contact)
+	u, e := r.user.entity, r.edge
+	lock := e.pairLock(u, contact)
 	lock.Lock()
 	defer lock.Unlock()
 	known := false
-	before, err := r.edge.change(ctx, r.user.entity, contact, func(it *store.Item) bool {
-		if known = it.Visible && !it.Removed; !known {
+	own := &row{u: u, contact: contact, fn: func(it *store.Item) bool {
+		if known = shown(it); !known {
 			return false
 		}
 		*it = store.Item{Contact: it.Contact, Version: it.Version, Removed: true}
 		return true
-	})
+	}}
+	was := &own.before
+	rows := []*row{own}
+	var told []*exchange
+	if contact != u {
+		out := e.newExchange(ctx, contact, u, roster.Unsubscribe, nil)
+		out.passes = func() bool { return known && (was.To || was.Ask) }
+		in := e.newExchange(ctx, contact, u, roster.Unsubscribed, nil)
+		in.passes = func() bool { return known && (was.From || was.PendingIn) }
+		told = []*exchange{out, in}
+		rows = append(append(rows, out.rows()...), in.rows()...)
+	}
+	err := e.transact(ctx, rows...)
 	switch {
 	case err != nil:
 		r.failed("roster item not removed", err)
@@ -181,12 +194,11 @@ func (r *request) rosterRemove(ctx context.Context, contact presence.Entity) {
 		return
 	}
 	r.result(nil)
-	if before.To || before.Ask {
-		r.edge.inbound(ctx, contact, r.user.entity, roster.Unsubscribe, nil)
+	if was.From || was.PendingIn {
+		e.cancelled(ctx, u, contact)
 	}
-	if before.From || before.PendingIn {
-		r.edge.cancelled(ctx, r.user.entity, contact)
-		r.edge.inbound(ctx, contact, r.user.entity, roster.Unsubscribed, nil)
+	for _, x := range told {
+		x.tell()
 	}
 }
 

@@ -10,81 +10,132 @@ import (
 	"pharos/xmpp"
 )
 
-// subscription is a subscription stanza that the client sends (RFC 6121 §3).
+// subscription is a subscription stanza that the client sends (RFC 6121 §3). Both
+// rosters are written in one commit.
 func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.JID, k roster.Kind) {
 	contact := entityOf(to) // RFC 6121 §3.1.2: routed on to the bare JID
-	u := s.user.entity
+	u, e := s.user.entity, s.edge
 	if contact == u {
 		return // one always sees oneself (RFC 6121 §4.2.2)
 	}
-	lock := s.edge.pairLock(u, contact)
+	lock := e.pairLock(u, contact)
 	lock.Lock()
 	defer lock.Unlock()
+	x := e.newExchange(ctx, contact, u, k, el.AppendInner(nil, nsClient))
 	var eff roster.Effect
-	_, err := s.edge.change(ctx, u, contact, func(it *store.Item) bool {
+	own := &row{u: u, contact: contact, fn: func(it *store.Item) bool {
 		eff = roster.Out(stateOf(it), k)
 		if eff.Changed {
 			setState(it, eff.State)
 		}
 		return eff.Changed
-	})
-	switch {
-	case err == errRosterFull:
-		s.refuse(el, "resource-constraint")
-		return
-	case err != nil:
+	}}
+	// A row that a full roster refuses stops the rest.
+	x.passes = func() bool { return eff.Route && !own.refused }
+	if err := e.transact(ctx, append([]*row{own}, x.rows()...)...); err != nil {
 		s.log().Error("roster item not written", "contact", contact.String(), "err", err)
 		s.refuse(el, "internal-server-error")
 		return
 	}
-	if k == roster.Unsubscribed && eff.Changed {
-		s.edge.cancelled(ctx, u, contact)
+	if own.refused {
+		s.refuse(el, "resource-constraint")
+		return
 	}
-	if eff.Route {
-		s.edge.inbound(ctx, contact, u, k, el.AppendInner(nil, nsClient))
+	if k == roster.Unsubscribed && eff.Changed {
+		e.cancelled(ctx, u, contact)
+	}
+	x.tell()
+}
+
+// exchange is a subscription stanza on its way to a user here, and the answer
+// that the server gives for the user (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3 and
+// §A.3). The lock of the pair is held from its making to its end.
+type exchange struct {
+	e       *Edge
+	u, from presence.Entity
+	kind    roster.Kind
+	native  []byte      // content of the stanza
+	passes  func() bool // nil: always
+	exists  bool        // the user is somebody here
+	blocked bool
+
+	in, back roster.Effect // at the user; of the answer, at the sender
+}
+
+func (e *Edge) newExchange(ctx context.Context, u, from presence.Entity, k roster.Kind, native []byte) *exchange {
+	x := &exchange{e: e, u: u, from: from, kind: k, native: native}
+	// RFC 6121 §8.5.1: for nobody it is silently ignored, and so are addresses
+	// of the server itself.
+	if x.exists = u.User != "" && e.local(u.Domain) && e.exists(ctx, u); x.exists {
+		x.blocked = e.blocks(ctx, u, from, "")
+	}
+	if len(native) > MaxPendingNative {
+		x.native = nil
+	}
+	return x
+}
+
+// rows are what changes at the user, and at the sender by the answer.
+func (x *exchange) rows() []*row {
+	// XEP-0191 §3.1: who is blocked asks in vain, and is not heard. The rosters
+	// of both still have to agree on what has ended.
+	if !x.exists || x.blocked && x.kind == roster.Subscribe {
+		return nil
+	}
+	rows := []*row{{u: x.u, contact: x.from, fn: func(it *store.Item) bool {
+		x.in = roster.Effect{}
+		if x.passes != nil && !x.passes() {
+			return false
+		}
+		x.in = roster.In(stateOf(it), x.kind)
+		if !x.in.Changed {
+			return false
+		}
+		setState(it, x.in.State)
+		if x.kind == roster.Subscribe && it.PendingIn {
+			it.Stanza = x.native
+		}
+		return true
+	}}}
+	if x.kind != roster.Subscribe || !x.e.local(x.from.Domain) {
+		return rows
+	}
+	return append(rows, &row{u: x.from, contact: x.u, fn: func(it *store.Item) bool {
+		x.back = roster.Effect{}
+		if x.in.Reply == 0 {
+			return false
+		}
+		x.back = roster.In(stateOf(it), x.in.Reply)
+		if x.back.Changed {
+			setState(it, x.back.State)
+		}
+		return x.back.Changed
+	}})
+}
+
+// tell shows the stanzas, after the commit.
+func (x *exchange) tell() {
+	if x.in.Deliver && !x.blocked {
+		x.e.tellSubscription(x.u, x.from, x.kind, x.native)
+	}
+	if x.back.Deliver {
+		x.e.tellSubscription(x.from, x.u, x.in.Reply, nil)
 	}
 }
 
-// inbound takes a subscription stanza of somebody here for another user here
-// (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3 and §A.3). native is its content. The
-// pair lock is held.
-func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Kind, native []byte) {
-	// RFC 6121 §8.5.1: for nobody it is silently ignored, and so are addresses
-	// of the server itself.
-	if u.User == "" || !e.local(u.Domain) || !e.exists(ctx, u) {
-		return
-	}
-	// XEP-0191 §3.1: who is blocked asks in vain, and is not heard. The rosters
-	// of both still have to agree on what has ended.
-	blocked := e.blocks(ctx, u, from, "")
-	if blocked && k == roster.Subscribe {
-		return
-	}
-	if len(native) > MaxPendingNative {
-		native = nil
-	}
-	var eff roster.Effect
-	_, err := e.change(ctx, u, from, func(it *store.Item) bool {
-		eff = roster.In(stateOf(it), k)
-		if !eff.Changed {
-			return false
+// inbound is an exchange alone, for a request that did not come from a client.
+func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Kind) {
+	lock := e.pairLock(u, from)
+	lock.Lock()
+	defer lock.Unlock()
+	x := e.newExchange(ctx, u, from, k, nil)
+	if rows := x.rows(); len(rows) > 0 {
+		if err := e.transact(ctx, rows...); err != nil {
+			e.log.Error("subscription not written", "entity", u.String(), "contact", from.String(), "err", err)
+			return
 		}
-		setState(it, eff.State)
-		if k == roster.Subscribe && it.PendingIn {
-			it.Stanza = native
-		}
-		return true
-	})
-	if err != nil {
-		e.log.Error("subscription not written", "entity", u.String(), "contact", from.String(), "err", err)
-		return
 	}
-	if eff.Deliver && !blocked {
-		e.tellSubscription(u, from, k, native)
-	}
-	if eff.Reply != 0 && e.local(from.Domain) {
-		e.inbound(ctx, from, u, eff.Reply, nil)
-	}
+	x.tell()
 }
 
 // tellSubscription shows a stanza to those resources of a user that are

@@ -86,10 +86,7 @@ func (q *watcherQueue) work(ctx context.Context, e *Edge) {
 		// What was taken is written also when the server stops: the watcher's
 		// edge reports a pending watcher once.
 		for _, r := range q.take() {
-			lock := e.pairLock(r.presentity, r.watcher)
-			lock.Lock()
-			e.inbound(context.WithoutCancel(ctx), r.presentity, r.watcher, roster.Subscribe, nil)
-			lock.Unlock()
+			e.inbound(context.WithoutCancel(ctx), r.presentity, r.watcher, roster.Subscribe)
 		}
 		if stopping {
 			return

@@ -165,22 +165,44 @@ func scanItem(row scannable, i *Item) error {
 //
 // The item returned is as written, or, when fn returned false, as read.
 func (s *Store) UpdateItem(ctx context.Context, u, contact presence.Entity, fn func(*Item) bool) (Item, error) {
-	var item Item
-	err := s.w.do(ctx, func(q *statements) error {
-		var absent bool
-		var err error
-		if item, absent, err = s.currentItem(q, u, contact); err != nil {
-			return err
+	c := ItemChange{User: u, Contact: contact, Change: fn}
+	err := s.w.do(ctx, func(q *statements) error { return s.updateItem(q, &c) })
+	return c.Item, err
+}
+
+// ItemChange is one of several rows that UpdateItems changes.
+type ItemChange struct {
+	User, Contact presence.Entity
+	Change        func(*Item) bool // as for UpdateItem
+	Item          Item             // as UpdateItem returns it
+}
+
+// UpdateItems is UpdateItem for several rows, also of several users, in one
+// transaction and in order: a later Change may go by what an earlier one has found.
+func (s *Store) UpdateItems(ctx context.Context, cs []ItemChange) error {
+	return s.w.do(ctx, func(q *statements) error {
+		for i := range cs {
+			if err := s.updateItem(q, &cs[i]); err != nil {
+				return err
+			}
 		}
-		next := item
-		if !fn(&next) {
-			return nil
-		}
-		item = next
-		item.Contact = contact
-		return s.putItem(q, u, &item, absent)
+		return nil
 	})
-	return item, err
+}
+
+func (s *Store) updateItem(q *statements, c *ItemChange) error {
+	var absent bool
+	var err error
+	if c.Item, absent, err = s.currentItem(q, c.User, c.Contact); err != nil {
+		return err
+	}
+	next := c.Item
+	if !c.Change(&next) {
+		return nil
+	}
+	c.Item = next
+	c.Item.Contact = c.Contact
+	return s.putItem(q, c.User, &c.Item, absent)
 }
 
 // PutItems writes many rows of one user in one transaction, whatever they were
