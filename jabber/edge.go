@@ -138,7 +138,7 @@ func (l waitLock) Unlock() { <-l }
 
 // rosterLock serialises changes of one user's roster and blocks with what
 // follows from them - pushes in the order of versions, watches - and with a
-// session's becoming available, which reads them. Two are never held at once.
+// session's becoming available, which reads them. Only lockRosters holds two.
 func (e *Edge) rosterLock(u presence.Entity) waitLock {
 	return e.rosters[maphash.Comparable(e.seed, u)%uint64(len(e.rosters))]
 }
