@@ -4,6 +4,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -137,9 +138,50 @@ func explain(err error) error {
 	var de *toml.DecodeError
 	if errors.As(err, &de) {
 		row, col := de.Position()
-		return fmt.Errorf("line %d, column %d: %s", row, col, strings.TrimPrefix(de.Error(), "toml: "))
+		text := strings.TrimPrefix(de.Error(), "toml: ")
+		if have, typ, ok := strings.Cut(text, " into struct field "); ok { // in Go's words
+			_, typ, _ = strings.Cut(typ, " of type ")
+			have = strings.NewReplacer("cannot decode TOML ", "a ", "integer", "number", "array", "list").Replace(have)
+			text = strings.Join(de.Key(), ".") + ": " + have + " where " + wanted(typ) + " is wanted"
+		}
+		return fmt.Errorf("line %d, column %d: %s", row, col, text)
 	}
 	return err
+}
+
+// wanted is a Go type in an operator's words.
+func wanted(typ string) string {
+	switch typ {
+	case "[]string":
+		return `a list such as ["one", "two"]`
+	case "int":
+		return "a number without quotes"
+	case "string":
+		return "a string in quotes"
+	}
+	return "a table"
+}
+
+// CheckFiles finds what is wrong with the files that the configuration names.
+// Serving does so by itself; it is for those who want to know before.
+func (c Config) CheckFiles() error {
+	if c.TLS.Cert == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	var errs []error
+	if now := time.Now(); now.After(pair.Leaf.NotAfter) {
+		errs = append(errs, fmt.Errorf("tls: %s has expired on %s", c.TLS.Cert, pair.Leaf.NotAfter.Format(time.DateOnly)))
+	}
+	for _, d := range c.Domains {
+		if err := pair.Leaf.VerifyHostname(d); err != nil {
+			errs = append(errs, fmt.Errorf("tls: %s is not for the domain %s, which clients look for in it", c.TLS.Cert, d))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Check finds what cannot work, all at once.

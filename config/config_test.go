@@ -1,6 +1,14 @@
 package config
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -68,11 +76,57 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"[limits]\nconnections = 0", "limits.connections"},
 		{"[limits]\nauthenticate_within = \"soon\"", "line 2"},
 		{"domains = ", "line 1"},
+		{"domains = \"example.com\"", `line 1, column 11: domains: a string where a list such as ["one", "two"] is wanted`},
+		{"[limits]\nconnections = \"many\"", "limits.connections: a string where a number without quotes is wanted"},
+		{"[policy]\ndefault = 1", "policy.default: a number where a string in quotes is wanted"},
+		{"sip = \"x\"", "sip: a string where a table is wanted"},
 	} {
 		if _, err := Parse([]byte(tc.in)); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: got %v, want it to contain %q", tc.in, err, tc.want)
 		}
 	}
+}
+
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	write := func(until time.Time) {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: until, DNSNames: []string{"example.com"}}
+		der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kder, err := x509.MarshalPKCS8PrivateKey(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: kder}} {
+			if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c := Defaults()
+	check := func(want string) {
+		t.Helper()
+		err := c.CheckFiles()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	check("") // none: self-signed
+	c.Domains, c.TLS = []string{"example.com"}, TLS{cert, key}
+	check("no such file")
+	write(time.Now().Add(time.Hour))
+	check("")
+	c.Domains = append(c.Domains, "example.org")
+	check("not for the domain example.org")
+	write(time.Now().Add(-time.Hour))
+	check("has expired")
 }
 
 func TestParseListener(t *testing.T) {

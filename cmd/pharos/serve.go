@@ -80,6 +80,10 @@ type configCmd struct {
 	Check    checkCmd    `cmd:"" help:"Check a configuration file."`
 }
 
+func (c *checkCmd) Help() string {
+	return "Checks the certificate too: that it can be read, belongs to the key, is not over and names the domains."
+}
+
 type describeCmd struct {
 	JSON bool `help:"As JSON." name:"json"`
 }
@@ -97,7 +101,10 @@ type checkCmd struct {
 }
 
 func (c checkCmd) Run() error {
-	_, err := config.Load(c.File)
+	cfg, err := config.Load(c.File)
+	if err == nil {
+		err = cfg.CheckFiles()
+	}
 	if c.JSON {
 		out := struct {
 			OK    bool   `json:"ok"`
