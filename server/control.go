@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +24,9 @@ func (s *Server) listenControl(start func(string, func() error)) error {
 		return fmt.Errorf("server: %w", err) // of a killed process; the store's lock says that it is gone
 	}
 	ln, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EINVAL) { // longer than sun_path of unix(7)
+		return fmt.Errorf("server: the path %s is too long for a socket: choose a data folder with a shorter path", path)
+	}
 	if err != nil {
 		return fmt.Errorf("server: control socket: %w", err)
 	}
@@ -118,7 +123,9 @@ type lines struct {
 
 func newLines(w http.ResponseWriter) lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	return lines{json.NewEncoder(w), http.NewResponseController(w)}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // documents are XML
+	return lines{enc, http.NewResponseController(w)}
 }
 
 func (l lines) send(v any) error {
@@ -147,14 +154,17 @@ func answer(w http.ResponseWriter, v any, err error) {
 type Client struct{ http http.Client }
 
 // ErrNotRunning: nobody answers on the socket.
-var ErrNotRunning = errors.New("no server is running on this data folder")
+var ErrNotRunning = errors.New("no server is running on data folder")
 
 // Dial makes a client; ErrNotRunning when there is no server.
 func Dial(data string) (*Client, error) {
 	path := SocketPath(data)
 	conn, err := net.DialTimeout("unix", path, 2*time.Second)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("%s: permission denied: run this as the user that the server runs as", path)
+	}
 	if err != nil {
-		return nil, ErrNotRunning
+		return nil, fmt.Errorf("%w %s: start it, or name its folder with --data", ErrNotRunning, data)
 	}
 	conn.Close()
 	return &Client{http.Client{Transport: &http.Transport{
@@ -202,7 +212,11 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, re
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // its address is of no use to people
+		}
+		return broken(err)
 	}
 	defer resp.Body.Close()
 	d := json.NewDecoder(resp.Body)
@@ -213,5 +227,13 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, re
 		}
 		return errors.New(e.Error)
 	}
-	return read(d)
+	return broken(read(d))
+}
+
+// broken says in words that the answer ended before its end.
+func broken(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return errors.New("the server has stopped")
+	}
+	return err
 }

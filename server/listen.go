@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -94,7 +95,7 @@ func (s *Server) serveHTTP(ctx context.Context, ln net.Listener, secure bool) er
 	h := &http.Server{
 		Handler: s.http, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    nil,
+		ErrorLog:    slog.NewLogLogger(s.Log.With("part", "http").Handler(), slog.LevelDebug), // of handshakes mostly: scanners
 	}
 	if secure {
 		// WebSocket needs HTTP/1.1 (RFC 6455 §4.1).
@@ -137,6 +138,8 @@ func listenError(l config.Listener, err error) error {
 	switch {
 	case strings.Contains(err.Error(), "address already in use"):
 		hint = "; another program has this port (see 'ss -lnp'): stop it, or set another port in 'listen'"
+	case strings.Contains(err.Error(), "cannot assign requested address"):
+		hint = "; this machine does not have that address: leave it out to listen on all"
 	case errors.Is(err, os.ErrPermission):
 		hint = "; ports below 1024 need the right to bind them (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)"
 	}

@@ -80,6 +80,9 @@ func New(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("server: data folder: %w", err)
 	}
+	if st, err := os.Stat(o.Data); err == nil && st.Mode().Perm()&0o022 != 0 {
+		o.Log.Warn("others may write to the data folder, and so replace what is in it; run: chmod go-w", "folder", o.Data, "mode", st.Mode().String())
+	}
 	s := &Server{Options: o, ready: make(chan struct{}), net: o.Network}
 	if s.net == nil {
 		s.net = machine{}
@@ -202,14 +205,15 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopServing()
 	var outer errgroup.Group
 	err := s.listen(serveCtx, &outer, stopServing)
-	if err == nil {
+	served := err == nil
+	if served {
 		close(s.ready)
 		s.Log.Info("ready", "domains", s.Config.Domains, "listen", s.listening())
 		<-serveCtx.Done()
+		s.Log.Info("stopping", "within", DrainWithin)
 	}
 
 	s.closing.Store(true)
-	s.Log.Info("stopping", "within", DrainWithin)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainWithin)
 	defer cancel()
 	s.closeListeners()
@@ -220,7 +224,9 @@ func (s *Server) Run(ctx context.Context) error {
 	err = errors.Join(err, s.sip.Close())
 	s.simple.Close()
 	err = errors.Join(err, within(drain, "listeners", outer.Wait), s.store.Close())
-	s.Log.Info("stopped")
+	if served {
+		s.Log.Info("stopped")
+	}
 	return err
 }
 

@@ -224,7 +224,7 @@ func TestControl(t *testing.T) {
 	if err := c.Get(ctx, "/why?watcher=bob@localhost&presentity=alice@localhost", &w); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(w.Answer, "waits for the word of alice@localhost") {
+	if !strings.Contains(w.Answer, "has not asked to see alice@localhost") {
 		t.Errorf("why: %+v", w)
 	}
 	if err := c.Get(ctx, "/why?watcher=bob&presentity=alice@localhost", &w); err == nil {

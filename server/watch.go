@@ -89,7 +89,7 @@ func (w *watchEdge) follow(ctx context.Context, u presence.Entity, fn func(Seen)
 }
 
 func seen(v *presence.View) Seen {
-	s := Seen{At: time.Now().UTC(), User: v.Presentity.String(), Version: v.Version, Presence: "closed",
+	s := Seen{At: time.Now().UTC(), User: v.Presentity.String(), Version: v.Version, Presence: "closed", Sources: []SeenSource{},
 		Document: string(pidf.Append(nil, "pres:"+v.Presentity.String(), v.Doc))}
 	for _, t := range v.Doc.Tuples {
 		if t.Basic == presence.Open {

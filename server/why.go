@@ -153,6 +153,8 @@ func conclusion(x presence.Explanation) string {
 	switch h := x.Decision.Class.Handling; {
 	case h == presence.Block:
 		return fmt.Sprintf("%s has blocked %s.", x.Presentity, x.Watcher)
+	case h == presence.Confirm && x.Decision.Rule == presence.RuleDefault && len(x.Subscriptions) == 0:
+		return fmt.Sprintf("%s has not asked to see %s, or was refused: no request is open.", x.Watcher, x.Presentity)
 	case h == presence.Confirm:
 		return fmt.Sprintf("%s waits for the word of %s, who has neither approved nor refused.", x.Watcher, x.Presentity)
 	case h == presence.PoliteBlock:
