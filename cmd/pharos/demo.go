@@ -50,6 +50,7 @@ func demoUsers(ctx context.Context, a *server.Admin, data, domain string) ([]dem
 
 // printBanner says what is listening where and what to type into which client.
 func printBanner(w io.Writer, st server.Status, data string, demo []demoUser) {
+	program := os.Args[0]
 	fmt.Fprintf(w, "\nPharos %s serves %s.\n\n", st.Version, strings.Join(st.Domains, ", "))
 	port := map[string]string{}
 	for _, l := range st.Listen {
@@ -71,7 +72,13 @@ func printBanner(w io.Writer, st server.Status, data string, demo []demoUser) {
 	if len(demo) == 2 {
 		printClients(w, port, data, demo[0], demo[1])
 	}
-	fmt.Fprintf(w, "\nCtrl-C ends it. In another shell: pharos status --data %s\n\n", data)
+	fmt.Fprintf(w, "\nCtrl-C ends it. In another shell:\n\n")
+	fmt.Fprintf(w, "  %s status --data %s\n", program, data)
+	fmt.Fprintf(w, "  %s user add --data %s NAME@%s\n", program, data, st.Domains[0])
+	if len(demo) == 2 {
+		fmt.Fprintf(w, "  %s why --data %s %s %s\n", program, data, demo[1].Address, demo[0].Address)
+	}
+	fmt.Fprintln(w)
 }
 
 func displayHost(hostport string) string {
@@ -93,7 +100,12 @@ func printClients(w io.Writer, port map[string]string, data string, sip, chat de
 	if p := port["xmpp"]; p != "" {
 		fmt.Fprintf(w, "\nXMPP client (any): address %s, server 127.0.0.1, port %s, password %s\n", chat.Address, p, chat.Password)
 		fmt.Fprintf(w, "  profanity:  /connect %s server 127.0.0.1 port %s tls trust\n", chat.Address, p)
-		fmt.Fprintf(w, "  then:       /sub request %s      and    /status set away \"lunch\"\n", sip.Address)
+		fmt.Fprintf(w, "  then:       /sub allow %s            the phone has asked to see bob\n", sip.Address)
+		fmt.Fprintf(w, "              /sub request %s          bob asks to see alice\n", sip.Address)
+		fmt.Fprintf(w, "              /status set dnd \"in a meeting\"     (baresip: Busy; it shows away as Offline)\n")
+		fmt.Fprintf(w, "  A phone cannot answer requests. Alice does it in a chat client too, once, password %s:\n", sip.Password)
+		fmt.Fprintf(w, "              /connect %s server 127.0.0.1 port %s tls trust\n", sip.Address, p)
+		fmt.Fprintf(w, "              /sub allow %s\n", chat.Address)
 		fmt.Fprintf(w, "  The certificate is %s.\n", filepath.Join(data, "tls", "cert.pem"))
 	}
 	if p := port["https"]; p != "" {

@@ -16,6 +16,7 @@ import (
 func printJSON(v any) error {
 	enc := json.NewEncoder(os.Stdout)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 
@@ -34,11 +35,8 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	if err == nil {
 		err = cl.Get(ctx, "/status", &st)
 	}
-	if errors.Is(err, server.ErrNotRunning) {
-		if c.JSON {
-			return errors.Join(printJSON(server.Status{}), errSaid)
-		}
-		return fmt.Errorf("%w (%s)", err, c.Data)
+	if errors.Is(err, server.ErrNotRunning) && c.JSON {
+		return errors.Join(printJSON(map[string]bool{"running": false, "ready": false}), errSaid)
 	}
 	if err != nil {
 		return err
@@ -72,7 +70,7 @@ type whyCmd struct {
 func (c *whyCmd) Run(ctx context.Context) error {
 	cl, err := server.Dial(c.Data)
 	if err != nil {
-		return fmt.Errorf("%w (%s)", err, c.Data)
+		return err
 	}
 	var w server.Why
 	q := url.Values{"watcher": {c.Watcher}, "presentity": {c.Presentity}}
@@ -103,7 +101,7 @@ type watchCmd struct {
 func (c *watchCmd) Run(ctx context.Context) error {
 	cl, err := server.Dial(c.Data)
 	if err != nil {
-		return fmt.Errorf("%w (%s)", err, c.Data)
+		return err
 	}
 	return cl.Lines(ctx, "GET", "/watch?"+url.Values{"user": {c.User}}.Encode(), nil, func(b json.RawMessage) error {
 		if c.JSON {

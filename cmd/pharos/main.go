@@ -34,11 +34,13 @@ type cli struct {
 	Watch   watchCmd   `cmd:"" help:"Follow a user's presence as it changes."`
 	Config  configCmd  `cmd:"" help:"Describe or check the configuration."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version." hidden:""`
 }
 
 // place is where a command finds its server.
 type place struct {
-	Data   string `help:"Data folder of the server." default:"data" placeholder:"DIR"`
+	Data   string `help:"Data folder of the server (default: data)." default:"data" placeholder:"DIR"`
 	Config string `help:"Configuration file; none: the defaults, domain localhost." placeholder:"FILE" type:"path"`
 }
 
@@ -50,16 +52,19 @@ func main() {
 	var c cli
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	k := kong.Must(&c, kong.Name("pharos"), kong.Description(description), kong.UsageOnError(),
+	k := kong.Must(&c, kong.Name("pharos"), kong.Description(description),
+		kong.Vars{"version": "pharos " + programVersion()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Exit(func(code int) {
-			if code != 0 {
-				code = 2 // wrong usage
-			}
-			os.Exit(code)
-		}))
-	run, err := k.Parse(os.Args[1:])
-	k.FatalIfErrorf(err)
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	args := os.Args[1:]
+	if len(args) == 0 || args[0] == "help" {
+		args = append(args[min(len(args), 1):len(args):len(args)], "--help") // 'pharos help user add'
+	}
+	run, err := k.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "pharos: %v\nRun '%s --help' for what it takes.\n", err, commandOf(err))
+		os.Exit(2)
+	}
 	if err := run.Run(); err != nil {
 		if errors.Is(err, context.Canceled) {
 			os.Exit(130)
@@ -69,6 +74,15 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// commandOf is the command that was not understood, as far as it was.
+func commandOf(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil && p.Context.Selected() != nil {
+		return p.Context.Selected().FullPath()
+	}
+	return "pharos"
 }
 
 // errSaid: the command failed and has said so already.

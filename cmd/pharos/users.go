@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
@@ -33,14 +34,25 @@ type admin interface {
 	Import(ctx context.Context, r io.Reader, dryRun bool, progress func(server.Import)) (server.Import, error)
 }
 
-// with runs fn against the running server, or the store of a stopped one.
-func (p place) with(fn func(admin) error) error {
+// with runs fn against the running server, or the store of a stopped one. holding:
+// a folder without a store is a mistake, and not to be given one.
+func (p place) with(holding bool, fn func(admin) error) error {
 	c, err := server.Dial(p.Data)
 	if err == nil {
 		return fn(remote{c})
 	}
-	if _, err := os.Stat(p.Data); err != nil {
+	if !errors.Is(err, server.ErrNotRunning) {
+		return err
+	}
+	if _, err := os.Stat(p.Data); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("no data folder %s: start the server once, or name the folder with --data", p.Data)
+	} else if err != nil {
+		return err
+	}
+	if holding {
+		if _, err := os.Stat(filepath.Join(p.Data, "pharos.db")); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s holds no users: start the server once, or name its folder with --data", p.Data)
+		}
 	}
 	cfg, err := loadConfig(p.Config)
 	if err != nil {
@@ -105,7 +117,7 @@ func (c *userAddCmd) Help() string {
 }
 
 func (c *userAddCmd) Run(ctx context.Context) error {
-	return c.with(func(a admin) error {
+	return c.with(false, func(a admin) error {
 		return setPassword(c.Address, c.Generate, c.JSON, "added", func(p string) error { return a.Add(ctx, c.Address, p) })
 	})
 }
@@ -117,8 +129,12 @@ type userPasswordCmd struct {
 	JSON     bool   `help:"As JSON." name:"json"`
 }
 
+func (c *userPasswordCmd) Help() string {
+	return (*userAddCmd)(nil).Help() + " XMPP sessions that are open stay so; a phone is asked with its next request."
+}
+
 func (c *userPasswordCmd) Run(ctx context.Context) error {
-	return c.with(func(a admin) error {
+	return c.with(true, func(a admin) error {
 		return setPassword(c.Address, c.Generate, c.JSON, "has a new password", func(p string) error { return a.Password(ctx, c.Address, p) })
 	})
 }
@@ -188,7 +204,7 @@ type userListCmd struct {
 }
 
 func (c *userListCmd) Run(ctx context.Context) error {
-	return c.with(func(a admin) error {
+	return c.with(true, func(a admin) error {
 		enc := json.NewEncoder(os.Stdout)
 		return a.List(ctx, func(u server.User) error {
 			if c.JSON {
@@ -207,7 +223,7 @@ type userRemoveCmd struct {
 }
 
 func (c *userRemoveCmd) Run(ctx context.Context) error {
-	return c.with(func(a admin) error {
+	return c.with(true, func(a admin) error {
 		if err := a.Remove(ctx, c.Address); err != nil {
 			return err
 		}
@@ -236,7 +252,7 @@ func (c *userImportCmd) Run(ctx context.Context) error {
 		defer f.Close()
 		in = f
 	}
-	return c.with(func(a admin) error {
+	return c.with(false, func(a admin) error {
 		bar := term.IsTerminal(int(os.Stderr.Fd())) && !c.JSON
 		im, err := a.Import(ctx, in, c.DryRun, func(im server.Import) {
 			if bar && im.Total > 0 {
