@@ -49,6 +49,25 @@ func (s *session) refuse(el *markup.Element, condition string) {
 	s.send(xmpp.AppendError(nil, el, el.Attr("to"), s.full, condition, ""))
 }
 
+// stanzaHead is what an answer needs of a stanza that is read no more: elements
+// are valid until the next one is read.
+type stanzaHead struct{ local, to, id, typ string }
+
+func headOf(el *markup.Element) stanzaHead {
+	return stanzaHead{el.Local, el.Attr("to"), el.Attr("id"), el.Attr("type")}
+}
+
+// element is the stanza without its content.
+func (h stanzaHead) element() *markup.Element {
+	el := &markup.Element{Space: nsClient, Local: h.local}
+	for _, a := range [...]markup.Attr{{Local: "to", Value: h.to}, {Local: "id", Value: h.id}, {Local: "type", Value: h.typ}} {
+		if a.Value != "" {
+			el.Attrs = append(el.Attrs, a)
+		}
+	}
+	return el
+}
+
 // refuseBlocked is the answer to a stanza for somebody whom its sender blocks
 // (XEP-0191 §3.4).
 func (s *session) refuseBlocked(el *markup.Element) {

@@ -149,17 +149,19 @@ func (s *session) publish(ctx context.Context, el *markup.Element, in presence.P
 	if ended {
 		return
 	}
+	head := headOf(el)
 	err := s.edge.submit(ctx, s.user.entity, in, func(_ presence.Outcome, err error) {
 		if err != nil {
-			s.unpublished(el, err)
+			s.unpublished(head, err)
 		}
 	})
 	if err != nil {
-		s.unpublished(el, err)
+		s.unpublished(head, err)
 	}
 }
 
-func (s *session) unpublished(el *markup.Element, err error) {
+func (s *session) unpublished(head stanzaHead, err error) {
+	el := head.element()
 	if errors.Is(err, presence.ErrTooMany) {
 		s.refuse(el, "resource-constraint")
 		return
@@ -335,13 +337,14 @@ func (s *session) direct(ctx context.Context, el *markup.Element, to xmpp.JID, n
 		Watcher: entityOf(to), Available: available,
 		Via: presence.Via{Edge: EdgeName, Handle: handle},
 	}
+	head := headOf(el)
 	err := s.edge.submit(ctx, s.user.entity, in, func(_ presence.Outcome, err error) {
 		if err != nil {
-			s.unpublished(el, err)
+			s.unpublished(head, err)
 		}
 	})
 	if err != nil {
-		s.unpublished(el, err)
+		s.unpublished(head, err)
 	}
 }
 

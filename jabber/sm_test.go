@@ -61,7 +61,7 @@ func TestRedelivery(t *testing.T) {
 		if got := b2.pending(); !strings.Contains(got, "id='full'") || strings.Contains(got, "id='bare'") {
 			t.Errorf("after the time is up two got %s", got)
 		}
-		if n := len(w.mail.m[entity("bob")]); n != 0 {
+		if n := w.mail.count("bob"); n != 0 {
 			t.Errorf("%d stored", n)
 		}
 	})
@@ -82,12 +82,12 @@ func TestRedeliveryOnce(t *testing.T) {
 		settle()
 		a.send("<message to='bob@localhost' type='chat' id='bare'><body>x</body></message>")
 		settle()
-		if n := len(w.mail.m[entity("bob")]); n != 0 {
+		if n := w.mail.count("bob"); n != 0 {
 			t.Errorf("%d stored while it may still be taken", n)
 		}
 		time.Sleep(2 * MaxHibernate)
 		settle()
-		if n := len(w.mail.m[entity("bob")]); n != 1 {
+		if n := w.mail.count("bob"); n != 1 {
 			t.Errorf("%d stored", n)
 		}
 		if n, _ := w.edge.Count(); n != 1 {
@@ -107,7 +107,7 @@ func TestUnackedBound(t *testing.T) {
 			a.send("<message to='bob@localhost' type='chat' id='" + strconv.Itoa(i) + "'><body>x</body></message>")
 		}
 		settle()
-		if n := len(w.mail.m[entity("bob")]); n != MaxUnacked+10 {
+		if n := w.mail.count("bob"); n != MaxUnacked+10 {
 			t.Errorf("%d stored", n)
 		}
 		if got := b.pending(); !strings.Contains(got, "resource-constraint") {
@@ -132,7 +132,7 @@ func TestHibernatingBound(t *testing.T) {
 			a.send("<message to='bob@localhost' type='chat' id='" + strconv.Itoa(i) + "'><body>x</body></message>")
 		}
 		settle()
-		if n := len(w.mail.m[entity("bob")]); n != MaxUnacked+10 {
+		if n := w.mail.count("bob"); n != MaxUnacked+10 {
 			t.Errorf("%d stored", n)
 		}
 		if n, _ := w.edge.Count(); n != 1 {
@@ -162,7 +162,7 @@ func TestCloseStores(t *testing.T) {
 		if !strings.Contains(a.pending(), "system-shutdown") {
 			t.Error("alice was not told")
 		}
-		if n := len(w.mail.m[entity("bob")]); n != 1 {
+		if n := w.mail.count("bob"); n != 1 {
 			t.Errorf("%d stored", n)
 		}
 		if n, _ := w.edge.Count(); n != 0 {

@@ -138,6 +138,12 @@ type mailbox struct {
 	max int
 }
 
+func (b *mailbox) count(user string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.m[entity(user)])
+}
+
 func (b *mailbox) Put(_ context.Context, m *engine.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,14 +13,16 @@ type Tree struct {
 
 // Borrow is Parse of a string, which is not copied. Nothing of the tree may be
 // used after Release but its strings, which are parts of s or stand alone.
-func Borrow(s string, o Options) (Tree, error) {
+func Borrow(s string, o Options) (Tree, error) { return BorrowIn(s, nil, o) }
+
+// BorrowIn is to Borrow what ParseIn is to Parse.
+func BorrowIn(s string, scope []Decl, o Options) (Tree, error) {
 	o = o.withDefaults()
 	if len(s) > o.MaxBytes {
 		return Tree{}, &SyntaxError{TooBig, o.MaxBytes, "more bytes than allowed"}
 	}
-	p := borrowers.Get().(*parser)
-	p.s, p.o, p.whole = s, o, s
-	p.src = &p.whole
+	p := borrow(s, o)
+	p.surround(scope)
 	t := Tree{p.document(), p}
 	if p.err != nil {
 		err := p.err
@@ -28,6 +30,13 @@ func Borrow(s string, o Options) (Tree, error) {
 		return Tree{}, err
 	}
 	return t, nil
+}
+
+func borrow(s string, o Options) *parser {
+	p := borrowers.Get().(*parser)
+	p.s, p.o, p.whole = s, o, s
+	p.src = &p.whole
+	return p
 }
 
 // Root is the document's element.

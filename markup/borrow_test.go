@@ -74,3 +74,32 @@ func BenchmarkBorrow(b *testing.B) {
 		t.Release()
 	}
 }
+
+// TestNextTree: a stream read with borrowed memory is the one that Next reads.
+func TestNextTree(t *testing.T) {
+	for _, in := range []string{
+		`<s:s xmlns='c' xmlns:s='st'><a x='1' s:y='2'>t&amp;<b xmlns='d'/>u</a> <s:q/><a>` + strings.Repeat("<b c='d'>e</b>", 300) + `</a></s:s>`,
+		`<s xmlns='c'><a><b></a></s>`,
+		`<s xmlns='c'><a/><x:a/>`,
+		`<s xmlns='c'><a/>`,
+		`<s xmlns='c'><a/></s>`,
+	} {
+		one, two := NewScanner(strings.NewReader(in), Options{}), NewScanner(strings.NewReader(in), Options{})
+		one.Header()
+		two.Header()
+		for {
+			el, err := one.Next()
+			tree, treeErr := two.NextTree()
+			if (err == nil) != (treeErr == nil) || err != nil && err.Error() != treeErr.Error() {
+				t.Errorf("%q: %v, Next says %v", in, treeErr, err)
+			}
+			if err != nil || treeErr != nil {
+				break
+			}
+			if got, want := string(tree.Root().Append(nil, "")), string(el.Append(nil, "")); got != want || tree.Root().Source() != el.Source() {
+				t.Errorf("%q: read as %s, Next reads %s", in, got, want)
+			}
+			tree.Release()
+		}
+	}
+}

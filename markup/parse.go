@@ -114,10 +114,15 @@ func newParser(s string, scope []Decl, o Options) *parser {
 	p.s, p.o = s, o
 	src := s
 	p.src = &src
+	p.surround(scope)
+	return p
+}
+
+// surround puts declarations around the element in force.
+func (p *parser) surround(scope []Decl) {
 	for _, d := range scope {
 		p.binds = append(p.binds, binding{d.Prefix, d.Space, 0})
 	}
-	return p
 }
 
 // reserve sizes the slabs; the numbers are hints.

@@ -110,16 +110,9 @@ func (sc *Scanner) Header() (*Element, error) {
 // before it, a *SyntaxError, or what the reader returned; after a *SyntaxError
 // the Scanner is dead, after an error of the reader it may be called again.
 func (sc *Scanner) Next() (*Element, error) {
-	if sc.closed {
-		return nil, io.EOF
-	}
-	src, err := sc.next()
+	src, err := sc.item()
 	if err != nil {
 		return nil, err
-	}
-	if strings.HasPrefix(src, "</") { // the finder has compared it with the header
-		sc.closed = true
-		return nil, io.EOF
 	}
 	p := newParser(src, sc.scope, sc.o)
 	defer p.free()
@@ -129,6 +122,39 @@ func (sc *Scanner) Next() (*Element, error) {
 		return nil, sc.fail(p.err)
 	}
 	return e, nil
+}
+
+// NextTree is Next for an element whose memory is used again. Nothing of the
+// tree may be used after its Release but strings.
+func (sc *Scanner) NextTree() (Tree, error) {
+	src, err := sc.item()
+	if err != nil {
+		return Tree{}, err
+	}
+	p := borrow(src, sc.o)
+	p.surround(sc.scope)
+	t := Tree{p.element(), p}
+	if err := p.err; err != nil {
+		t.Release()
+		return Tree{}, sc.fail(err)
+	}
+	return t, nil
+}
+
+// item is the text of the next element; io.EOF at the end of the stream.
+func (sc *Scanner) item() (string, error) {
+	if sc.closed {
+		return "", io.EOF
+	}
+	src, err := sc.next()
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(src, "</") { // the finder has compared it with the header
+		sc.closed = true
+		return "", io.EOF
+	}
+	return src, nil
 }
 
 func (sc *Scanner) fail(err error) error {

@@ -324,6 +324,17 @@ func (r *repeat) Read(b []byte) (int, error) {
 }
 
 func BenchmarkScanner(b *testing.B) {
+	b.Run("element", func(b *testing.B) { scan(b, func(sc *Scanner) error { _, err := sc.Next(); return err }) })
+	b.Run("borrowed", func(b *testing.B) {
+		scan(b, func(sc *Scanner) error {
+			t, err := sc.NextTree()
+			t.Release()
+			return err
+		})
+	})
+}
+
+func scan(b *testing.B, next func(*Scanner) error) {
 	sc := NewScanner(&repeat{head: clientHeader, body: presenceStanza + rosterStanza}, Options{})
 	if _, err := sc.Header(); err != nil {
 		b.Fatal(err)
@@ -331,7 +342,7 @@ func BenchmarkScanner(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(presenceStanza)+len(rosterStanza)) / 2)
 	for b.Loop() {
-		if _, err := sc.Next(); err != nil {
+		if err := next(sc); err != nil {
 			b.Fatal(err)
 		}
 	}

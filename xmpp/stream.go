@@ -34,11 +34,12 @@ type Stream struct {
 
 	// Owned by the reading goroutine.
 	wire   wire
-	ws     *webSocket // wire again, when it is one
-	fresh  bool       // not authenticated; counted as such, under a.mu
-	opened bool       // our stream header is out
-	ended  bool       // the peer has closed its stream
-	broken bool       // reading failed; there is nobody to say goodbye to
+	ws     *webSocket  // wire again, when it is one
+	fresh  bool        // not authenticated; counted as such, under a.mu
+	opened bool        // our stream header is out
+	ended  bool        // the peer has closed its stream
+	broken bool        // reading failed; there is nobody to say goodbye to
+	last   markup.Tree // what Next returned
 	bucket bucket
 
 	// Set before Serve, constant from then on.
@@ -113,7 +114,8 @@ func (s *Stream) Done() <-chan struct{} { return s.done }
 
 // Next returns the next first-level element: stanzas and others such as <r/> of
 // XEP-0198, <active/> of XEP-0352. Its caller judges names and namespaces. White space
-// keep-alives are skipped. The errors:
+// keep-alives are skipped. The element is valid until the next call; the strings in
+// it stay. The errors:
 //
 //   - io.EOF after the peer's </stream:stream>, or after Close(nil);
 //   - a *StreamError for faults of the stream (bad XML, limits), after it has
@@ -123,7 +125,11 @@ func (s *Stream) Done() <-chan struct{} { return s.done }
 //
 // After an error Next is not called again.
 func (s *Stream) Next() (*markup.Element, error) {
-	el, err := s.wire.next()
+	s.last.Release() // before waiting: an idle stream holds no tree
+	s.last = markup.Tree{}
+	tree, err := s.wire.tree()
+	s.last = tree
+	el := tree.Root()
 	if ending, e := s.isEnding(); ending {
 		if e != nil {
 			return nil, e

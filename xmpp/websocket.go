@@ -101,13 +101,40 @@ func (w *webSocket) open() (*markup.Element, error) { return w.element() }
 
 func (w *webSocket) next() (*markup.Element, error) {
 	el, err := w.element()
-	if err == nil && el.Space == nsFraming {
-		if el.Local != "close" {
-			return nil, &StreamError{Condition: "unsupported-stanza-type"}
-		}
-		return nil, io.EOF // RFC 7395 §3.6
+	if err == nil {
+		err = framing(el)
 	}
-	return el, err
+	if err != nil {
+		return nil, err
+	}
+	return el, nil
+}
+
+func (w *webSocket) tree() (markup.Tree, error) {
+	b, err := w.read()
+	if err != nil {
+		return markup.Tree{}, err
+	}
+	t, err := markup.BorrowIn(string(b), framingScope, w.o)
+	w.parsed(b, err)
+	if err == nil {
+		if err = framing(t.Root()); err != nil {
+			t.Release()
+			t = markup.Tree{}
+		}
+	}
+	return t, err
+}
+
+// framing is the error for what is no element of the stream itself.
+func framing(el *markup.Element) error {
+	switch {
+	case el.Space != nsFraming:
+		return nil
+	case el.Local != "close":
+		return &StreamError{Condition: "unsupported-stanza-type"}
+	}
+	return io.EOF // RFC 7395 §3.6
 }
 
 // element reads one message.
@@ -117,13 +144,18 @@ func (w *webSocket) element() (*markup.Element, error) {
 		return nil, err
 	}
 	el, err := markup.ParseIn(b, framingScope, w.o)
+	w.parsed(b, err)
+	return el, err
+}
+
+// parsed ends the use of a message.
+func (w *webSocket) parsed(b []byte, err error) {
 	if e, ok := err.(*markup.SyntaxError); ok && e.Kind == markup.BadEncoding {
 		w.code = ws.StatusInvalidFramePayloadData // RFC 6455 §8.1
 	}
 	if cap(b) > 1024 {
 		w.message = nil
 	}
-	return el, err
 }
 
 // failed tells that the framing itself is broken. Nil-safe.

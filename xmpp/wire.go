@@ -7,7 +7,9 @@ import "pharos/markup"
 type wire interface {
 	open() (*markup.Element, error) // the peer's stream header
 	next() (*markup.Element, error) // io.EOF after the peer closed its stream
-	restart(o markup.Options)       // a new stream header follows (RFC 6120 §4.3.3)
+	// tree is next for an element whose memory is used again.
+	tree() (markup.Tree, error)
+	restart(o markup.Options) // a new stream header follows (RFC 6120 §4.3.3)
 	appendOpen(dst []byte, s *Stream) []byte
 	appendElement(dst []byte, el string) []byte // el may use the prefix stream
 	appendEnd(dst []byte, e *StreamError) []byte
@@ -18,6 +20,7 @@ type tcp struct{ *markup.Scanner }
 
 func (t tcp) open() (*markup.Element, error) { return t.Header() }
 func (t tcp) next() (*markup.Element, error) { return t.Next() }
+func (t tcp) tree() (markup.Tree, error)     { return t.NextTree() }
 
 func (t tcp) restart(o markup.Options) {
 	t.Restart()
