@@ -31,10 +31,12 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// launch starts a server with users for one test. The test fails if the
-// server reports a data race or an error of its own.
+// launch starts a server with users for one test, which runs beside others from
+// then on. The test fails if the server reports a data race or an error of its
+// own.
 func launch(t *testing.T, users ...string) (*Server, map[string]User) {
 	t.Helper()
+	t.Parallel()
 	s, err := StartServer(binary, t.TempDir())
 	must(t, err)
 	t.Cleanup(func() {
