@@ -232,9 +232,9 @@ func (r *reader) keep(c *markup.Element, to *[]presence.Fragment) {
 	r.bound(len(*to), MaxExtra, "extensions", c)
 }
 
-// nowhere is the namespace of no element: what is written under it declares all
-// that it needs, the absence of a namespace included.
-const nowhere = " "
+// nowhere is the namespace of no element, since XML has no such character: what
+// is written under it declares all that it needs, the absence of a namespace included.
+const nowhere = "\x00"
 
 func fragment(c *markup.Element) presence.Fragment {
 	return presence.Fragment{Space: c.Space, Local: c.Local, XML: string(c.Append(nil, nowhere))}

@@ -9,6 +9,9 @@ import (
 // addresses by value (RFC 5954 §4.2). The relation is not transitive, says the
 // RFC: for a map's key use AOR.
 func (u URI) Equal(v URI) bool {
+	if u == v { // also where a parameter stands twice, which the comparison below cannot pair
+		return true
+	}
 	if u.Scheme != v.Scheme {
 		return false
 	}
