@@ -2,7 +2,6 @@ package simple
 
 import (
 	"context"
-	"time"
 
 	"pharos/engine"
 	"pharos/presence"
@@ -67,12 +66,7 @@ func (e *Edge) deliverMail(u presence.Entity) bool {
 // handOver sends a stored message to the user's contacts and waits for one of
 // them to take it.
 func (e *Edge) handOver(u presence.Entity, m *engine.Message) bool {
-	var to []*binding
-	for _, b := range e.bindings.get(u, time.Now()) {
-		if b.takesMessages() && e.reachable(b) {
-			to = append(to, b)
-		}
-	}
+	to := e.takers(u)
 	answers := make(chan bool, len(to))
 	for _, b := range to {
 		e.sendMessage(m, b, true, func(ok bool) { answers <- ok })

@@ -3,6 +3,7 @@ package simple
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,29 +181,48 @@ func plain(body string, params sip.Params) (string, bool) {
 // take messages (RFC 3428 §6); false when there is none. When it reaches none of
 // them it is given back to the engine.
 func (e *Edge) Deliver(m *engine.Message) bool {
-	var to []*binding
-	for _, b := range e.bindings.get(m.To, time.Now()) {
-		if b.takesMessages() && e.reachable(b) {
-			to = append(to, b)
-		}
-	}
+	to := e.takers(m.To)
 	if len(to) == 0 {
 		e.bindings.wait(m.To) // registered, but not within reach: when that changes
 		return false
 	}
+	e.spread(m, to, false, func() {
+		// A phone that was started anew while its old contact was tried, for the 32
+		// seconds of Timer F, has found nothing in the mailbox when it registered.
+		fresh := slices.DeleteFunc(e.takers(m.To), func(b *binding) bool { return slices.Contains(to, b) })
+		if len(fresh) == 0 || m.NoStore {
+			e.undelivered(m)
+			return
+		}
+		e.spread(m, fresh, true, func() { e.undelivered(m) })
+	})
+	return true
+}
+
+// takers are the contacts of a user that a message can be sent to.
+func (e *Edge) takers(u presence.Entity) []*binding {
+	return slices.DeleteFunc(e.bindings.get(u, time.Now()), func(b *binding) bool {
+		return !b.takesMessages() || !e.reachable(b)
+	})
+}
+
+// spread sends a message to several contacts; lost is called when none took it.
+func (e *Edge) spread(m *engine.Message, to []*binding, waited bool, lost func()) {
 	f := &fork{left: len(to)}
 	for _, b := range to {
-		e.sendMessage(m, b, false, func(ok bool) {
-			if f.ended(ok) && !m.NoStore {
-				e.undelivered(m)
+		e.sendMessage(m, b, waited, func(ok bool) {
+			if f.ended(ok) {
+				lost()
 			}
 		})
 	}
-	return true
 }
 
 // undelivered has the message stored, to be sent when the user registers next.
 func (e *Edge) undelivered(m *engine.Message) {
+	if m.NoStore {
+		return
+	}
 	e.bindings.wait(m.To)
 	e.engine.Undelivered(m)
 }

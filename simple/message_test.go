@@ -166,6 +166,36 @@ func TestUndelivered(t *testing.T) {
 	})
 }
 
+// A phone that was switched off and on again has another port, and its old
+// contact still stands: what was on its way there comes to the new one.
+func TestMessageToPhoneStartedAnew(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice, before, after := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060"), w.phone("bob", "192.0.2.11:5070")
+		before.register(t, "Contact: <"+before.contact+">\r\n")
+		before.setAnswer(silent)
+		alice.want(200, out{method: "MESSAGE", to: "bob", body: "hi", ctype: "text/plain"})
+		time.Sleep(2 * time.Second)
+		after.register(t, "Contact: <"+after.contact+">\r\n")
+		time.Sleep(31 * time.Second)
+		if m := after.one(); m.Body != "hi" || get(m, sip.HDate) == "" {
+			t.Errorf("got\n%s", m.Append(nil))
+		}
+		time.Sleep(time.Minute)
+		if w.mailbox.len() != 0 {
+			t.Error("delivered, and stored as well")
+		}
+		// Neither takes it: it waits.
+		after.setAnswer(silent)
+		alice.want(200, out{method: "MESSAGE", to: "bob", body: "again", ctype: "text/plain"})
+		time.Sleep(2 * time.Second)
+		after.register(t, "Contact: <"+after.contact+">\r\n")
+		time.Sleep(70 * time.Second)
+		if w.mailbox.len() != 1 {
+			t.Error("lost")
+		}
+	})
+}
+
 // To and from the other world (RFC 7572).
 func TestMessageAcross(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
