@@ -38,6 +38,7 @@ type Accounts struct {
 	nonces   nonces
 	cache    cache
 	throttle throttle
+	report   report
 	store    *store.Store
 }
 
@@ -106,9 +107,10 @@ func (a *Accounts) load(ctx context.Context, u presence.Entity) (*entry, error) 
 	}
 }
 
-// Plain checks a password (RFC 4616); blocks. Failures count for throttling.
+// Plain checks a password (RFC 4616); blocks. The caller then calls Failed or
+// Succeeded, as with Scram. ErrThrottled.
 func (a *Accounts) Plain(ctx context.Context, remote netip.Addr, u presence.Entity, password string) error {
-	if a.throttle.refuse(remote, u) {
+	if a.refuse(remote, u) {
 		return ErrThrottled
 	}
 	e, err := a.load(ctx, u)
@@ -130,10 +132,8 @@ func (a *Accounts) Plain(ctx context.Context, remote netip.Addr, u presence.Enti
 		}
 	}
 	if !ok {
-		a.throttle.failed(remote, u)
 		return ErrNotAuthorized
 	}
-	a.throttle.succeeded(remote, u)
 	return nil
 }
 
@@ -141,7 +141,7 @@ func (a *Accounts) Plain(ctx context.Context, remote netip.Addr, u presence.Enti
 // exchange does not tell whom we know (RFC 5802 §9); hash is "SHA-1" or "SHA-256".
 // The caller runs the exchange and then calls Failed or Succeeded. ErrThrottled.
 func (a *Accounts) Scram(ctx context.Context, remote netip.Addr, u presence.Entity, hash string) (store.Scram, error) {
-	if a.throttle.refuse(remote, u) {
+	if a.refuse(remote, u) {
 		return store.Scram{}, ErrThrottled
 	}
 	if hash != "SHA-1" && hash != "SHA-256" {
@@ -173,6 +173,6 @@ func (a *Accounts) fakeScram(u presence.Entity, hash string) store.Scram {
 }
 
 // Failed and Succeeded count for throttling by address and user; for exchanges
-// that the caller runs (SCRAM). Verify and Plain do it themselves.
-func (a *Accounts) Failed(remote netip.Addr, u presence.Entity)    { a.throttle.failed(remote, u) }
+// that the caller runs (SASL). Verify does it itself.
+func (a *Accounts) Failed(remote netip.Addr, u presence.Entity)    { a.failed(remote, u) }
 func (a *Accounts) Succeeded(remote netip.Addr, u presence.Entity) { a.throttle.succeeded(remote, u) }

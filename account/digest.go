@@ -68,11 +68,11 @@ func parseAlgorithm(s string) (alg algorithm, sess bool) {
 func (a *Accounts) Verify(d Digest, done func(Verdict)) {
 	u, ok := a.digestUser(&d)
 	if !ok {
-		a.throttle.failed(d.Remote, presence.Entity{})
+		a.failed(d.Remote, presence.Entity{})
 		done(Verdict{Err: ErrNotAuthorized})
 		return
 	}
-	if a.throttle.refuse(d.Remote, u) {
+	if a.refuse(d.Remote, u) {
 		done(Verdict{User: u, Err: ErrThrottled})
 		return
 	}
@@ -109,7 +109,7 @@ func (a *Accounts) digestUser(d *Digest) (presence.Entity, bool) {
 
 func (a *Accounts) verify(d *Digest, u presence.Entity, e *entry) Verdict {
 	if !a.matches(d, e) {
-		a.throttle.failed(d.Remote, u)
+		a.failed(d.Remote, u)
 		return Verdict{User: u, Err: ErrNotAuthorized}
 	}
 	if !a.nonces.fresh(d.Nonce, time.Now()) {

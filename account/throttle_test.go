@@ -193,13 +193,14 @@ func TestThrottleBounded(t *testing.T) {
 	})
 }
 
-// Verify and Plain count and refuse by themselves.
+// All refuse by themselves; after SASL it is the caller who counts, each failure once.
 func TestThrottled(t *testing.T) {
 	a := withUsers(t)
 	for range maxPairFailures {
 		if err := a.Plain(t.Context(), home, alice, "wrong"); err != ErrNotAuthorized {
 			t.Fatal(err)
 		}
+		a.Failed(home, alice)
 	}
 	if err := a.Plain(t.Context(), home, alice, "secret"); err != ErrThrottled {
 		t.Errorf("Plain: %v", err)

@@ -107,6 +107,7 @@ var handlings = map[string]presence.Handling{"confirm": presence.Confirm, "allow
 func (s *Server) wire() error {
 	c := s.Config
 	s.accounts = account.New(s.store, c.Domains)
+	s.accounts.LogTo(s.Log.With("part", "login"))
 	s.engine = engine.New(engine.Config{
 		Save:     s.store,
 		Policies: &policy.Loader{Store: s.store, Default: handlings[c.Policy.Default]},
