@@ -27,7 +27,7 @@ type row struct {
 // change writes one row, as transact does, and returns it as it was.
 func (e *Edge) change(ctx context.Context, u, contact presence.Entity, fn func(*store.Item) bool) (store.Item, error) {
 	r := &row{u: u, contact: contact, fn: fn}
-	if err := e.transact(ctx, r); err != nil {
+	if err := e.transact(ctx, nil, r); err != nil {
 		return r.before, err
 	}
 	if r.refused {
@@ -40,7 +40,11 @@ func (e *Edge) change(ctx context.Context, u, contact presence.Entity, fn func(*
 // each: the push to interested resources, the watches of the user's own
 // sessions, the policy for those who watch the user. It blocks until the commit,
 // and must not be called with a roster lock held.
-func (e *Edge) transact(ctx context.Context, rows ...*row) error {
+//
+// say, which may be nil, tells the stanzas that go with the change. What belongs
+// together comes in its order: the pushes first (RFC 6121 §3.1.6), then the
+// stanzas, then the presence that the new watches bring.
+func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 	unlock := e.lockRosters(rows)
 	defer unlock()
 	changes := make([]store.ItemChange, len(rows))
@@ -58,7 +62,12 @@ func (e *Edge) transact(ctx context.Context, rows ...*row) error {
 		if !r.written {
 			continue
 		}
-		if b, a := &r.before, &r.after; b.From != a.From || b.Approved != a.Approved || b.PendingIn != a.PendingIn {
+		b, a := &r.before, &r.after
+		if spokenOf(b) && !spokenOf(a) {
+			// Before the policy: by that they would wait again for a word.
+			e.cancelled(ctx, r.u, r.contact)
+		}
+		if b.From != a.From || b.Approved != a.Approved || b.PendingIn != a.PendingIn {
 			e.c.Engine.PolicyChanged(r.u)
 		}
 		if r.rec == nil {
@@ -70,9 +79,22 @@ func (e *Edge) transact(ctx context.Context, rows ...*row) error {
 		case r.before.Removed && !r.after.Removed:
 			r.rec.size++
 		}
-		e.follow(ctx, r.rec, &r.before, &r.after)
+		e.push(r.rec, &r.before, &r.after)
+	}
+	if say != nil {
+		say()
+	}
+	for _, r := range rows {
+		if r.written && r.rec != nil {
+			e.follow(ctx, r.rec, &r.before, &r.after)
+		}
 	}
 	return nil
+}
+
+// spokenOf tells whether the row lets the contact watch, or wait.
+func spokenOf(it *store.Item) bool {
+	return !it.Removed && (it.From || it.PendingIn || it.Approved)
 }
 
 // lockRosters locks the rosters of all, in one order everywhere.
@@ -124,8 +146,9 @@ func (r *row) change(it *store.Item) bool {
 	return r.written
 }
 
-// follow brings the user's sessions up to a change of a row. The roster lock is held.
-func (e *Edge) follow(ctx context.Context, u *user, before, after *store.Item) {
+// push tells the user's interested resources of a change of a row. The roster
+// lock is held.
+func (e *Edge) push(u *user, before, after *store.Item) {
 	push := shown(before) != shown(after) || shown(after) && !sameItem(before, after)
 	for _, s := range u.list() {
 		s.mu.Lock()
@@ -135,6 +158,12 @@ func (e *Edge) follow(ctx context.Context, u *user, before, after *store.Item) {
 		if push && interested {
 			s.push(after)
 		}
+	}
+}
+
+// follow begins and ends the watches of the user's sessions. The roster lock is held.
+func (e *Edge) follow(ctx context.Context, u *user, before, after *store.Item) {
+	for _, s := range u.list() {
 		switch {
 		case after.To && !before.To:
 			s.watch(ctx, after.Contact)

@@ -27,13 +27,14 @@ import (
 
 // Config of the edge.
 type Config struct {
-	Engine   *engine.Engine
-	Accounts *account.Accounts
-	Store    *store.Store
-	Gate     *load.Gate // nil: everything is admitted
-	Domains  []string
-	Version  string // for XEP-0092
-	Log      *slog.Logger
+	Engine    *engine.Engine
+	Accounts  *account.Accounts
+	Store     *store.Store
+	Gate      *load.Gate // nil: everything is admitted
+	Domains   []string
+	Version   string // for XEP-0092
+	Strangers Strangers
+	Log       *slog.Logger
 }
 
 // EdgeName is what the edge registers under at the engine.

@@ -184,21 +184,20 @@ func (r *request) rosterRemove(ctx context.Context, contact presence.Entity) {
 		told = []*exchange{out, in}
 		rows = append(append(rows, out.rows()...), in.rows()...)
 	}
-	err := e.transact(ctx, rows...)
+	say := func() {
+		if known {
+			r.result(nil)
+		}
+		for _, x := range told {
+			x.tell()
+		}
+	}
+	err := e.transact(ctx, say, rows...)
 	switch {
 	case err != nil:
 		r.failed("roster item not removed", err)
-		return
 	case !known:
 		r.refuse("item-not-found") // RFC 6121 §2.5.3
-		return
-	}
-	r.result(nil)
-	if was.From || was.PendingIn {
-		e.cancelled(ctx, u, contact)
-	}
-	for _, x := range told {
-		x.tell()
 	}
 }
 

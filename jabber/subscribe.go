@@ -2,6 +2,7 @@ package jabber
 
 import (
 	"context"
+	"errors"
 
 	"pharos/markup"
 	"pharos/presence"
@@ -32,20 +33,30 @@ func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.
 	}}
 	// A row that a full roster refuses stops the rest.
 	x.passes = func() bool { return eff.Route && !own.refused }
-	if err := e.transact(ctx, append([]*row{own}, x.rows()...)...); err != nil {
+	say := func() {
+		if !own.refused {
+			x.tell()
+		}
+	}
+	if err := e.transact(ctx, say, append([]*row{own}, x.rows()...)...); err != nil {
 		s.log().Error("roster item not written", "contact", contact.String(), "err", err)
 		s.refuse(el, "internal-server-error")
 		return
 	}
 	if own.refused {
 		s.refuse(el, "resource-constraint")
-		return
 	}
-	if k == roster.Unsubscribed && eff.Changed {
-		e.cancelled(ctx, u, contact)
-	}
-	x.tell()
 }
+
+// Strangers is what becomes of a request to subscribe to a user who has not
+// spoken of the sender; the same default as for SIP watchers.
+type Strangers uint8
+
+const (
+	AskUser  Strangers = iota // the user is asked (RFC 6121 §3.1.3)
+	LetIn                     // approved for the user
+	TurnAway                  // not heard; the user is not asked
+)
 
 // exchange is a subscription stanza on its way to a user here, and the answer
 // that the server gives for the user (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3 and
@@ -87,7 +98,19 @@ func (x *exchange) rows() []*row {
 		if x.passes != nil && !x.passes() {
 			return false
 		}
-		x.in = roster.In(stateOf(it), x.kind)
+		st := stateOf(it)
+		if x.kind == roster.Subscribe && !st.From && !st.Approved {
+			switch x.e.c.Strangers {
+			case TurnAway:
+				return false
+			case LetIn: // as if the user had approved in advance
+				st.Approved = true
+			}
+		}
+		x.in = roster.In(st, x.kind)
+		if x.in.State.Approved && !it.Approved {
+			x.in.State.Approved = false
+		}
 		if !x.in.Changed {
 			return false
 		}
@@ -129,13 +152,9 @@ func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Ki
 	lock.Lock()
 	defer lock.Unlock()
 	x := e.newExchange(ctx, u, from, k, nil)
-	if rows := x.rows(); len(rows) > 0 {
-		if err := e.transact(ctx, rows...); err != nil {
-			e.log.Error("subscription not written", "entity", u.String(), "contact", from.String(), "err", err)
-			return
-		}
+	if err := e.transact(ctx, x.tell, x.rows()...); err != nil {
+		e.log.Error("subscription not written", "entity", u.String(), "contact", from.String(), "err", err)
 	}
-	x.tell()
 }
 
 // tellSubscription shows a stanza to those resources of a user that are
@@ -179,7 +198,7 @@ func (e *Edge) cancelled(ctx context.Context, u, watcher presence.Entity) {
 		if sub.Via.Edge == EdgeName {
 			continue
 		}
-		if err := e.submit(ctx, u, presence.Unwatch{ID: sub.ID, Reason: presence.Rejected}, nil); err != nil {
+		if _, err := e.c.Engine.Step(ctx, u, presence.Unwatch{ID: sub.ID, Reason: presence.Rejected}); err != nil && !errors.Is(err, presence.ErrNoSubscription) {
 			e.log.Error("subscription not ended", "entity", u.String(), "watcher", watcher.String(), "err", err)
 		}
 	}

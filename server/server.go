@@ -103,6 +103,8 @@ func New(o Options) (*Server, error) {
 
 var handlings = map[string]presence.Handling{"confirm": presence.Confirm, "allow": presence.Allow, "block": presence.Block}
 
+var strangers = map[string]jabber.Strangers{"confirm": jabber.AskUser, "allow": jabber.LetIn, "block": jabber.TurnAway}
+
 // wire builds the parts, innermost first.
 func (s *Server) wire() error {
 	c := s.Config
@@ -131,7 +133,7 @@ func (s *Server) wire() error {
 	s.simple.Use(s.sip)
 	s.jabber = jabber.New(jabber.Config{
 		Engine: s.engine, Accounts: s.accounts, Store: s.store, Gate: gate, Domains: c.Domains,
-		Version: s.Version, Log: s.Log.With("part", "xmpp"),
+		Version: s.Version, Strangers: strangers[c.Policy.Default], Log: s.Log.With("part", "xmpp"),
 	})
 	s.xmpp = &xmpp.Acceptor{
 		Domains: c.Domains, TLS: s.cert.config("xmpp-client"), Auth: authenticator{s.accounts},
