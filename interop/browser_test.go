@@ -101,3 +101,26 @@ func TestStrophe(t *testing.T) {
 	bob.sees(t, Fields{"event": "presence", "from": "alice@localhost/page", "type": "unavailable"})
 	alice.sees(t, Fields{"event": "disconnected"})
 }
+
+// converse.js, the whole application in a browser.
+func TestConverse(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	bob := slix(t, s, us["bob"], "desk")
+	alice := get(s.Browser("conversejs", "converse.js", us["alice"], "page", "wss://127.0.0.1:"+s.Port("https")+"/xmpp"))(t)
+	t.Cleanup(alice.Stop)
+	alice.ask(t, "subscribe", Fields{"to": "bob@localhost"})
+	bob.sees(t, Fields{"event": "presence", "type": "subscribe", "from": "alice@localhost"})
+	bob.must(t, "subscribed", Fields{"to": "alice@localhost"})
+	bob.must(t, "presence", Fields{"show": "dnd", "status": "writing"})
+	alice.sees(t, Fields{"event": "presence", "bare": "bob@localhost", "show": "dnd"})
+	bob.must(t, "subscribe", Fields{"to": "alice@localhost"})
+	bob.sees(t, Fields{"event": "presence", "type": "subscribed", "bare": "alice@localhost"})
+	alice.must(t, "presence", Fields{"show": "xa", "status": "lunch"})
+	bob.sees(t, Fields{"event": "presence", "from": "alice@localhost/page", "show": "xa", "status": "lunch"})
+	alice.must(t, "message", Fields{"to": "bob@localhost", "body": "hello from converse"})
+	bob.sees(t, Fields{"event": "message", "from": "alice@localhost/page", "body": "hello from converse"})
+	bob.must(t, "message", Fields{"to": "alice@localhost", "body": "hello <&> ☎"})
+	alice.sees(t, Fields{"event": "message", "bare": "bob@localhost", "body": "hello <&> ☎"})
+	alice.must(t, "quit", nil)
+	bob.sees(t, Fields{"event": "presence", "from": "alice@localhost/page", "type": "unavailable"})
+}
