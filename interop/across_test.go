@@ -172,3 +172,30 @@ func lastSeq(t *testing.T, w *Sipp) int {
 	must(t, err)
 	return n
 }
+
+// The same for a phone that nobody wrote for tests: it shows what happened
+// after the restart. On UDP and TCP the server reaches its Contact; on TLS it
+// cannot connect to a phone, which has no certificate, and tells it when it has
+// registered again.
+func TestKilledPhone(t *testing.T) {
+	for _, tr := range []string{"udp", "tcp", "tls"} {
+		t.Run(tr, func(t *testing.T) {
+			s, us := launch(t, "alice", "bob")
+			lets(t, s, us["alice"], us["bob"])
+			b := slix(t, s, us["bob"], "desk")
+			p := get(s.baresip(us["alice"], tr, 10, []User{us["bob"]}))(t)
+			t.Cleanup(p.Stop)
+			get(p.See(soon, `(?s)Subscription-State: active.*<basic>open</basic>`))(t)
+
+			s.Kill()
+			b.sees(t, Fields{"event": "disconnected"})
+			must(t, s.Restart())
+			b = slix(t, s, us["bob"], "desk")
+			b.must(t, "presence", Fields{"show": "dnd", "status": "back again"})
+			must(t, p.Shows(2*soon, us["bob"], "Busy"))
+			if strings.Count(p.Text(), "SUBSCRIBE sip:bob") != 2 { // without, and with credentials
+				t.Error("the phone subscribed again")
+			}
+		})
+	}
+}

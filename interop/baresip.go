@@ -49,6 +49,11 @@ func multiarch() string {
 // is to watch, the first of which its messages go to; and waits until it is
 // registered. It publishes its own presence.
 func (s *Server) Baresip(u User, transport string, contacts ...User) (*Baresip, error) {
+	return s.baresip(u, transport, 600, contacts)
+}
+
+// baresip is Baresip with the time between registrations, in seconds.
+func (s *Server) baresip(u User, transport string, regint int, contacts []User) (*Baresip, error) {
 	bin, err := Find("baresip")
 	if err != nil {
 		return nil, err
@@ -69,8 +74,8 @@ func (s *Server) Baresip(u User, transport string, contacts ...User) (*Baresip, 
 	files := map[string]string{
 		"config": "module_path " + modules + "\nsip_listen 127.0.0.1:0\nsip_cafile " + s.Certificate() + "\n" +
 			"module stdio.so\nmodule g711.so\nmodule_app account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app presence.so\n",
-		"accounts": fmt.Sprintf("<sip:%s;transport=%s>;auth_user=%s;auth_pass=%q;outbound=\"sip:%s;transport=%[2]s\";regint=600;pubint=600\n",
-			u.Address(), transport, u.Name, u.Password, s.Addr(scheme)),
+		"accounts": fmt.Sprintf("<sip:%s;transport=%s>;auth_user=%s;auth_pass=%q;outbound=\"sip:%s;transport=%[2]s\";regint=%[6]d;pubint=600\n",
+			u.Address(), transport, u.Name, u.Password, s.Addr(scheme), regint),
 		"contacts": known.String(),
 	}
 	for name, text := range files {
