@@ -16,7 +16,7 @@ import (
 // fresh reads a user past the cache.
 func (s *Store) fresh(t testing.TB, u presence.Entity) *userState {
 	t.Helper()
-	past := &Store{reads: s.reads}
+	past := &Store{reads: s.reads, reader: s.reader}
 	past.cache.init(0)
 	st, err := past.user(context.Background(), u)
 	if err != nil {

@@ -39,6 +39,10 @@ func (s *Store) Offline(ctx context.Context, to presence.Entity) ([]Offline, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	return read(ctx, s.reader, func() ([]Offline, error) { return s.readOffline(to) })
+}
+
+func (s *Store) readOffline(to presence.Entity) ([]Offline, error) {
 	rows, err := s.reads.mails.Query(to.Domain, to.User)
 	if err != nil {
 		return nil, err

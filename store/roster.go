@@ -103,8 +103,12 @@ func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	return read(ctx, s.reader, func() (*userState, error) { return s.readUser(u, turn) })
+}
+
+func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
 	// The counters first: rows newer than their version do no harm, older ones would.
-	st = new(userState)
+	st := new(userState)
 	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err

@@ -55,6 +55,7 @@ func (s *Store) openSQL(ctx context.Context, path string) error {
 	if err := prepare(ctx, s.read, s.reads.list()); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
+	s.reader = startReader(n)
 	return nil
 }
 

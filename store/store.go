@@ -49,14 +49,15 @@ var (
 
 // Store is safe for concurrent use.
 type Store struct {
-	dir   string
-	log   *slog.Logger
-	lock  *os.File
-	read  *sql.DB
-	reads reads
-	w     *writer
-	cache cache
-	j     *journal
+	dir    string
+	log    *slog.Logger
+	lock   *os.File
+	read   *sql.DB
+	reads  reads
+	reader *reader
+	w      *writer
+	cache  cache
+	j      *journal
 }
 
 // Option changes how a store is opened.
@@ -97,6 +98,9 @@ func (s *Store) Close() error {
 	}
 	if s.w != nil {
 		errs = append(errs, s.w.close())
+	}
+	if s.reader != nil {
+		s.reader.stop()
 	}
 	if s.read != nil {
 		errs = append(errs, s.read.Close())

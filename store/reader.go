@@ -1,0 +1,56 @@
+package store
+
+import (
+	"context"
+	"sync"
+)
+
+// reader runs queries on goroutines of its own. SQLite in Go needs deep stacks:
+// a session that read its roster itself would have its stack grown to 32 kB while
+// somebody waits for the answer, and keep a part of that while it is idle.
+type reader struct {
+	jobs chan func()
+	quit chan struct{}
+	once sync.Once
+	wg   sync.WaitGroup
+}
+
+// startReader makes n workers: as many as there are connections, since more would
+// wait for those.
+func startReader(n int) *reader {
+	r := &reader{jobs: make(chan func()), quit: make(chan struct{})}
+	for range n {
+		r.wg.Go(func() {
+			for {
+				select {
+				case fn := <-r.jobs:
+					fn()
+				case <-r.quit:
+					return
+				}
+			}
+		})
+	}
+	return r
+}
+
+// stop ends the workers when they are done with what they have.
+func (r *reader) stop() {
+	r.once.Do(func() { close(r.quit) })
+	r.wg.Wait()
+}
+
+// read runs fn on a worker of r and returns what it returned. When ctx ends
+// before fn was begun, it is not run.
+func read[T any](ctx context.Context, r *reader, fn func() (T, error)) (v T, err error) {
+	done := make(chan struct{})
+	select {
+	case r.jobs <- func() { v, err = fn(); close(done) }:
+		<-done
+		return v, err
+	case <-r.quit:
+		return v, ErrClosed
+	case <-ctx.Done():
+		return v, ctx.Err()
+	}
+}
