@@ -302,11 +302,18 @@ func (e *Engine) announce(out *presence.Outcome) {
 
 // Stats are counters for status and metrics.
 type Stats struct {
-	Presentities, Sources, Subscriptions, Pending int
-	Steps, Notices, Saves, Overloads              uint64
-	SaveErrors, PolicyErrors                      uint64
-	Queued                                        int // inputs under way
-	Owed                                          int // records in memory that the last try did not save
+	Presentities  int    `json:"presentities"` // in memory
+	Sources       int    `json:"sources"`
+	Subscriptions int    `json:"subscriptions"`
+	Pending       int    `json:"pending"` // subscriptions among them
+	Steps         uint64 `json:"steps"`
+	Notices       uint64 `json:"notices"` // watchers told
+	Saves         uint64 `json:"saves"`
+	Overloads     uint64 `json:"overloads"` // inputs refused
+	SaveErrors    uint64 `json:"save_errors"`
+	PolicyErrors  uint64 `json:"policy_errors"`
+	Queued        int    `json:"queued"` // inputs under way
+	Owed          int    `json:"owed"`   // records in memory that the last try did not save
 }
 
 // Stats adds up all shards.

@@ -66,6 +66,20 @@ func (a *Admin) Add(ctx context.Context, addr, password string) error {
 	return a.put(ctx, u, typed(addr), password)
 }
 
+// Check tells whether the account exists and has this password.
+func (a *Admin) Check(ctx context.Context, addr, password string) bool {
+	u, err := a.Address(addr)
+	if err != nil {
+		return false
+	}
+	have, err := a.store.Account(ctx, u)
+	if err != nil {
+		return false
+	}
+	want, err := account.Derive(u, password)
+	return err == nil && want.SHA256 == have.SHA256
+}
+
 // Password sets a new password; store.ErrNotFound when there is no account.
 func (a *Admin) Password(ctx context.Context, addr, password string) error {
 	u, err := a.Address(addr)

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,26 +137,27 @@ func (w *watchEdge) Notify(n *presence.Notice) {
 func (w *watchEdge) WatcherChanged(presence.WatcherChange) {}
 func (w *watchEdge) Deliver(*engine.Message) bool          { return false }
 
-// summary says a document in a few words.
+// summary says a document in a few words, each thing once.
 func summary(d *presence.Document) string {
 	if d == nil {
 		return ""
 	}
-	out := ""
+	var said []string
 	add := func(s string) {
-		if s == "" {
-			return
+		if !slices.Contains(said, s) {
+			said = append(said, s)
 		}
-		if out != "" {
-			out += ", "
-		}
-		out += s
 	}
 	rich := func(r presence.Rich) {
 		if r.Activities != nil {
 			for _, a := range r.Activities.Names {
 				add(a)
 			}
+		}
+	}
+	notes := func(ns []presence.Note) {
+		for _, n := range ns {
+			add(strconv.Quote(n.Text))
 		}
 	}
 	for _, t := range d.Tuples {
@@ -165,18 +168,12 @@ func summary(d *presence.Document) string {
 			add("closed")
 		}
 		rich(t.Rich)
-		for _, n := range t.Notes {
-			add(strconv.Quote(n.Text))
-		}
+		notes(t.Notes)
 	}
 	for _, p := range d.Persons {
 		rich(p.Rich)
-		for _, n := range p.Notes {
-			add(strconv.Quote(n.Text))
-		}
+		notes(p.Notes)
 	}
-	for _, n := range d.Notes {
-		add(strconv.Quote(n.Text))
-	}
-	return out
+	notes(d.Notes)
+	return strings.Join(said, ", ")
 }

@@ -23,22 +23,22 @@ func (c *counters) answered(status int) {
 
 // Stats are counts for status and metrics.
 type Stats struct {
-	Requests   uint64    // taken from the stack
-	Answers    [7]uint64 // final answers by class: Answers[2] are the 2xx
-	Challenges uint64    // 401 among them
-	Forbidden  uint64    // wrong credentials, or somebody else's name in From
+	Requests   uint64    `json:"requests"`         // taken from the stack
+	Answers    [7]uint64 `json:"answers_by_class"` // final answers by class: Answers[2] are the 2xx
+	Challenges uint64    `json:"challenges"`       // 401 among them
+	Forbidden  uint64    `json:"forbidden"`        // wrong credentials, or somebody else's name in From
 
-	Notices  uint64 // things to be told to a dialog
-	Notifies uint64 // NOTIFYs sent; less than Notices where a newer state won
-	Failures uint64 // NOTIFYs that were refused or not answered
-	Lost     uint64 // subscriptions ended because of that
-	Messages uint64 // MESSAGEs sent
+	Notices  uint64 `json:"notices"`  // things to be told to a dialog
+	Notifies uint64 `json:"notifies"` // NOTIFYs sent; less than Notices where a newer state won
+	Failures uint64 `json:"failures"` // NOTIFYs that were refused or not answered
+	Lost     uint64 `json:"lost"`     // subscriptions ended because of that
+	Messages uint64 `json:"messages"` // MESSAGEs sent
 
-	Dialogs  int
-	Waiting  int // dialogs with a NOTIFY that waits to be sent
-	Troubled int // dialogs whose watcher was not reached, and those without a way to it
-	Users    int // with bindings
-	Bindings int
+	Dialogs  int `json:"dialogs"`
+	Waiting  int `json:"waiting"`  // dialogs with a NOTIFY that waits to be sent
+	Troubled int `json:"troubled"` // dialogs whose watcher was not reached, and those without a way to it
+	Users    int `json:"users"`    // with bindings
+	Bindings int `json:"bindings"`
 }
 
 // Stats returns the counts as they are now.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pharos/server"
@@ -28,7 +29,9 @@ func demoUsers(ctx context.Context, a *server.Admin, data, domain string) ([]dem
 		if err := json.Unmarshal(b, &users); err != nil {
 			return nil, fmt.Errorf("%s: %w; remove it to get new demo users", path, err)
 		}
-		return users, nil
+		// Those whose password was changed, or who were removed, are no demo users
+		// any more.
+		return slices.DeleteFunc(users, func(u demoUser) bool { return !a.Check(ctx, u.Address, u.Password) }), nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
