@@ -42,15 +42,36 @@ func (r *request) discoInfo(ctx context.Context) {
 	})
 }
 
-// discoItems answers disco#items: nothing is below the server or an account.
+// discoItems answers disco#items: nothing is below the server; below an account are
+// its available resources, for those who may see its presence. To others an account
+// is as empty as one that does not exist (XEP-0030 §8).
 func (r *request) discoItems(ctx context.Context) {
-	if r.disco(ctx) {
-		r.result(func(b []byte) []byte { return append(b, "<query xmlns='"+nsItems+"'/>"...) })
+	shows := r.own() || !r.server() && r.edge.shows(ctx, r.to, r.user.entity)
+	switch node := r.child.Attr("node"); {
+	case r.set:
+		r.refuse("service-unavailable")
+		return
+	case node != "" && (shows || r.server()):
+		r.refuse("item-not-found")
+		return
 	}
+	r.result(func(b []byte) []byte {
+		b = append(b, "<query xmlns='"+nsItems+"'"...)
+		b = append(attr(b, "node", r.child.Attr("node")), '>')
+		if shows {
+			for _, s := range r.edge.reg.user(r.to).list() {
+				if s.available() {
+					b = markup.AppendAttr(append(b, "<item"...), "jid", s.full)
+					b = append(b, "/>"...)
+				}
+			}
+		}
+		return append(b, "</query>"...)
+	})
 }
 
-// disco is false when the request was refused: sets, unknown nodes, and
-// accounts that do not show themselves to the asker (XEP-0030 §8).
+// disco is false when disco#info was refused: sets, unknown nodes, and accounts
+// that do not show themselves to the asker (XEP-0030 §8).
 func (r *request) disco(ctx context.Context) bool {
 	switch {
 	case r.set:

@@ -105,6 +105,10 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 		s.refuse(el, "service-unavailable") // RFC 6121 §8.5.3.2.3
 		return
 	}
+	if el.Child(nsLast, "query") != nil && el.Attr("type") == "get" && ent != s.user.entity && !s.edge.shows(ctx, ent, s.user.entity) {
+		s.refuse(el, "forbidden") // XEP-0012 §4: not even asked
+		return
+	}
 	b := make([]byte, 0, 96+len(s.full)+el.End-el.Start)
 	b = append(b, "<iq"...)
 	b = markup.AppendAttr(b, "from", s.full)

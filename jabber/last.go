@@ -7,7 +7,7 @@ import (
 )
 
 // last answers XEP-0012: the server's uptime; for an account that shows its
-// presence to the asker, 0 while it has an available resource (§3). When
+// presence to the asker, 0 while it has a connected resource (§3). When
 // somebody was last seen is not kept.
 func (r *request) last(ctx context.Context) {
 	if r.set {
@@ -22,7 +22,7 @@ func (r *request) last(ctx context.Context) {
 		r.refuse("forbidden") // XEP-0012 §4
 		return
 	default:
-		if !r.edge.reg.user(r.to).isAvailable() {
+		if len(r.edge.reg.user(r.to).list()) == 0 {
 			r.refuse("service-unavailable")
 			return
 		}
@@ -32,14 +32,4 @@ func (r *request) last(ctx context.Context) {
 		b = strconv.AppendInt(b, seconds, 10)
 		return append(b, "'/>"...)
 	})
-}
-
-// isAvailable tells whether a session of the user has sent presence; nil-safe.
-func (u *user) isAvailable() bool {
-	for _, s := range u.list() {
-		if s.available() {
-			return true
-		}
-	}
-	return false
 }

@@ -128,7 +128,7 @@ func (s *session) readMessage(el *markup.Element, to xmpp.JID) *engine.Message {
 		ID: el.Attr("id"), Type: messageTypes[el.Attr("type")], Lang: s.language(el),
 		Edge: EdgeName, Sent: time.Now(),
 	}
-	private, noCopy, keep, lasting := false, false, false, false
+	private, noCopy, keep, lasting, talk, forged := false, false, false, false, false, false
 	for c := range el.Children() {
 		switch c.Space {
 		case nsClient:
@@ -156,7 +156,11 @@ func (s *session) readMessage(el *markup.Element, to xmpp.JID) *engine.Message {
 		case nsCarbons:
 			private = private || c.Local == "private"
 		case nsChat:
+			talk = true
+		case nsDelay:
+			forged = forged || s.edge.forged(c)
 		default:
+			talk = talk || isTalk(c)
 			lasting = true // receipts, markers, encrypted payloads
 		}
 	}
@@ -168,20 +172,41 @@ func (s *session) readMessage(el *markup.Element, to xmpp.JID) *engine.Message {
 	}
 	// XEP-0280 §6.1
 	m.NoCopy = private || noCopy || m.Type == "groupchat" || m.Type == "headline" ||
-		m.Type == "" && m.Body == ""
-	m.Native = presence.Payload{Type: nsClient, Bytes: innerOf(el, private)}
+		m.Type == "" && m.Body == "" && !talk
+	m.Native = presence.Payload{Type: nsClient, Bytes: s.innerOf(el, private || forged)}
 	return m
 }
 
-// innerOf is a message's content; carbons' <private/> is for the servers only
-// (XEP-0280 §9.1).
-func innerOf(el *markup.Element, private bool) []byte {
+// isTalk tells whether an element belongs to conversations, so that a message with
+// it is copied though it has no body (XEP-0280 §6.1): receipts, markers and
+// invitations; chat states are known already.
+func isTalk(c *markup.Element) bool {
+	switch c.Space {
+	case nsReceipts, "urn:xmpp:chat-markers:0", "jabber:x:conference":
+		return true
+	case "http://jabber.org/protocol/muc#user":
+		return c.Child(c.Space, "invite") != nil
+	}
+	return false
+}
+
+// forged tells whether a delay is said to be noted by this server: no client can
+// know that (XEP-0203 §5).
+func (e *Edge) forged(delay *markup.Element) bool {
+	from := delay.Attr("from")
+	j, err := xmpp.ParseJID(from)
+	return from != "" && err == nil && j.Local == "" && e.local(j.Domain)
+}
+
+// innerOf is a message's content; with less, without what does not travel:
+// carbons' <private/> is for the servers only (XEP-0280 §9.1), and see forged.
+func (s *session) innerOf(el *markup.Element, less bool) []byte {
 	b := make([]byte, 0, el.Inner[1]-el.Inner[0])
-	if !private {
+	if !less {
 		return el.AppendInner(b, nsClient)
 	}
 	for c := range el.Children() {
-		if !c.Is(nsCarbons, "private") {
+		if !c.Is(nsCarbons, "private") && !(c.Is(nsDelay, "delay") && s.edge.forged(c)) {
 			b = c.Append(b, nsClient)
 		}
 	}

@@ -68,9 +68,10 @@ func (u *user) resource(res string) *session {
 	return nil
 }
 
-// blocked tells whether the user's block list names an address; nil-safe.
+// blocked tells whether the user's block list names an address; nil-safe. Nobody
+// is blocked from himself, whatever the list says of his domain (XEP-0191 §5).
 func (u *user) blocked(e presence.Entity, resource string) bool {
-	return u != nil && u.blocks.Load().has(e, resource)
+	return u != nil && e != u.entity && u.blocks.Load().has(e, resource)
 }
 
 func (r *registry) userShard(e presence.Entity) *userShard {

@@ -209,7 +209,7 @@ func (s *session) acknowledged(st *xmpp.Stream, el *markup.Element) bool {
 func tooHigh(h uint32, m *management) *xmpp.StreamError {
 	return &xmpp.StreamError{
 		Condition: "undefined-condition", Text: "You acknowledged what was not sent",
-		Other: "<handled-count-too-high xmlns='" + nsSM + "' h='" + strconv.FormatUint(uint64(h), 10) +
+		App: "<handled-count-too-high xmlns='" + nsSM + "' h='" + strconv.FormatUint(uint64(h), 10) +
 			"' send-count='" + strconv.FormatUint(uint64(m.acked+uint32(len(m.queue))), 10) + "'/>",
 	}
 }

@@ -77,6 +77,10 @@ func TestStreamConditions(t *testing.T) {
 	if want := `<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>[::1]:5222</see-other-host></stream:error>`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	got = string((&StreamError{Condition: "undefined-condition", Text: "x", App: "<y xmlns='urn:z'/>"}).append(nil, ""))
+	if want := `<stream:error><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>x</text><y xmlns='urn:z'/></stream:error>`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	got = string((&StreamError{Condition: "whatever"}).append(nil, ""))
 	if want := `<stream:error><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>`; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -12,6 +12,7 @@ type StreamError struct {
 	Condition string // an unknown one is sent as undefined-condition
 	Text      string // in English, or ""
 	Other     string // content of the condition: for see-other-host the host, over WebSocket the URI
+	App       string // an application-specific condition as XML, or "" (RFC 6120 §4.9.4)
 
 	// Received tells that the peer sent the error; nothing is answered then
 	// but the close of the stream.
@@ -40,7 +41,7 @@ func (e *StreamError) append(dst []byte, space string) []byte {
 	dst = append(append(append(dst, "<stream:error"...), space...), '>')
 	dst = appendCondition(dst, condition, nsStreams, e.Other)
 	dst = appendErrorText(dst, e.Text, nsStreams)
-	return append(dst, "</stream:error>"...)
+	return append(append(dst, e.App...), "</stream:error>"...)
 }
 
 // readStreamError takes apart an error that the peer sent.
