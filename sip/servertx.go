@@ -164,7 +164,9 @@ func (t *serverTable) shard(callID string) *serverShard {
 }
 
 // key is the transaction that a request belongs to (RFC 3261 §17.2.3). ACK and
-// CANCEL belong to their INVITE.
+// CANCEL belong to their INVITE. The CSeq number counts too: libpurple repeats a
+// request with credentials under a new CSeq and the old branch, which by the
+// letter is a retransmission and would be answered 401 for ever.
 func (t *serverTable) key(m *Message, via *Via, method string) txKey {
 	var room [256]byte
 	b := room[:0]
@@ -176,6 +178,7 @@ func (t *serverTable) key(m *Message, via *Via, method string) txKey {
 		b = strconv.AppendInt(b, int64(via.Port), 10)
 		b = append(b, 0)
 		b = append(b, method...)
+		b = strconv.AppendUint(b, uint64(m.CSeq()), 10)
 		return t.hash(b)
 	}
 	// An RFC 2543 client. The To tag is left out for INVITE, since its ACK has

@@ -110,6 +110,27 @@ func TestMerged(t *testing.T) {
 	})
 }
 
+// libpurple also repeats a refused request with credentials under a new CSeq and
+// the old branch: that is no retransmission.
+func TestServerSameBranch(t *testing.T) {
+	h := new(hold)
+	inWorld(t, Config{Handler: h}, func(w *world) {
+		p := w.phone(phoneAddr)
+		req := request("PUBLISH", "z9hG4bK1")
+		p.send(req)
+		h.txs[0].Respond(Response{Status: 401})
+		p.want("SIP/2.0 401")
+		p.send(req)
+		p.want("SIP/2.0 401")
+		p.send(strings.Replace(req, "CSeq: 7", "CSeq: 8", 1))
+		if len(h.txs) != 2 {
+			t.Fatalf("%d requests handled, want 2", len(h.txs))
+		}
+		h.txs[1].Respond(Response{Status: 200})
+		p.want("SIP/2.0 200")
+	})
+}
+
 // Requests without the magic cookie are told apart by the rules of RFC 2543
 // (RFC 3261 §17.2.3).
 func TestServerWithoutCookie(t *testing.T) {
