@@ -89,7 +89,7 @@ const (
 	partEvent     // value of the Event header
 	partContact   // our Contact
 	partInstance  // +sip.instance of their Contact
-	partAgent     // User-Agent, for people
+	partAgent     // User-Agent, for people, and for what some clients need
 	dialogParts
 )
 

@@ -178,7 +178,7 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 	case n.view != nil:
 		out.Body = d.pkg.view(n.view)
 	case n.neutral:
-		out.Body = d.pkg.pending(d.presentity)
+		out.Body = d.pkg.pending(d.presentity, s.part[partAgent])
 	}
 	if out.Body != nil {
 		buf = append(buf, "Content-Type: "...)

@@ -17,8 +17,9 @@ type eventPackage struct {
 
 	// view renders what a watcher may see, once for all who see the same.
 	view func(v *presence.View) []byte
-	// pending is the body while nothing may be told.
-	pending func(presentity presence.Entity) []byte
+	// pending is the body while nothing may be told; agent is the watcher's
+	// User-Agent.
+	pending func(presentity presence.Entity, agent string) []byte
 }
 
 // packages is the table. A further package is a further row.
@@ -33,7 +34,12 @@ var presencePackage = &eventPackage{
 	def:      time.Hour, // RFC 3856 §6.4
 	bodyType: pidf.Type, // RFC 3856 §6.5: what every watcher takes
 	view:     renderPIDF,
-	pending: func(e presence.Entity) []byte {
+	pending: func(e presence.Entity, agent string) []byte {
+		if strings.HasPrefix(agent, "Purple/") {
+			// libpurple does not answer a NOTIFY without a basic status, and so
+			// would be told nothing more until that one has been given up.
+			return pidf.Closed(nil, aor(e))
+		}
 		return pidf.Neutral(nil, aor(e)) // RFC 3856 §6.6.2: tells nothing
 	},
 }
