@@ -158,6 +158,10 @@ func (e *Engine) Undelivered(m *Message) {
 	}
 }
 
+// Settle waits until the messages that edges have given back are stored. It is
+// for the end: after Run, and after the edges are closed.
+func (e *Engine) Settle() { e.returned.wait() }
+
 // Take hands over the stored messages of a user who has come; call done after
 // they were handed to the client.
 func (e *Engine) Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) {
@@ -205,7 +209,9 @@ func (q *returns) store(e *Engine) {
 		}
 		q.mu.Unlock()
 		for _, m := range list {
-			if err := e.mailbox.Put(e.work, m); err != nil {
+			// Also after Run: what a phone had not answered when its connection
+			// was closed comes back last of all.
+			if err := e.mailbox.Put(context.WithoutCancel(e.work), m); err != nil {
 				e.log.Error("message lost", "from", m.From.String(), "to", m.To.String(), "id", m.ID, "err", err)
 			}
 		}

@@ -15,7 +15,10 @@ type box struct {
 	err error
 }
 
-func (b *box) Put(_ context.Context, m *Message) error {
+func (b *box) Put(ctx context.Context, m *Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if b.err == nil {
 		b.ms = append(b.ms, m)
 	}
@@ -149,4 +152,26 @@ func TestTake(t *testing.T) {
 	if err := done(); err != nil || len(mail.ms) != 0 {
 		t.Errorf("still there: %v, %v", mail.ms, err)
 	}
+}
+
+// TestUndeliveredAtTheEnd: an edge that closes after the engine gives back what
+// its phones had not answered; that is stored too.
+func TestUndeliveredAtTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		mail := &box{}
+		inHouse(t, Config{Mailbox: mail}, nil, func(h *house) {
+			h.sip.takes = always
+			if _, err := h.Send(t.Context(), &Message{From: alice, To: bob, Type: "chat"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.stop(); err != nil {
+				t.Fatal(err)
+			}
+			h.Undelivered(h.sip.messages[0])
+			h.Settle()
+			if len(mail.ms) != 1 {
+				t.Errorf("stored %d times", len(mail.ms))
+			}
+		})
+	})
 }

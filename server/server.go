@@ -226,6 +226,8 @@ func (s *Server) Run(ctx context.Context) error {
 	s.lastWords(drain)
 	err = errors.Join(err, s.sip.Close())
 	s.simple.Close()
+	// What phones had not answered has come back from the SIP side.
+	err = errors.Join(err, within(drain, "messages", func() error { s.engine.Settle(); return nil }))
 	err = errors.Join(err, within(drain, "listeners", outer.Wait), s.store.Close())
 	if served {
 		s.Log.Info("stopped")
