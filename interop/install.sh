@@ -17,6 +17,7 @@ if [ "$what" = test ]; then
 	ls /usr/lib/*/liblinphone.so.* >/dev/null 2>&1 || need+=(linphone-cli)
 	want profanity profanity
 	want mcabber mcabber
+	want finch finch
 	want chromium chromium
 	want node nodejs
 	want npm npm

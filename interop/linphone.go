@@ -12,7 +12,7 @@ import (
 // apps) for u over udp, tcp or tls, and waits until it is registered.
 func (s *Server) Linphone(u User, transport string) (*Client, error) {
 	if found, _ := filepath.Glob("/usr/lib/*/liblinphone.so.*"); len(found) == 0 {
-		return nil, fmt.Errorf("Linphone's library %w", ErrMissing)
+		return nil, fmt.Errorf("liblinphone %w", ErrMissing)
 	}
 	path, err := s.script("py/linphone.py")
 	if err != nil {

@@ -36,7 +36,7 @@ func startTerminal(name string, cmd *exec.Cmd, pty bool) (*Process, error) {
 	p := &Process{Transcript: newTranscript(), Name: name, cmd: cmd}
 	p.Transcript.terminal = true
 	if pty {
-		return p, p.beginOnPTY()
+		return p, p.beginOnPTY(p.Transcript)
 	}
 	return begin(p)
 }

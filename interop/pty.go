@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beginOnPTY starts the program on a pseudo-terminal of 200 by 60 characters.
-func (p *Process) beginOnPTY() error {
+// beginOnPTY starts the program on a pseudo-terminal of 200 by 60 characters;
+// what it draws there goes to screen.
+func (p *Process) beginOnPTY(screen *Transcript) error {
 	p.done = make(chan struct{})
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -32,13 +33,16 @@ func (p *Process) beginOnPTY() error {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	defer slave.Close() // the child has its own
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
+	p.cmd.Stdin, p.cmd.Stdout = slave, slave
+	if p.cmd.Stderr == nil {
+		p.cmd.Stderr = slave
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p.in, p.enter = master, "\r"
 	if err := p.run(); err != nil {
 		master.Close()
 		return err
 	}
-	go p.follow(master) // ends with an error when the program has ended
+	go screen.follow(master) // ends with an error when the program has ended
 	return nil
 }

@@ -28,6 +28,23 @@ func (c *Client) sees(t *testing.T, want Fields) Fields {
 	return get(c.Event(soon, want))(t)
 }
 
+// seesAll waits for several events that may come in any order.
+func (c *Client) seesAll(t *testing.T, wants ...Fields) {
+	t.Helper()
+	c.mu.Lock()
+	begin := c.mark
+	c.mu.Unlock()
+	end := begin
+	for _, want := range wants {
+		mark := begin
+		get(c.event(soon, want, &mark))(t)
+		end = max(end, mark)
+	}
+	c.mu.Lock()
+	c.mark = end
+	c.mu.Unlock()
+}
+
 // Over STARTTLS; a wrong password is refused. slixmpp 1.8 binds SCRAM-PLUS to
 // tls-unique, which TLS 1.3 has not, and works its way down to PLAIN.
 func TestSlixmppLogin(t *testing.T) {

@@ -87,3 +87,55 @@ func (s *Server) Mcabber(u User) (*Process, error) {
 	}
 	return p, nil
 }
+
+// Finch starts finch, which stands for libpurple, with a SIP account over udp
+// or tcp, and one buddy. The transcript is its debug log, in which SIP messages
+// stand too; its screen is nobody's concern.
+func (s *Server) Finch(u User, transport string, buddy User) (*Process, error) {
+	bin, err := Find("finch")
+	if err != nil {
+		return nil, err
+	}
+	dir, env, err := s.home("finch", u)
+	if err != nil {
+		return nil, err
+	}
+	set := func(name, kind, value string) string {
+		return fmt.Sprintf("<setting name='%s' type='%s'>%s</setting>", name, kind, value)
+	}
+	udp := map[string]string{"udp": "1", "tcp": "0"}[transport]
+	files := map[string]string{
+		"accounts.xml": "<?xml version='1.0'?><account version='1.0'><account><protocol>prpl-simple</protocol><name>" + u.Address() +
+			"</name><password>" + u.Password + "</password><statuses><status type='available' name='Available' active='true'/></statuses><settings>" +
+			set("port", "int", s.Port("sip+"+transport)) + set("udp", "bool", udp) + set("dopublish", "bool", "1") +
+			set("useproxy", "bool", "1") + set("proxy", "string", "127.0.0.1") +
+			"</settings><settings ui='gnt-purple'>" + set("auto-login", "bool", "1") + "</settings></account></account>",
+		"blist.xml": "<?xml version='1.0'?><purple version='1.0'><blist><group name='Buddies'><contact><buddy account='" + u.Address() +
+			"' proto='prpl-simple'><name>sip:" + buddy.Address() + "</name></buddy></contact></group></blist></purple>",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	cmd := exec.Command(bin, "-d", "-c", dir)
+	cmd.Dir, cmd.Env = dir, env
+	p := &Process{Transcript: newTranscript(), Name: "finch " + u.Name, cmd: cmd}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = w
+	err = p.beginOnPTY(newTranscript())
+	w.Close()
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	go func() { p.follow(r); r.Close() }()
+	if _, err := p.See(20*time.Second, `(?s)SIP/2.0 200 OK.*CSeq: \d+ REGISTER`); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}

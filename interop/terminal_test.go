@@ -70,3 +70,25 @@ func TestMcabber(t *testing.T) {
 	bob.sees(t, Fields{"event": "presence", "bare": "alice@localhost", "type": "unavailable"})
 	must(t, p.Wait(soon))
 }
+
+// finch, which stands for libpurple: publishes, watches, takes a message. On UDP
+// only: over TCP it leaves the second of two messages that arrive together
+// unread until a third arrives, and so mostly the first NOTIFY.
+func TestFinch(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	lets(t, s, us["bob"], us["alice"])
+	bob := slix(t, s, us["bob"], "desk")
+	p := get(s.Finch(us["alice"], "udp", us["bob"]))(t)
+	t.Cleanup(p.Stop)
+	bob.seesAll(t,
+		Fields{"event": "presence", "type": "subscribe", "from": "alice@localhost"},
+		Fields{"event": "presence", "bare": "alice@localhost", "type": "available", "status": "available"})
+	get(p.See(soon, `(?s)Subscription-State: pending.*Updating buddy status for sip:bob@localhost`))(t)
+	bob.must(t, "subscribed", Fields{"to": "alice@localhost"})
+	get(p.See(soon, `(?s)Subscription-State: active.*Updating buddy status for sip:bob@localhost`))(t)
+	bob.must(t, "presence", Fields{"show": "away", "status": "lunch"})
+	get(p.See(soon, `(?s)>lunch<.*Updating buddy status for sip:bob@localhost`))(t)
+	bob.must(t, "message", Fields{"to": "alice@localhost", "body": "hello to a terminal"})
+	get(p.See(soon, `got message from sip:bob@localhost: hello to a terminal`))(t)
+	// Its goodbye has no credentials, and it does not stay for the challenge.
+}
