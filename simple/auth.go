@@ -126,6 +126,10 @@ func (r *request) digestURI(uri string) bool {
 	if r.vias() > 1 {
 		return true
 	}
+	// sipp also writes IPv6 addresses without brackets.
+	if a := strings.TrimPrefix(uri, "sip:"); strings.Count(a, ":") > 1 && strings.Trim(a, ":.[]0123456789abcdefABCDEF") == "" {
+		return true
+	}
 	u, err := sip.ParseURI(uri)
 	if err != nil {
 		return false

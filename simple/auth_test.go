@@ -100,8 +100,10 @@ func TestStaleNonce(t *testing.T) {
 			t.Errorf("digest for another URI: %d", m.Status)
 		}
 		// sipp's: for the address that it was pointed at.
-		if m := p.send(o, p.credentials(domain, p.nonce, "MD5", o.method, "sip:192.0.2.1:5060")); m.Status != 200 {
-			t.Errorf("digest for the server's address: %d", m.Status)
+		for _, uri := range []string{"sip:192.0.2.1:5060", "sip:[2001:db8::1]:5060", "sip:2001:db8::1:5060"} {
+			if m := p.send(o, p.credentials(domain, p.nonce, "MD5", o.method, uri)); m.Status != 200 {
+				t.Errorf("digest for the server's address, %s: %d", uri, m.Status)
+			}
 		}
 		time.Sleep(48 * time.Hour)
 		o = publishOut("alice")

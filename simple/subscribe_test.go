@@ -233,6 +233,14 @@ func TestPolicy(t *testing.T) {
 		if state(n) != "pending;expires=600" || strings.Contains(n.Body, "here") || strings.Contains(n.Body, "basic") {
 			t.Errorf("pending:\n%s", n.Append(nil))
 		}
+		// libpurple answers only what has a basic status.
+		carol := w.phone("carol", "192.0.2.12:5060")
+		carol.agent = "Purple/2.14.12"
+		w.rule("carol", "alice", presence.Confirm)
+		carol.subscribe("alice", 600)
+		if n := carol.one(); state(n) != "pending;expires=600" || !strings.Contains(n.Body, ">closed<") || strings.Contains(n.Body, "here") {
+			t.Errorf("pending libpurple:\n%s", n.Append(nil))
+		}
 		tag := alice.publish("open", "there", "")
 		bob.none()
 
