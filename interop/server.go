@@ -37,7 +37,7 @@ type Server struct {
 	Dir string // configuration, data and what the foreign programs need
 
 	bin   string
-	ports map[string]string // scheme -> port
+	ports map[string]string // scheme, with a 6 behind it for [::1] -> port
 }
 
 // schemes are the listeners of the server under test.
@@ -54,13 +54,20 @@ func StartServer(bin, dir string, settings ...string) (*Server, error) {
 }
 
 func (s *Server) start(settings []string) error {
-	listen := make([]string, len(schemes))
-	for i, scheme := range schemes {
-		port := s.ports[scheme]
+	var listen []string
+	on := func(scheme, host, key string) {
+		port := s.ports[key]
 		if port == "" {
 			port = "0"
 		}
-		listen[i] = fmt.Sprintf("%q", scheme+"://127.0.0.1:"+port)
+		listen = append(listen, fmt.Sprintf("%q", scheme+"://"+net.JoinHostPort(host, port)))
+	}
+	for _, scheme := range schemes {
+		on(scheme, "127.0.0.1", scheme)
+	}
+	if hasIPv6() {
+		on("sip+udp", "::1", "sip+udp6")
+		on("sip+tcp", "::1", "sip+tcp6")
 	}
 	conf := fmt.Sprintf("domains = [%q]\nlisten = [%s]\n%s\n", Domain, strings.Join(listen, ", "), strings.Join(settings, "\n"))
 	if err := os.WriteFile(s.file("pharos.toml"), []byte(conf), 0o600); err != nil {
@@ -92,7 +99,11 @@ func (s *Server) start(settings []string) error {
 		if err != nil {
 			return err
 		}
-		s.ports[u.Scheme] = u.Port()
+		key := u.Scheme
+		if u.Hostname() == "::1" {
+			key += "6"
+		}
+		s.ports[key] = u.Port()
 	}
 	return nil
 }
@@ -112,8 +123,25 @@ func (s *Server) Certificate() string { return filepath.Join(s.Data(), "tls", "c
 // Port is the port of a listener, by its scheme.
 func (s *Server) Port(scheme string) string { return s.ports[scheme] }
 
-// Addr is host:port of a listener, by its scheme.
-func (s *Server) Addr(scheme string) string { return net.JoinHostPort("127.0.0.1", s.ports[scheme]) }
+// Addr is host:port of a listener, by its scheme, with a 6 behind it for IPv6
+// ("sip+udp6").
+func (s *Server) Addr(scheme string) string {
+	host := "127.0.0.1"
+	if strings.HasSuffix(scheme, "6") {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, s.ports[scheme])
+}
+
+// hasIPv6 tells whether this machine has the loopback address of IPv6.
+func hasIPv6() bool {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
 
 // Command runs a pharos command on this server; into, if not nil, takes its
 // JSON.

@@ -24,8 +24,8 @@ type Sipp struct {
 // Keys are the words that a scenario leaves open.
 type Keys map[string]string
 
-// Sipp runs a scenario as u over the transport (udp or tcp) until it is
-// through. The key UNTIL is the regular expression on which the watcher
+// Sipp runs a scenario as u over the transport (udp or tcp; udp6, tcp6) until
+// it is through. The key UNTIL is the regular expression on which the watcher
 // leaves.
 func (s *Server) Sipp(scenario string, u User, transport string, keys Keys) (*Sipp, error) {
 	bin, err := Find("sipp")
@@ -49,8 +49,12 @@ func (s *Server) Sipp(scenario string, u User, transport string, keys Keys) (*Si
 	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(b), `"UNTIL"`, `"`+html.EscapeString(until)+`"`)), 0o600); err != nil {
 		return nil, err
 	}
-	args := []string{s.Addr("sip+" + transport), "-sf", path, "-m", "1", "-i", "127.0.0.1", "-nostdin",
-		"-t", map[string]string{"udp": "u1", "tcp": "t1"}[transport], "-s", u.Name, "-au", u.Name, "-ap", u.Password,
+	local := "127.0.0.1"
+	if strings.HasSuffix(transport, "6") {
+		local = "[::1]"
+	}
+	args := []string{s.Addr("sip+" + transport), "-sf", path, "-m", "1", "-i", local, "-nostdin",
+		"-t", transport[:1] + "1", "-s", u.Name, "-au", u.Name, "-ap", u.Password,
 		"-key", "from", u.Address(), "-key", "domain", Domain,
 		"-trace_logs", "-log_file", "/dev/fd/3", "-trace_msg", "-message_file", "/dev/fd/4",
 		"-trace_err", "-error_file", filepath.Join(dir, "errors")}

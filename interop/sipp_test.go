@@ -83,6 +83,26 @@ func TestSippWatch(t *testing.T) {
 	})
 }
 
+// The same over IPv6.
+func TestSippIPv6(t *testing.T) {
+	if !hasIPv6() {
+		t.Skip("no [::1] here")
+	}
+	s, us := launch(t, "alice")
+	for _, tr := range []string{"udp6", "tcp6"} {
+		t.Run(tr, func(t *testing.T) {
+			r := through(t, s, "register", us["alice"], tr, nil)
+			get(r.Log(soon, `registered sip:alice@\[::1\]:`))(t)
+			w := get(s.Sipp("watch", us["alice"], tr, Keys{"to": "alice@localhost", "UNTIL": ">" + tr + "<"}))(t)
+			t.Cleanup(w.Stop)
+			get(w.Log(soon, `subscribed, expires 600\s+notify (\d+) active`))(t)
+			unpublish(t, s, us["alice"], tr, state(t, s, us["alice"], tr, "open", "away", tr))
+			get(w.Log(soon, `notify \d+ terminated;reason=timeout`))(t)
+			must(t, w.Done(soon))
+		})
+	}
+}
+
 // A stranger waits for approval.
 func TestSippPending(t *testing.T) {
 	s, us := launch(t, "alice", "bob")
