@@ -80,7 +80,7 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	}
 	s := &session{
 		edge: e, resource: jid.Resource, full: jid.String(), since: time.Now(),
-		stream: st, reader: make(chan struct{}),
+		stream: st, origin: originOf(st), reader: make(chan struct{}),
 	}
 	s.prio.Store(unavailable)
 	s.handle = s.full + "#" + strconv.FormatUint(e.seq.Add(1), 36)

@@ -124,7 +124,7 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 	}
 	l := s.language(el)
 	in := presence.Publish{
-		ID: s.source(), Native: nativeOf(el, l), From: s.origin(),
+		ID: s.source(), Native: nativeOf(el, l), From: s.from(),
 		Doc: documentOf(readStanza(el, l), s.user.entity, s.resource, time.Now()),
 	}
 	was := s.prio.Load()
@@ -333,7 +333,7 @@ func (s *session) direct(ctx context.Context, el *markup.Element, to xmpp.JID, n
 		handle = target.handle
 	}
 	in := presence.Direct{
-		Source:  &presence.Source{ID: s.source(), Native: native, Updated: time.Now(), From: s.origin()},
+		Source:  &presence.Source{ID: s.source(), Native: native, Updated: time.Now(), From: s.from()},
 		Watcher: entityOf(to), Available: available,
 		Via: presence.Via{Edge: EdgeName, Handle: handle},
 	}
@@ -348,12 +348,12 @@ func (s *session) direct(ctx context.Context, el *markup.Element, to xmpp.JID, n
 	}
 }
 
-// origin names where the session comes from, for people.
-func (s *session) origin() string {
+// originOf names where a stream comes from.
+func originOf(st *xmpp.Stream) string { return "xmpp " + st.RemoteAddr().String() }
+
+// from is the origin of the session's stream.
+func (s *session) from() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stream == nil {
-		return ""
-	}
-	return "xmpp " + s.stream.RemoteAddr().String()
+	return s.origin
 }

@@ -67,6 +67,7 @@ type session struct {
 
 	mu          sync.Mutex
 	stream      *xmpp.Stream  // nil while hibernating
+	origin      string        // of the stream, for people
 	lang        string        // of what the client does not mark (RFC 6120 §4.7.4)
 	reader      chan struct{} // closed when the goroutine that reads stream has left
 	ended       bool

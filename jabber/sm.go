@@ -288,7 +288,7 @@ func (e *Edge) resume(ctx context.Context, st *xmpp.Stream, el *markup.Element) 
 		st.Close(se)
 		return nil
 	}
-	s.stream, s.reader = st, make(chan struct{})
+	s.stream, s.origin, s.reader = st, originOf(st), make(chan struct{})
 	s.lang = st.Lang()
 	st.SetBound(s.jid())
 	s.inactive = false // XEP-0352 §4: every stream begins active
