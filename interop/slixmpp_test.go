@@ -58,6 +58,13 @@ func TestSlixmppLogin(t *testing.T) {
 	c.sees(t, Fields{"event": "ready", "jid": "alice@localhost/desk"})
 	must(t, c.Quit())
 
+	c = get(s.slixmpp(us["alice"], "desk", "tls1.2"))(t)
+	t.Cleanup(c.Stop)
+	if e := c.sees(t, Fields{"event": "session_start"}); e["mechanism"] != "SCRAM-SHA-256-PLUS" || e["cipher"] != "TLSv1.2" {
+		t.Errorf("under TLS 1.2 logged in with %v", e)
+	}
+	must(t, c.Quit())
+
 	wrong := us["alice"]
 	wrong.Password += "!"
 	c = get(s.slixmpp(wrong, "desk"))(t)
