@@ -62,7 +62,9 @@ func (c *certificate) config(alpn string) *tls.Config {
 }
 
 // selfSign writes a certificate for the domains and this machine's loopback
-// names, for ten years.
+// names, for ten years. It is no authority: a client can be told to trust just
+// this file all the same, and libpurple and Firefox refuse a server that shows
+// the certificate of an authority.
 func selfSign(dir string, domains []string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -75,10 +77,10 @@ func selfSign(dir string, domains []string) error {
 	tmpl := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: domains[0]},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, IsCA: true, // so that a client can be told to trust just this file
-		DNSNames:    append([]string{"localhost"}, domains...),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		DNSNames:              append([]string{"localhost"}, domains...),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
