@@ -88,9 +88,9 @@ func (s *Server) Mcabber(u User) (*Process, error) {
 	return p, nil
 }
 
-// Finch starts finch, which stands for libpurple, with a SIP account over udp
-// or tcp, and one buddy. The transcript is its debug log, in which SIP messages
-// stand too; its screen is nobody's concern.
+// Finch starts finch, which stands for libpurple, with one account: SIP over udp
+// or tcp with one buddy, or xmpp. The transcript is its debug log, in which
+// what it sends and receives stands too; its screen is nobody's concern.
 func (s *Server) Finch(u User, transport string, buddy User) (*Process, error) {
 	bin, err := Find("finch")
 	if err != nil {
@@ -100,16 +100,15 @@ func (s *Server) Finch(u User, transport string, buddy User) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := func(name, kind, value string) string {
-		return fmt.Sprintf("<setting name='%s' type='%s'>%s</setting>", name, kind, value)
+	account, ready := s.simpleAccount(u, transport), `(?s)SIP/2.0 200 OK.*CSeq: \d+ REGISTER`
+	if transport == "xmpp" {
+		account, ready = s.jabberAccount(u), `Recv \(ssl\).*jabber:iq:roster`
+		if err := s.trustByPurple(dir); err != nil {
+			return nil, err
+		}
 	}
-	udp := map[string]string{"udp": "1", "tcp": "0"}[transport]
 	files := map[string]string{
-		"accounts.xml": "<?xml version='1.0'?><account version='1.0'><account><protocol>prpl-simple</protocol><name>" + u.Address() +
-			"</name><password>" + u.Password + "</password><statuses><status type='available' name='Available' active='true'/></statuses><settings>" +
-			set("port", "int", s.Port("sip+"+transport)) + set("udp", "bool", udp) + set("dopublish", "bool", "1") +
-			set("useproxy", "bool", "1") + set("proxy", "string", "127.0.0.1") +
-			"</settings><settings ui='gnt-purple'>" + set("auto-login", "bool", "1") + "</settings></account></account>",
+		"accounts.xml": "<?xml version='1.0'?><account version='1.0'><account>" + account + "</account></account>",
 		"blist.xml": "<?xml version='1.0'?><purple version='1.0'><blist><group name='Buddies'><contact><buddy account='" + u.Address() +
 			"' proto='prpl-simple'><name>sip:" + buddy.Address() + "</name></buddy></contact></group></blist></purple>",
 	}
@@ -133,9 +132,47 @@ func (s *Server) Finch(u User, transport string, buddy User) (*Process, error) {
 		return nil, err
 	}
 	go func() { p.follow(r); r.Close() }()
-	if _, err := p.See(20*time.Second, `(?s)SIP/2.0 200 OK.*CSeq: \d+ REGISTER`); err != nil {
+	if _, err := p.See(20*time.Second, ready); err != nil {
 		p.Stop()
 		return nil, err
 	}
 	return p, nil
+}
+
+func purpleSetting(name, kind, value string) string {
+	return fmt.Sprintf("<setting name='%s' type='%s'>%s</setting>", name, kind, value)
+}
+
+// purpleAccount is an account of libpurple that logs in by itself.
+func purpleAccount(protocol, name, password, settings string) string {
+	return "<protocol>" + protocol + "</protocol><name>" + name + "</name><password>" + password +
+		"</password><statuses><status type='available' name='Available' active='true'/></statuses><settings>" + settings +
+		"</settings><settings ui='gnt-purple'>" + purpleSetting("auto-login", "bool", "1") + "</settings>"
+}
+
+func (s *Server) simpleAccount(u User, transport string) string {
+	return purpleAccount("prpl-simple", u.Address(), u.Password,
+		purpleSetting("port", "int", s.Port("sip+"+transport))+
+			purpleSetting("udp", "bool", map[string]string{"udp": "1", "tcp": "0"}[transport])+purpleSetting("dopublish", "bool", "1")+
+			purpleSetting("useproxy", "bool", "1")+purpleSetting("proxy", "string", "127.0.0.1"))
+}
+
+func (s *Server) jabberAccount(u User) string {
+	return purpleAccount("prpl-jabber", u.Address()+"/finch", u.Password,
+		purpleSetting("port", "int", s.Port("xmpp"))+purpleSetting("connect_server", "string", "127.0.0.1")+
+			purpleSetting("connection_security", "string", "require_tls"))
+}
+
+// trustByPurple puts the certificate where libpurple keeps those that its user
+// has accepted.
+func (s *Server) trustByPurple(home string) error {
+	b, err := os.ReadFile(s.Certificate())
+	if err != nil {
+		return err
+	}
+	peers := filepath.Join(home, "certificates", "x509", "tls_peers")
+	if err := os.MkdirAll(peers, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(peers, "127.0.0.1"), b, 0o600)
 }

@@ -92,3 +92,21 @@ func TestFinch(t *testing.T) {
 	get(p.See(soon, `got message from sip:bob@localhost: hello to a terminal`))(t)
 	// Its goodbye has no credentials, and it does not stay for the challenge.
 }
+
+// finch on the other side: libpurple's XMPP.
+func TestFinchXMPP(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	lets(t, s, us["alice"], us["bob"])
+	lets(t, s, us["bob"], us["alice"])
+	bob := slix(t, s, us["bob"], "desk")
+	p := get(s.Finch(us["alice"], "xmpp", us["bob"]))(t)
+	t.Cleanup(p.Stop)
+	get(p.See(soon, `Recv \(ssl\).*<presence [^>]*from='bob@localhost/desk'`))(t)
+	bob.must(t, "presence", Fields{"show": "dnd", "status": "writing"})
+	get(p.See(soon, `Recv \(ssl\).*<show>dnd</show>`))(t)
+	bob.sees(t, Fields{"event": "presence", "from": "alice@localhost/finch", "type": "available"})
+	bob.must(t, "message", Fields{"to": "alice@localhost", "body": "hello to a terminal"})
+	get(p.See(soon, `Recv \(ssl\).*<body>hello to a terminal</body>`))(t)
+	p.Stop()
+	bob.sees(t, Fields{"event": "presence", "from": "alice@localhost/finch", "type": "unavailable"})
+}
