@@ -35,7 +35,7 @@ fuzz:
 
 ## make bench    measure, and write bench/README.md
 bench:
-	@$(GO) run ./bench/run
+	@$(GO) run ./bench/run -readme bench/README.md
 
 clean:
 	rm -rf bin

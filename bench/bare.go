@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// bareWindow datagrams are under way; nothing sends a lost one again.
+const bareWindow = 50
+
 // Echo answers every datagram with n octets, and does nothing else: the least
 // that a server over such sockets can cost on this machine, now.
 func Echo(n int) error {
@@ -56,7 +59,7 @@ func Bare(ctx context.Context, self string, n int) (Row, error) {
 		return r, err
 	}
 	defer c.Close()
-	slots := make(chan struct{}, window)
+	slots := make(chan struct{}, bareWindow)
 	go func() {
 		buf := make([]byte, 2048)
 		for {
@@ -72,8 +75,8 @@ func Bare(ctx context.Context, self string, n int) (Row, error) {
 		return r, err
 	}
 	own, start := ownCPU(), time.Now()
-	for i := range n + window {
-		if i >= window {
+	for i := range n + bareWindow {
+		if i >= bareWindow {
 			if err := oneOf(slots); err != nil {
 				return r, err
 			}

@@ -348,7 +348,7 @@ func XMPP(ctx context.Context, bin string, scale float64, memory bool, each func
 	if memory {
 		jobs = append(jobs,
 			func() (Row, error) {
-				return idle(ctx, bin, n(5000), false, "memory of one idle XMPP session (resident)", "≤ 16 KiB", "ejabberd 162; Prosody 143")
+				return idle(ctx, bin, n(10000), false, "memory of one idle XMPP session (resident)", "≤ 16 KiB", "ejabberd 162; Prosody 143")
 			},
 			func() (Row, error) {
 				return idle(ctx, bin, n(5000), true, "memory of one idle XMPP session with TLS (resident)", "≤ 40 KiB", "ejabberd 48; Prosody 61")
