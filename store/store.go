@@ -5,7 +5,7 @@
 //
 // Why two: a saved subscription as a row in SQLite costs 4.6 µs of CPU in
 // transactions of 256, as a record in the journal 2.0 µs in groups of 256 with
-// everything in it, of which two thirds are the kernel's for writing and syncing
+// everything in it, of which a third is system calls for writing and syncing
 // 750 bytes (go test -bench Soft ./store, 2 cores, ext4, the least of 5 runs on
 // a busy machine); and rows would share the database's one writer with rosters.
 // Both are durable when they are acknowledged: the database commits with
