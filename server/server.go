@@ -91,7 +91,7 @@ func New(o Options) (*Server, error) {
 	if s.cert, err = loadCertificate(o.Config, o.Data); err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(context.Background(), o.Data); err != nil {
+	if s.store, err = store.Open(context.Background(), o.Data, store.WithLog(o.Log.With("part", "store"))); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	if err := s.wire(); err != nil {
