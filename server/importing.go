@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"sync"
 
 	"pharos/account"
 	"pharos/presence"
@@ -125,7 +123,7 @@ func (a *Admin) importAll(ctx context.Context, users []newcomer, im *Import, pro
 		}
 		batch := users[:min(importBatch, len(users))]
 		users = users[len(batch):]
-		accounts, err := derive(batch)
+		accounts, err := derive(ctx, batch)
 		if err != nil {
 			return err
 		}
@@ -148,29 +146,27 @@ func (a *Admin) importAll(ctx context.Context, users []newcomer, im *Import, pro
 	return nil
 }
 
-func derive(batch []newcomer) ([]store.Account, error) {
+func derive(ctx context.Context, batch []newcomer) ([]store.Account, error) {
 	out := make([]store.Account, len(batch))
-	errs := make([]error, len(batch))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range next {
-				if batch[i].keys != nil {
-					out[i] = *batch[i].keys
-					continue
-				}
-				if out[i], errs[i] = account.Derive(presence.Entity{User: batch[i].typed, Domain: batch[i].user.Domain}, batch[i].password); errs[i] != nil {
-					errs[i] = fmt.Errorf("%s: %w", batch[i].user, errs[i])
-				}
-				out[i].User = batch[i].user
-			}
-		})
+	var (
+		list []account.Credentials
+		at   []int // in batch
+	)
+	for i, n := range batch {
+		if n.keys != nil {
+			out[i] = *n.keys
+			continue
+		}
+		list = append(list, account.Credentials{User: presence.Entity{User: n.typed, Domain: n.user.Domain}, Password: n.password})
+		at = append(at, i)
 	}
-	for i := range batch {
-		next <- i
+	derived, err := account.DeriveAll(ctx, list)
+	if err != nil {
+		return nil, err
 	}
-	close(next)
-	wg.Wait()
-	return out, errors.Join(errs...)
+	for j, i := range at {
+		out[i] = derived[j]
+		out[i].User = batch[i].user
+	}
+	return out, nil
 }
