@@ -105,43 +105,41 @@ func (r remote) Import(ctx context.Context, body io.Reader, dryRun bool, progres
 	return last.Import, err
 }
 
-type userAddCmd struct {
+// passwordFor is what both commands that set a password take.
+type passwordFor struct {
 	place
 	Address  string `arg:"" help:"user@domain" placeholder:"USER"`
 	Generate bool   `help:"Make a random password and print it."`
 	JSON     bool   `help:"As JSON." name:"json"`
 }
 
-func (c *userAddCmd) Help() string {
+func (passwordFor) Help() string {
 	return "The password is asked for on a terminal, else read as one line from standard input."
 }
 
+type userAddCmd struct{ passwordFor }
+
 func (c *userAddCmd) Run(ctx context.Context) error {
 	return c.with(false, func(a admin) error {
-		return setPassword(c.Address, c.Generate, c.JSON, "added", func(p string) error { return a.Add(ctx, c.Address, p) })
+		return c.set("added", func(p string) error { return a.Add(ctx, c.Address, p) })
 	})
 }
 
-type userPasswordCmd struct {
-	place
-	Address  string `arg:"" help:"user@domain" placeholder:"USER"`
-	Generate bool   `help:"Make a random password and print it."`
-	JSON     bool   `help:"As JSON." name:"json"`
-}
+type userPasswordCmd struct{ passwordFor }
 
 func (c *userPasswordCmd) Help() string {
-	return (*userAddCmd)(nil).Help() + " XMPP sessions that are open stay so; a phone is asked with its next request."
+	return c.passwordFor.Help() + " XMPP sessions that are open stay so; a phone is asked with its next request."
 }
 
 func (c *userPasswordCmd) Run(ctx context.Context) error {
 	return c.with(true, func(a admin) error {
-		return setPassword(c.Address, c.Generate, c.JSON, "has a new password", func(p string) error { return a.Password(ctx, c.Address, p) })
+		return c.set("has a new password", func(p string) error { return a.Password(ctx, c.Address, p) })
 	})
 }
 
-func setPassword(addr string, generate, asJSON bool, done string, set func(string) error) error {
+func (c passwordFor) set(done string, set func(string) error) error {
 	pw := ""
-	if generate {
+	if c.Generate {
 		pw = strings.ToLower(rand.Text()[:16])
 	} else {
 		var err error
@@ -152,15 +150,15 @@ func setPassword(addr string, generate, asJSON bool, done string, set func(strin
 	if err := set(pw); err != nil {
 		return err
 	}
-	if asJSON {
-		out := map[string]string{"address": addr, "result": done}
-		if generate {
+	if c.JSON {
+		out := map[string]string{"address": c.Address, "result": done}
+		if c.Generate {
 			out["password"] = pw
 		}
 		return printJSON(out)
 	}
-	fmt.Printf("%s %s\n", addr, done)
-	if generate {
+	fmt.Printf("%s %s\n", c.Address, done)
+	if c.Generate {
 		fmt.Printf("password: %s\n", pw)
 	}
 	return nil
