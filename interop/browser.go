@@ -2,7 +2,6 @@ package interop
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -24,19 +23,7 @@ func (s *Server) Browser(script, pkg string, u User, resource, service string) (
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{p, u}
-	settings, err := json.Marshal(Fields{"user": u.Name, "domain": Domain, "password": u.Password, "resource": resource, "service": service})
-	if err == nil {
-		err = c.Type(string(settings))
-	}
-	if err == nil {
-		_, err = c.Event(30*time.Second, Fields{"event": "ready"})
-	}
-	if err != nil {
-		c.Stop()
-		return nil, err
-	}
-	return c, nil
+	return introduce(p, u, resource, service, 30*time.Second)
 }
 
 // chromium opens a page with this body. Lines typed to the process reach the

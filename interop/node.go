@@ -47,13 +47,19 @@ func (s *Server) Node(script, pkg string, u User, resource, service string) (*Cl
 	if err != nil {
 		return nil, err
 	}
+	return introduce(p, u, resource, service, 15*time.Second)
+}
+
+// introduce tells a JSON-commanded program who it is, and waits until it says that
+// it is ready.
+func introduce(p *Process, u User, resource, service string, within time.Duration) (*Client, error) {
 	c := &Client{p, u}
 	settings, err := json.Marshal(Fields{"user": u.Name, "domain": Domain, "password": u.Password, "resource": resource, "service": service})
 	if err == nil {
 		err = c.Type(string(settings))
 	}
 	if err == nil {
-		_, err = c.Event(15*time.Second, Fields{"event": "ready"})
+		_, err = c.Event(within, Fields{"event": "ready"})
 	}
 	if err != nil {
 		c.Stop()
