@@ -140,7 +140,7 @@ func (e *Engine) refuses(ctx context.Context, m *Message) (bool, error) {
 			return false, err
 		}
 	}
-	d := presence.Decide(p, m.To, m.From)
+	d := presence.Decide(p, m.To, m.From, presence.Circumstances{})
 	return d.Class.Handling == presence.Block && d.Rule != presence.RuleDefault, nil
 }
 

@@ -32,7 +32,7 @@ func (p *Presentity) checkDirect(in *Direct) error {
 }
 
 func (p *Presentity) direct(in *Direct, out *Outcome) {
-	if Decide(p.policy, p.entity, in.Watcher).Class.Handling == Block {
+	if Decide(p.policy, p.entity, in.Watcher, Circumstances{}).Class.Handling == Block {
 		out.State = Terminated
 		return
 	}
@@ -103,7 +103,7 @@ func (p *Presentity) recheckDirected(out *Outcome) {
 		return
 	}
 	for _, d := range p.removeDirected(func(d *directed) bool {
-		return Decide(p.policy, p.entity, d.watcher).Class.Handling == Block
+		return Decide(p.policy, p.entity, d.watcher, Circumstances{}).Class.Handling == Block
 	}) {
 		out.Notices = append(out.Notices, p.directNotice(&Direct{Source: d.source, Watcher: d.watcher, Via: d.via}))
 	}

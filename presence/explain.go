@@ -17,7 +17,7 @@ type Explanation struct {
 
 // Explain walks the same way as Step does, changing nothing.
 func (p *Presentity) Explain(now time.Time, watcher Entity) Explanation {
-	d := Decide(p.policy, p.entity, watcher)
+	d := Decide(p.policy, p.entity, watcher, Circumstances{})
 	x := Explanation{Watcher: watcher, Presentity: p.entity, Decision: d, Handling: d.Class.Handling.String(),
 		State: d.Class.state(), Version: p.version}
 	if p.policy != nil {

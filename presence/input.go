@@ -18,6 +18,7 @@ type Publish struct {
 	Native   Payload
 	Lifetime time.Duration // 0: lives until Retract (sessions)
 	From     string
+	Package  string // event package whose state this is, in lower case; "": presence
 }
 
 // Retract removes a source, by tag (publication, ErrNoMatch) or by ID.
@@ -54,6 +55,8 @@ type Watch struct {
 	Fetch    bool
 	Durable  bool
 	Opaque   []byte
+	Package  string // event package, in lower case; "": presence
+	Private  bool   // the package is for the presentity itself: others are refused
 }
 
 // Unwatch ends a subscription. Silent: no notice to it (session gone). The last
@@ -92,6 +95,11 @@ type Renotify struct{}
 // NoResource (RFC 6665 §4.1.3).
 type Remove struct{}
 
+// Touch tells the watchers of an event package that what they are shown has
+// changed, where that is not a source of the presentity (its XCAP documents, the
+// members of a list). Their next View has a new Version and nothing else new.
+type Touch struct{ Package string }
+
 // Undo takes back what the saves of an outcome stood for, since they failed and
 // the caller was told so: a new source or subscription goes, a modified source
 // is again what it was, with its old entity-tag. What has been replaced since, and
@@ -112,5 +120,6 @@ func (SetPolicy) input() {}
 func (Restore) input()   {}
 func (Renotify) input()  {}
 func (Remove) input()    {}
+func (Touch) input()     {}
 func (Undo) input()      {}
 func (Tick) input()      {}

@@ -58,7 +58,7 @@ func TestLimits(t *testing.T) {
 
 // TestUnknownHandling: a handling of a newer version does not open a door.
 func TestUnknownHandling(t *testing.T) {
-	d := Decide(&Policy{Default: Allow, Watchers: map[Entity]Grant{user("bob"): {Handling: Allow + 1}}}, user("alice"), user("bob"))
+	d := Decide(&Policy{Default: Allow, Watchers: map[Entity]Grant{user("bob"): {Handling: Allow + 1}}}, user("alice"), user("bob"), Circumstances{})
 	if d.Class.Handling != Block || d.Reason == "" {
 		t.Errorf("%v", d)
 	}

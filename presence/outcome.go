@@ -53,6 +53,7 @@ type Notice struct {
 	Presentity Entity
 	Node       string // where the edge is; "" is this node
 	Edge       string
+	Package    string // event package; "": presence
 	State      State
 	Reason     Reason
 	View       *View      // nil when pending or refused; whoever was shown something (Target.Shown) no longer is
@@ -88,4 +89,5 @@ type WatcherChange struct {
 	State      State
 	Reason     Reason
 	At         time.Time
+	Package    string
 }

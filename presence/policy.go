@@ -40,8 +40,12 @@ const (
 	RuleSelf    = "self"
 )
 
-// Class is comparable: handling and, later, the set of transformations.
-type Class struct{ Handling Handling }
+// Class is comparable: handling, and what is shown. Equal classes share a View,
+// also after the policy was compiled anew.
+type Class struct {
+	Handling Handling
+	Shown    string // name of a Transform in the policy; "" shows everything
+}
 
 // sees tells whether watchers of the class are given a View.
 func (c Class) sees() bool { return c.Handling == Allow || c.Handling == PoliteBlock }
@@ -59,11 +63,18 @@ func (c Class) state() State {
 }
 
 // Policy is a compiled privacy policy of one presentity. Immutable.
+//
+// Watchers, then Domains, are looked up first: they are the reserved rules that
+// XMPP clients write, of which a block wins over whatever other rules say
+// (XEP-0191 has it so). A Grant that allows is one more rule among Rules.
 type Policy struct {
-	Revision uint64
-	Default  Handling
-	Watchers map[Entity]Grant
-	Domains  map[string]Grant // whole domains (XEP-0191 blocks domains too)
+	Revision   uint64
+	Default    Handling // where no rule matches
+	Watchers   map[Entity]Grant
+	Domains    map[string]Grant // whole domains (XEP-0191 blocks domains too)
+	Rules      []Rule           // of the pres-rules document (RFC 4745 §7), in document order
+	Transforms map[string]*Transform
+	Waiting    []Watcher // who has asked, is gone, and waits for an answer (RFC 3857 §4.7.1)
 }
 
 // Grant is one watcher's rule.
@@ -76,12 +87,12 @@ type Grant struct {
 // Decide says how the presentity handles a watcher: itself is always allowed,
 // then the rule for exactly this watcher counts, then the one for its domain,
 // then the default. Without a policy everybody else waits (confirm).
-func Decide(p *Policy, presentity, watcher Entity) Decision {
+func Decide(p *Policy, presentity, watcher Entity, at Circumstances) Decision {
 	if watcher == presentity {
-		return Decision{Class{Allow}, RuleSelf, "Everybody may watch himself."}
+		return Decision{Class{Handling: Allow}, RuleSelf, "Everybody may watch himself."}
 	}
 	if p == nil {
-		return Decision{Class{Confirm}, RuleDefault, "No policy is known yet, so the user must be asked."}
+		return Decision{Class{Handling: Confirm}, RuleDefault, "No policy is known yet, so the user must be asked."}
 	}
 	if g, ok := p.Watchers[watcher]; ok {
 		return g.decision(watcherReasons)
@@ -99,7 +110,7 @@ func (g Grant) decision(reasons [4]string) Decision {
 		// A value from a newer version: what we cannot read does not open a door.
 		h = Block
 	}
-	d := Decision{Class{h}, g.Rule, g.Reason}
+	d := Decision{Class{Handling: h}, g.Rule, g.Reason}
 	if d.Reason == "" {
 		d.Reason = reasons[h]
 	}

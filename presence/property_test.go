@@ -171,7 +171,7 @@ func sameView(a, b *View) bool {
 	return a.same(b)
 }
 
-func (w *world) decide(e Entity) Handling { return Decide(w.p.policy, w.p.entity, e).Class.Handling }
+func (w *world) decide(e Entity) Handling { return Decide(w.p.policy, w.p.entity, e, Circumstances{}).Class.Handling }
 
 func (w *world) checkView(t *rapid.T, v *View) {
 	if v == nil {
@@ -213,7 +213,7 @@ func (w *world) checkState(t *rapid.T) {
 		if p.subs.get(s.ID) != s || s.group.subs[s.inGroup] != s || s.group.class != s.class || s.group.edge != s.Via.Edge {
 			t.Fatalf("%s is misplaced", s.ID)
 		}
-		if s.class != Decide(p.policy, p.entity, s.Watcher).Class || s.State != s.class.state() || w.state[s.ID] != s.State {
+		if s.class != Decide(p.policy, p.entity, s.Watcher, Circumstances{}).Class || s.State != s.class.state() || w.state[s.ID] != s.State {
 			t.Fatalf("%s is %s, was told %s, decided %s", s.ID, s.State, w.state[s.ID], s.class.Handling)
 		}
 		switch s.State {

@@ -188,7 +188,7 @@ func (p *Presentity) restore(in *Restore) {
 		if p.subs.get(s.ID) != nil || s.State == Terminated {
 			continue
 		}
-		c := &sub{Subscription: *s, held: true, class: Class{Confirm}}
+		c := &sub{Subscription: *s, held: true, class: Class{Handling: Confirm}}
 		c.Shown = nil
 		p.insert(c)
 	}

@@ -291,7 +291,7 @@ func (s *script) command(ws []string) {
 	case "undo":
 		s.step(Undo{s.last.Saves})
 	case "decide":
-		d := Decide(s.p.policy, s.p.entity, user(arg()))
+		d := Decide(s.p.policy, s.p.entity, user(arg()), Circumstances{})
 		fmt.Fprintf(&s.said, "%s by %s: %s\n", d.Class.Handling, d.Rule, d.Reason)
 	case "explain":
 		x := s.p.Explain(s.now, user(arg()))

@@ -10,6 +10,7 @@ const (
 	Session                           // an XMPP session
 	Permanent                         // pidf-manipulation (RFC 4827)
 	Remote                            // another domain's word
+	Extended                          // an XMPP user's own item outside of any session (XEP-0163: mood, activity, tune...); Key is the node
 )
 
 // SourceID names one source of a presentity. Key is the resource for a
@@ -43,6 +44,8 @@ func (k SourceKind) String() string {
 		return "permanent"
 	case Remote:
 		return "remote"
+	case Extended:
+		return "extended"
 	}
 	return "unknown"
 }
@@ -58,4 +61,5 @@ type Source struct {
 	Expires time.Time // zero: lives as long as its session
 	Updated time.Time
 	From    string // for people: transport address, User-Agent
+	Package string // event package; "": presence
 }

@@ -63,4 +63,6 @@ type Subscription struct {
 	Opaque  []byte    // the edge's own state (SIP dialog), saved with it
 	Shown   *View     // what the watcher was last told
 	Created time.Time
+	Package string // event package; "": presence
+	Private bool   // as in Watch
 }

@@ -11,7 +11,10 @@ type View struct {
 	Presentity Entity
 	Version    uint64    // rises by one with each change of the composition
 	Sources    []*Source // visible sources, in a stable order; pointer-equal when unchanged
-	Doc        *Document // composed; always with at least one tuple and exactly one person
+	Doc        *Document // composed; always with at least one tuple and exactly one person; nil but for presence
+	Package    string    // event package; "": presence
+	Watchers   []Watcher // of WatcherInfo: who watches the presence, in the order in which they came
+	Ended      []Watcher // of WatcherInfo: subscriptions that ended with this version, State Terminated
 
 	class    Class
 	serial   uint64     // tells the views of one presentity apart

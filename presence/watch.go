@@ -46,7 +46,7 @@ func (p *Presentity) checkWatch(now time.Time, in *Watch) error {
 func (in *Watch) isFetch() bool { return in.Fetch && in.Lifetime <= 0 }
 
 func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
-	d := Decide(p.policy, p.entity, in.Watcher)
+	d := Decide(p.policy, p.entity, in.Watcher, Circumstances{})
 	out.State = d.Class.state()
 	if in.isFetch() {
 		p.fetch(in, d.Class, out)
@@ -171,7 +171,7 @@ func (p *Presentity) setPolicy(now time.Time, pol *Policy, out *Outcome) {
 	t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
 	var refused []*sub
 	for _, s := range p.subs.list {
-		c := Decide(pol, p.entity, s.Watcher).Class
+		c := Decide(pol, p.entity, s.Watcher, Circumstances{}).Class
 		if c == s.class && !s.held {
 			continue
 		}
