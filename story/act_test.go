@@ -46,6 +46,8 @@ func (w *world) act(l line) error {
 		return w.befriend(name, l.words[2])
 	case w.phones[name] != nil:
 		err = w.phoneDoes(w.phones[name], verb, args)
+	case w.clients[name] != nil:
+		err = w.clients[name].does(verb, args)
 	case w.chatters[name] != nil:
 		err = w.chatterDoes(w.chatters[name], verb, args)
 	default:
@@ -121,23 +123,48 @@ func (w *world) phoneDoes(p *phone, verb string, a *args) error {
 		if verb == "modifies" {
 			match = p.etag
 		}
+		as, event, expires := w.address(a.get("as", p.user)), a.get("event", "presence"), a.get("expires", "3600")
+		if name := a.get("document", ""); name != "" {
+			doc, err := w.document(name)
+			if err != nil {
+				return err
+			}
+			return p.publish(as, event, a.get("type", bodyTypes[event]), match, expires, doc)
+		}
 		doc, err := document(p, a)
 		if err != nil {
 			return err
 		}
-		return p.publish(w.address(a.get("as", p.user)), match, a.get("expires", "3600"), doc)
+		return p.publish(as, event, pidf.Type, match, expires, doc)
 	case "refreshes":
-		return p.publish(p.user, p.etag, a.get("expires", "3600"), "")
+		return p.publish(p.user, a.get("event", "presence"), "", p.etag, a.get("expires", "3600"), "")
 	case "unpublishes":
-		return p.publish(p.user, p.etag, "0", "")
+		return p.publish(p.user, a.get("event", "presence"), "", p.etag, "0", "")
 	case "subscribes":
-		return p.subscribe(w.address(a.next()), w.address(a.get("as", p.user)), a.get("expires", "3600"))
-	case "fetches":
-		return p.subscribe(w.address(a.next()), p.user, "0")
-	case "resubscribes", "unsubscribes":
-		s, err := p.dialog(w.address(a.next()))
+		s, err := w.wanted(p, a)
 		if err != nil {
 			return err
+		}
+		return p.subscribe(s, a.get("expires", "3600"))
+	case "fetches":
+		s, err := w.wanted(p, a)
+		if err != nil {
+			return err
+		}
+		return p.subscribe(s, "0")
+	case "resubscribes", "unsubscribes":
+		s, err := p.dialog(w.address(a.next()), a.get("event", ""))
+		if err != nil {
+			return err
+		}
+		if v := a.get("more", ""); v != "" {
+			s.more = v + "\r\n"
+		}
+		if v, ok := a.named["document"]; ok { // of this SUBSCRIBE and those to come
+			delete(a.named, "document")
+			if s.body, err = w.document(v); err != nil {
+				return err
+			}
 		}
 		expires := "0"
 		if verb == "resubscribes" {
@@ -348,11 +375,7 @@ func (w *world) befriend(a, b string) error {
 	y.leaveStream()
 	settle(between)
 	for _, name := range w.names { // what happened on the way is not the story
-		if p := w.phones[name]; p != nil {
-			p.drain()
-		} else {
-			w.chatters[name].drain()
-		}
+		w.drain(name)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ type script struct {
 	actors []actorLine
 	policy string // [policy] default
 	blocks []block
+
+	documents map[string]string // by name; see testdata/README.md
 }
 
 // actorLine is "alice.pad xmpp": a device of a user, and the world it is in.
@@ -36,10 +38,19 @@ func (l line) String() string { return fmt.Sprintf("line %d: %s", l.number, l.te
 
 // parseScript reads a story; testdata/README.md has the grammar.
 func parseScript(name, text string) (*script, error) {
-	s := &script{name: name, policy: "confirm"}
+	s := &script{name: name, policy: "confirm", documents: map[string]string{}}
 	var cur *block
+	var inside string // the document being read
 	for i, raw := range strings.Split(text, "\n") {
 		l := line{number: i + 1, text: strings.TrimSpace(raw)}
+		if inside != "" {
+			if raw == "end" {
+				inside = ""
+			} else {
+				s.documents[inside] += strings.TrimPrefix(raw, "\t") + "\n"
+			}
+			continue
+		}
 		if strings.HasPrefix(l.text, "#") {
 			if s.about == "" {
 				s.about = strings.TrimSpace(l.text[1:])
@@ -66,11 +77,14 @@ func parseScript(name, text string) (*script, error) {
 			cur.expected = append(cur.expected, l)
 		case l.words[0] == "actors":
 			for w := l.words[1:]; len(w) > 0; w = w[2:] {
-				if len(w) == 1 || w[1] != "sip" && w[1] != "xmpp" {
-					return nil, fmt.Errorf("%s:%d: want 'actors NAME sip|xmpp ...'", name, l.number)
+				if len(w) == 1 || w[1] != "sip" && w[1] != "xmpp" && w[1] != "xcap" {
+					return nil, fmt.Errorf("%s:%d: want 'actors NAME sip|xmpp|xcap ...'", name, l.number)
 				}
 				s.actors = append(s.actors, actorLine{w[0], w[1]})
 			}
+		case l.words[0] == "document" && len(l.words) == 2:
+			inside = l.words[1]
+			s.documents[inside] = ""
 		case l.words[0] == "policy" && len(l.words) == 2:
 			s.policy = l.words[1]
 		default:
@@ -80,6 +94,9 @@ func parseScript(name, text string) (*script, error) {
 			}
 			cur.actions = append(cur.actions, l)
 		}
+	}
+	if inside != "" {
+		return nil, fmt.Errorf("%s: document %s has no end", name, inside)
 	}
 	if s.about == "" || len(s.actors) == 0 || len(s.blocks) == 0 {
 		return nil, fmt.Errorf("%s: a story needs a comment with its point, actors, and something that happens", name)

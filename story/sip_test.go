@@ -53,6 +53,10 @@ type transaction struct {
 // subscription is a dialog that we watch somebody in (RFC 6665 §4.1).
 type subscription struct {
 	of, as        string // user@domain, both
+	event, accept string // event package with its parameters; Accept
+	more          string // further header lines of each SUBSCRIBE
+	body          string // of each SUBSCRIBE, and its type
+	bodyType      string
 	callID, local string
 	remote        string // tag
 	target        string
@@ -208,8 +212,12 @@ func (p *phone) notify(m *sip.Message, raw string, status int) int {
 		return 481
 	}
 	words := []string{"NOTIFY", "of=" + p.w.short(s.of)}
-	if ev, ok, err := m.Event(); err != nil || !ok || ev.Package != "presence" {
+	pkg, _, _ := strings.Cut(s.event, ";")
+	if ev, ok, err := m.Event(); err != nil || !ok || ev.Package != pkg {
 		words = append(words, "wrong-event")
+	}
+	if pkg != "presence" {
+		words = append(words, "event="+pkg)
 	}
 	if m.CSeq() <= s.heard {
 		words = append(words, "cseq-not-higher")
@@ -238,20 +246,26 @@ func (p *phone) notify(m *sip.Message, raw string, status int) int {
 	} else {
 		words = append(words, "expires="+strconv.Itoa(int(st.Expires)))
 	}
-	words = append(words, body(p.w, m)...)
+	ct, _, _ := m.ContentType()
+	words = append(words, body(p.w, ct, m.Body)...)
 	p.record(false, raw, words...)
 	return status
 }
 
-// body says what a presence document shows.
-func body(w *world, m *sip.Message) []string {
-	if m.Body == "" {
+// body says what the body of a NOTIFY shows.
+func body(w *world, ct sip.MediaType, text string) []string {
+	switch {
+	case text == "":
 		return []string{"body=none"}
+	case ct.Is(pidf.Type):
+		return presenceWords(text)
 	}
-	if ct, ok, _ := m.ContentType(); !ok || !ct.Is(pidf.Type) {
-		return []string{"type=" + ct.String()}
-	}
-	d, entity, err := pidf.Parse([]byte(m.Body))
+	return eventWords(w, ct, text)
+}
+
+// presenceWords says what a presence document shows.
+func presenceWords(text string) []string {
+	d, entity, err := pidf.Parse([]byte(text))
 	if err != nil {
 		return []string{"bad-body", err.Error()}
 	}
@@ -432,9 +446,9 @@ func (p *phone) register(expires string) error {
 }
 
 // publish sends PUBLISH (RFC 3903 §4) and remembers the entity-tag.
-func (p *phone) publish(of, match, expires, body string) error {
+func (p *phone) publish(of, event, bodyType, match, expires, body string) error {
 	uri, callID := "sip:"+of, p.id("p")
-	more := "Event: presence\r\n"
+	more := "Event: " + event + "\r\n"
 	if expires != "" {
 		more += "Expires: " + expires + "\r\n"
 	}
@@ -442,7 +456,7 @@ func (p *phone) publish(of, match, expires, body string) error {
 		more += "SIP-If-Match: " + match + "\r\n"
 	}
 	return p.send(&transaction{method: "PUBLISH", uri: uri, build: func(cseq uint32, auth string) string {
-		return withBody(p.outside("PUBLISH", uri, uri, callID, cseq, auth, more), pidf.Type, body)
+		return withBody(p.outside("PUBLISH", uri, uri, callID, cseq, auth, more), bodyType, body)
 	}, done: func(m *sip.Message) {
 		if m.Status < 300 {
 			tag, _ := m.GetName("SIP-ETag")
@@ -466,9 +480,10 @@ func (p *phone) message(to, contentType, text string) error {
 }
 
 // subscribe makes a new dialog, or with Expires 0 fetches once (RFC 6665 §4.4.3).
-func (p *phone) subscribe(of, as, expires string) error {
+// s says what is wanted.
+func (p *phone) subscribe(s *subscription, expires string) error {
 	p.mu.Lock()
-	s := &subscription{of: of, as: as, callID: p.id("s"), local: p.id("l"), target: "sip:" + of}
+	s.callID, s.local, s.target = p.id("s"), p.id("l"), "sip:"+s.of
 	p.subs = append(p.subs, s)
 	p.mu.Unlock()
 	return p.resubscribe(s, expires)
@@ -489,8 +504,8 @@ func (p *phone) resubscribe(s *subscription, expires string) error {
 		for _, r := range s.routes {
 			head += "Route: " + r + "\r\n"
 		}
-		head += auth + "Event: presence\r\nAccept: " + pidf.Type + "\r\nExpires: " + expires + "\r\n"
-		return withBody(head, "", "")
+		head += auth + "Event: " + s.event + "\r\nAccept: " + s.accept + "\r\nExpires: " + expires + "\r\n" + s.more
+		return withBody(head, s.bodyType, s.body)
 	}, done: func(m *sip.Message) {
 		if m.Status >= 300 {
 			if m.Status == 481 || s.remote == "" {
@@ -511,12 +526,12 @@ func (p *phone) resubscribe(s *subscription, expires string) error {
 	}})
 }
 
-// dialog is the newest living one that watches somebody.
-func (p *phone) dialog(of string) (*subscription, error) {
+// dialog is the newest living one that watches somebody; event "" means any.
+func (p *phone) dialog(of, event string) (*subscription, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.subs) - 1; i >= 0; i-- {
-		if s := p.subs[i]; s.of == of && !s.ended {
+		if s := p.subs[i]; s.of == of && !s.ended && (event == "" || strings.HasPrefix(s.event, event)) {
 			return s, nil
 		}
 	}

@@ -26,6 +26,7 @@ import (
 var (
 	serverAddr = netip.MustParseAddrPort("192.0.2.1:5060")
 	xmppAddr   = netip.MustParseAddrPort("192.0.2.1:5222")
+	httpAddr   = netip.MustParseAddrPort("192.0.2.1:8080")
 )
 
 const (
@@ -48,7 +49,10 @@ type world struct {
 	names    []string // of actors, in order
 	phones   map[string]*phone
 	chatters map[string]*chatter
+	clients  map[string]*client
 	users    map[string]bool
+
+	documents map[string]string
 }
 
 // short leaves the usual domain out of an address.
@@ -73,12 +77,14 @@ func (w *world) address(name string) string {
 func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
 	w := &world{
 		t: t, net: newNetwork(), data: t.TempDir(), log: log,
-		phones: map[string]*phone{}, chatters: map[string]*chatter{}, users: map[string]bool{},
+		phones: map[string]*phone{}, chatters: map[string]*chatter{}, clients: map[string]*client{}, users: map[string]bool{},
+		documents: s.documents,
 	}
 	w.config = config.Defaults()
 	w.config.Domains = []string{home}
 	w.config.Policy.Default = s.policy
-	w.config.Listen = []string{"sip+udp://" + serverAddr.String(), "sip+tcp://" + serverAddr.String(), "xmpp+insecure://" + xmppAddr.String()}
+	w.config.Listen = []string{"sip+udp://" + serverAddr.String(), "sip+tcp://" + serverAddr.String(), "xmpp+insecure://" + xmppAddr.String(),
+		"http+insecure://" + httpAddr.String()}
 	for _, a := range s.actors {
 		addr := w.address(a.name)
 		if domain := addr[strings.IndexByte(addr, '@')+1:]; !slices.Contains(w.config.Domains, domain) {
@@ -103,6 +109,10 @@ func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
 				resource = "home"
 			}
 			w.chatters[a.name] = &chatter{w: w, name: a.name, user: w.address(a.name), resource: resource, from: ip}
+			continue
+		}
+		if a.world == "xcap" {
+			w.clients[a.name] = newClient(w, a.name, w.address(a.name), ip)
 			continue
 		}
 		p, err := newPhone(w, a.name, w.address(a.name), netip.AddrPortFrom(ip, 5060).String())
@@ -205,12 +215,7 @@ func (w *world) play(s *script) error {
 		}
 		var wrong, all []string
 		for _, name := range w.names {
-			var got []event
-			if p := w.phones[name]; p != nil {
-				got = p.drain()
-			} else {
-				got = w.chatters[name].drain()
-			}
+			got := w.drain(name)
 			for _, e := range got {
 				all = append(all, fmt.Sprintf("  %s got: %s\n%s", name, e, indent(e.raw)))
 			}
@@ -221,6 +226,17 @@ func (w *world) play(s *script) error {
 		}
 	}
 	return nil
+}
+
+// drain hands over what an actor got since the last time.
+func (w *world) drain(name string) []event {
+	switch {
+	case w.phones[name] != nil:
+		return w.phones[name].drain()
+	case w.clients[name] != nil:
+		return w.clients[name].drain()
+	}
+	return w.chatters[name].drain()
 }
 
 func indent(s string) string {
