@@ -2,9 +2,9 @@ package simple
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
-	"pharos/pidf"
 	"pharos/sip"
 )
 
@@ -24,6 +24,76 @@ func (r *request) bodiless() bool {
 	return err == nil
 }
 
+// multiparts are the bodies made of several that are taken apart (RFC 5621 §4.2).
+var multiparts = []string{"multipart/mixed", "multipart/alternative"}
+
+// keptBody reads the body of a SUBSCRIBE, and returns what the package keeps of
+// it; there is false without one. ok is false when the request has been answered.
+func (r *request) keptBody(pkg *eventPackage) (kept string, there, ok bool) {
+	if r.msg.Body == "" {
+		return "", false, true
+	}
+	if pkg.take == nil {
+		return "", false, r.bodiless()
+	}
+	if len(r.msg.Body) > r.edge.limits.Body {
+		r.fail(413, "")
+		return "", false, false
+	}
+	parts, err := r.understood(pkg.taken)
+	if err != nil {
+		if errors.Is(err, sip.ErrBody) {
+			r.fail(400, "Malformed Multipart Body")
+		} else {
+			r.reply(415, "", sip.AppendList(nil, sip.HAccept, append(slices.Clone(pkg.takes), multiparts...)...))
+		}
+		return "", false, false
+	}
+	if len(parts) == 0 {
+		return "", false, true
+	}
+	kept, ok = pkg.take(r, parts)
+	if ok && len(kept) > r.edge.limits.Body {
+		r.fail(413, "")
+		ok = false
+	}
+	return kept, ok, ok
+}
+
+// taken tells whether a body of SUBSCRIBE is one that the package reads.
+func (p *eventPackage) taken(part *sip.Part) bool { return slices.ContainsFunc(p.takes, part.Type.Is) }
+
+// errUnwanted: a body part that is not understood and may not be ignored.
+var errUnwanted = errors.New("simple: a body part that is not understood")
+
+// understood takes a body apart: those parts that are wanted, without what may
+// be ignored, of alternatives the last one wanted (RFC 5621 §6.1). The error is
+// sip.ErrBody, sip.ErrHeader or errUnwanted (RFC 5621 §8.4).
+func (r *request) understood(wanted func(*sip.Part) bool) ([]sip.Part, error) {
+	parts, err := r.msg.Parts()
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for i := 0; i < len(parts); i++ {
+		p := &parts[i]
+		for p.Alternative != 0 && i+1 < len(parts) && parts[i+1].Alternative == p.Alternative {
+			i++
+			if wanted(&parts[i]) || !wanted(p) {
+				p = &parts[i]
+			}
+		}
+		switch {
+		case wanted(p):
+			parts[n] = *p
+			n++
+		case !p.Optional:
+			return nil, errUnwanted
+		}
+	}
+	return parts[:n], nil
+}
+
 // encoded reports a Content-Encoding that would have to be undone, and answers
 // that we undo none (RFC 3261 §8.2.3).
 func (r *request) encoded() bool {
@@ -35,54 +105,50 @@ func (r *request) encoded() bool {
 	return true
 }
 
-// document is the presence document of a PUBLISH (RFC 3903 §6 step 6), which may
-// stand in a multipart body (RFC 5621 §4.2); empty where all that is there may be
-// ignored. ok is false when the request has been answered.
-func (r *request) document() (doc string, ok bool) {
+// document is the document of a PUBLISH (RFC 3903 §6 step 6), which may stand in
+// a multipart body (RFC 5621 §4.2); empty where all that is there may be ignored.
+// ok is false when the request has been answered.
+func (r *request) document(p *publishing) (mediaType, doc string, ok bool) {
 	if r.encoded() {
-		return "", false
+		return "", "", false
 	}
 	t, _, err := r.msg.ContentType()
-	if _, has := r.msg.Get(sip.HContentDisposition); err == nil && !has && t.Is(pidf.Type) {
-		return r.msg.Body, true
+	if _, has := r.msg.Get(sip.HContentDisposition); err == nil && !has {
+		if name := p.reads(t); name != "" {
+			return name, r.msg.Body, true
+		}
 	}
-	parts, err := r.msg.Parts()
-	if errors.Is(err, sip.ErrBody) {
+	parts, err := r.understood(p.document)
+	switch {
+	case errors.Is(err, sip.ErrBody):
 		r.fail(400, "Malformed Multipart Body")
-		return "", false
+	case err != nil:
+		r.reply(415, "", sip.AppendList(nil, sip.HAccept, p.accepted()...))
+	case len(parts) > 1:
+		r.fail(400, "More Than One Document")
+	case len(parts) == 0:
+		return "", "", true
+	default:
+		return p.reads(parts[0].Type), parts[0].Body, true
 	}
-	if err != nil {
-		return "", r.unsupported()
-	}
-	for i := 0; i < len(parts); i++ {
-		p := &parts[i]
-		for p.Alternative != 0 && i+1 < len(parts) && parts[i+1].Alternative == p.Alternative {
-			i++
-			if isDocument(&parts[i]) || !isDocument(p) {
-				p = &parts[i] // the last that is understood (RFC 5621 §6.1)
-			}
-		}
-		switch {
-		case !isDocument(p) && p.Optional:
-		case !isDocument(p):
-			return "", r.unsupported() // RFC 5621 §8.4
-		case doc != "":
-			r.fail(400, "More Than One Document")
-			return "", false
-		default:
-			doc = p.Body
-		}
-	}
-	return doc, true
+	return "", "", false
 }
 
-// isDocument reports a presence document that is to be taken as such: render is
-// the disposition of all that has none (RFC 3261 §20.11).
-func isDocument(p *sip.Part) bool {
-	return p.Type.Is(pidf.Type) && !p.Encoded && (p.Disposition == "render" || p.Disposition == "inline")
+// reads is the name of a type that is read; empty: it is not.
+func (p *publishing) reads(t sip.MediaType) string {
+	for _, name := range p.types {
+		if t.Is(name) {
+			return name
+		}
+	}
+	return ""
 }
 
-func (r *request) unsupported() bool {
-	r.reply(415, "", sip.AppendList(nil, sip.HAccept, publishTypes...))
-	return false
+// document reports a part that is to be taken as the document: render is the
+// disposition of all that has none (RFC 3261 §20.11).
+func (p *publishing) document(part *sip.Part) bool {
+	return p.reads(part.Type) != "" && !part.Encoded && (part.Disposition == "render" || part.Disposition == "inline")
 }
+
+// accepted is for the Accept of a 415.
+func (p *publishing) accepted() []string { return append(slices.Clone(p.types), multiparts...) }

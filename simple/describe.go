@@ -34,11 +34,12 @@ type Stats struct {
 	Lost     uint64 `json:"lost"`     // subscriptions ended because of that
 	Messages uint64 `json:"messages"` // MESSAGEs sent
 
-	Dialogs  int `json:"dialogs"`
-	Waiting  int `json:"waiting"`  // dialogs with a NOTIFY that waits to be sent
-	Troubled int `json:"troubled"` // dialogs whose watcher was not reached, and those without a way to it
-	Users    int `json:"users"`    // with bindings
-	Bindings int `json:"bindings"`
+	Dialogs  int            `json:"dialogs"`
+	Packages map[string]int `json:"dialogs_by_package"` // without those that have none
+	Waiting  int            `json:"waiting"`            // dialogs with a NOTIFY that waits to be sent
+	Troubled int            `json:"troubled"`           // dialogs whose watcher was not reached, and those without a way to it
+	Users    int            `json:"users"`              // with bindings
+	Bindings int            `json:"bindings"`
 }
 
 // Stats returns the counts as they are now.
@@ -47,8 +48,9 @@ func (e *Edge) Stats() Stats {
 	s := Stats{
 		Requests: c.requests.Load(), Challenges: c.challenges.Load(), Forbidden: c.forbidden.Load(),
 		Notices: c.notices.Load(), Notifies: c.notifies.Load(), Failures: c.failures.Load(),
-		Lost: c.lost.Load(), Messages: c.messages.Load(), Dialogs: e.dialogs.len(),
+		Lost: c.lost.Load(), Messages: c.messages.Load(), Packages: make(map[string]int),
 	}
+	s.Dialogs = e.dialogs.count(s.Packages)
 	for i := range s.Answers {
 		s.Answers[i] = c.answers[i].Load()
 	}
@@ -71,7 +73,7 @@ type DialogInfo struct {
 	CallID, RemoteTag   string
 	Target              string // where NOTIFYs are addressed to
 	Route               string // route set
-	Event               string
+	Event               string // value of the header field, with the parameters that count
 	Agent               string // User-Agent
 	Transport           string // of the flow; empty when there is none any more
 	Remote              string // address of the flow
@@ -80,6 +82,7 @@ type DialogInfo struct {
 	Sent     time.Time // of the last NOTIFY; zero: none in this process
 	Code     int       // its answer; 408: none came; 503: could not be sent; 0: none yet
 	Version  uint64    // of the view that was last confirmed
+	Accept   string    // media type of the bodies
 	InFlight bool      // an answer is being waited for
 	Pending  bool      // something newer waits
 	Failures int       // in a row
@@ -99,8 +102,9 @@ func (e *Edge) Describe(sub string) (DialogInfo, bool) {
 	i := DialogInfo{
 		Sub: d.id, Presentity: d.presentity, Watcher: d.watcher,
 		CallID: s.part[partCallID], RemoteTag: s.part[partRemoteTag],
-		Target: s.part[partTarget], Route: s.part[partRoutes], Event: s.part[partEvent], Agent: s.part[partAgent],
+		Target: s.part[partTarget], Route: s.part[partRoutes], Event: s.part[partEvent] + s.part[partParams], Agent: s.part[partAgent],
 		CSeq: d.cseq, Code: int(d.code), Version: d.version,
+		Accept:   d.pkg.body(s.part[partAccept]).name,
 		InFlight: d.busy, Pending: d.next.state != 0,
 		Failures: int(d.fails), Retrying: d.retry != nil, Stranded: d.stranded,
 	}

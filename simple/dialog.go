@@ -40,7 +40,7 @@ type dialog struct {
 	ceiling uint32    // saved: cseq never passes it
 	keeping bool      // a higher ceiling is being saved
 
-	next   notice // waits to be sent; the newest wins
+	next   notice // waits to be sent; the newest wins, or see memory
 	now    notice // is under way
 	queued bool   // is in the outbox
 	busy   bool   // a NOTIFY is under way
@@ -54,6 +54,7 @@ type dialog struct {
 	code     uint16      // last answer; 408 for none, 503 when it could not be sent
 	sent     int64       // when the last NOTIFY was sent, Unix nanoseconds
 	version  uint64      // of the view that was last confirmed
+	memory   *memory     // nil: nothing but the newest counts
 }
 
 // notice is what one NOTIFY tells.
@@ -63,6 +64,7 @@ type notice struct {
 	state   presence.State // 0: no notice
 	reason  presence.Reason
 	neutral bool // the package's pending body instead of a view
+	full    bool // everything is to be told, as in answer to a SUBSCRIBE
 }
 
 // dialogState is what of a dialog outlives the process.
@@ -90,6 +92,9 @@ const (
 	partContact   // our Contact
 	partInstance  // +sip.instance of their Contact
 	partAgent     // User-Agent, for people, and for what some clients need
+	partAccept    // kind of body of the NOTIFYs; empty: the package's first (eventPackage.saved)
+	partParams    // parameters of Event that the package keeps, beginning with ';'
+	partKept      // what the package has kept of the bodies of SUBSCRIBE
 	dialogParts
 )
 
@@ -176,6 +181,9 @@ func (d *dialog) save(s *dialogState) []byte {
 func (d *dialog) end() {
 	d.ended = true
 	d.next, d.now = notice{}, notice{}
+	if m := d.memory; m != nil {
+		m.queue, m.told, m.last = nil, nil, notice{}
+	}
 	if d.retry != nil {
 		d.retry.Stop()
 		d.retry = nil
@@ -187,6 +195,7 @@ const dialogShards = 32
 
 // dialogTable finds dialogs by our tag, and counts them by watcher.
 type dialogTable struct {
+	edge  *Edge
 	shard [dialogShards]struct {
 		sync.RWMutex
 		byID map[string]*dialog
@@ -259,6 +268,9 @@ func (t *dialogTable) remove(d *dialog) {
 		return
 	}
 	t.release(d.watcher)
+	if d.pkg.end != nil {
+		d.pkg.end(t.edge, d)
+	}
 	t.mu.Lock()
 	if ds := t.troubled[d.watcher]; ds != nil {
 		if ds = slices.DeleteFunc(ds, func(x *dialog) bool { return x == d }); len(ds) == 0 {
@@ -292,12 +304,15 @@ func (t *dialogTable) close() {
 	}
 }
 
-func (t *dialogTable) len() int {
-	n := 0
+// count adds the dialogs up by package.
+func (t *dialogTable) count(by map[string]int) (n int) {
 	for i := range t.shard {
 		s := &t.shard[i]
 		s.RLock()
 		n += len(s.byID)
+		for _, d := range s.byID {
+			by[d.pkg.name]++
+		}
 		s.RUnlock()
 	}
 	return n
@@ -323,7 +338,7 @@ func (t *dialogTable) returned(w presence.Entity) []*dialog {
 
 // newDialog makes the dialog that a SUBSCRIBE asks for (RFC 3261 §12.1.1). ok is
 // false when the request has been answered.
-func (r *request) newDialog(pkg *eventPackage, ev sip.Event) (d *dialog, ok bool) {
+func (r *request) newDialog(pkg *eventPackage, ev sip.Event, body *bodyType, kept string) (d *dialog, ok bool) {
 	target, ok := r.target()
 	if !ok {
 		return nil, false
@@ -352,12 +367,15 @@ func (r *request) newDialog(pkg *eventPackage, ev sip.Event) (d *dialog, ok bool
 		partTarget: target.URI, partRoutes: routes.String(), partFlow: token,
 		partEvent: event, partContact: r.ourContact(),
 		partInstance: target.Instance(), partAgent: clip(agent, 64),
+		partAccept: pkg.saved(body), partParams: pkg.keptParams(ev),
 	}
 	if r.tooLong("Dialog Field", s.part[:]...) {
 		return nil, false
 	}
+	s.part[partKept] = kept // bounded by itself
 	d = &dialog{id: newID(), presentity: r.to, watcher: r.who, pkg: pkg, flow: flow, ceiling: cseqBlock}
 	d.state = s.encode()
+	d.remember(body)
 	return d, true
 }
 

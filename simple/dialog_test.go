@@ -127,7 +127,7 @@ func TestDialogTable(t *testing.T) {
 		var in []*dialog
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
-				d := &dialog{id: newID(), watcher: rapid.SampledFrom(watchers).Draw(t, "watcher")}
+				d := &dialog{id: newID(), pkg: presencePackage, watcher: rapid.SampledFrom(watchers).Draw(t, "watcher")}
 				if table.reserve(d.watcher, 5) {
 					table.add(d)
 					in = append(in, d)
@@ -155,8 +155,8 @@ func TestDialogTable(t *testing.T) {
 					}
 					n += c
 				}
-				if n != len(in) || table.len() != len(in) {
-					t.Fatalf("%d counted, %d in the table, want %d", n, table.len(), len(in))
+				if n != len(in) || table.count(map[string]int{}) != len(in) {
+					t.Fatalf("%d counted, %d in the table, want %d", n, table.count(map[string]int{}), len(in))
 				}
 				for _, ds := range table.troubled {
 					for _, d := range ds {

@@ -100,7 +100,7 @@ func (r *request) inspect() bool {
 	switch r.msg.Method {
 	case "OPTIONS":
 		return true
-	case "REGISTER", "SUBSCRIBE":
+	case "REGISTER":
 		if r.msg.Body != "" && !r.bodiless() {
 			return false
 		}

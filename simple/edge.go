@@ -139,6 +139,7 @@ func New(c Config) *Edge {
 	}
 	e.messages = make(chan struct{}, e.limits.Messages)
 	e.dialogs.init()
+	e.dialogs.edge = e
 	e.bindings.init()
 	e.out.edge = e
 	return e

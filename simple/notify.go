@@ -49,17 +49,18 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 	if d.ended || d.next.state == presence.Terminated {
 		return false
 	}
-	d.next = notice{view: n.View, state: n.State, reason: n.Reason}
+	next := notice{view: n.View, state: n.State, reason: n.Reason, full: n.Answer}
 	if !t.Expires.IsZero() {
-		d.next.expires = t.Expires.Unix()
+		next.expires = t.Expires.Unix()
 	}
-	if d.fetch && d.next.state != presence.Terminated {
-		d.next.state, d.next.reason = presence.Terminated, presence.Timeout // RFC 6665 §4.4.3
+	if d.fetch && next.state != presence.Terminated {
+		next.state, next.reason = presence.Terminated, presence.Timeout // RFC 6665 §4.4.3
 	}
-	d.next.neutral = n.State == presence.Pending
-	if d.next.neutral {
-		d.next.view = nil
+	next.neutral = n.State == presence.Pending
+	if next.neutral {
+		next.view = nil
 	}
+	d.push(next)
 	if n.Answer {
 		// The watcher is there: a NOTIFY that is being repeated to where it was
 		// before is overtaken.
@@ -153,6 +154,7 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 		return buf // goes on when the reservation is saved
 	}
 	s := d.load()
+	body := d.pkg.body(s.part[partAccept])
 	out, ok := e.route(d, &s)
 	if !ok {
 		if e.starting() && strings.HasPrefix(s.part[partFlow], udpToken) {
@@ -163,29 +165,35 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 		d.mu.Unlock()
 		return buf
 	}
-	d.cseq++
-	d.now, d.next = d.next, notice{}
+	d.pop()
 	d.busy = true
 	d.turn++
-	turn := d.turn
+	turn, n := d.turn, d.now
+	c := content{mediaType: body.name}
+	if n.view != nil && body.tell != nil {
+		if c, ok = e.compose(d, &s, body, turn); !ok {
+			d.mu.Unlock()
+			return buf
+		}
+	}
+	d.cseq++
 	now := time.Now()
 	d.sent = now.UnixNano()
-	n := d.now
 	buf = d.head(buf, &s, now)
 	d.mu.Unlock()
 
 	switch {
-	case n.view != nil:
-		out.Body = d.pkg.view(n.view)
-	case n.neutral:
-		out.Body = d.pkg.pending(d.presentity, s.part[partAgent])
+	case n.view != nil && body.tell == nil:
+		c.body = body.view(n.view)
+	case n.neutral && d.pkg.pending != nil:
+		c.mediaType, c.body = d.pkg.bodies[0].name, d.pkg.pending(d.presentity, s.part[partAgent])
 	}
-	if out.Body != nil {
+	if buf = append(buf, c.header...); c.body != nil {
 		buf = append(buf, "Content-Type: "...)
-		buf = append(buf, d.pkg.bodyType...)
+		buf = append(buf, c.mediaType...)
 		buf = append(buf, "\r\n"...)
 	}
-	out.Header = buf
+	out.Header, out.Body = buf, c.body
 	e.count.notifies.Add(1)
 	e.stack.Request(out, func(resp *sip.Message, err error) { e.answered(d, turn, resp, err) })
 	return buf

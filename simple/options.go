@@ -1,6 +1,10 @@
 package simple
 
-import "pharos/sip"
+import (
+	"slices"
+
+	"pharos/sip"
+)
 
 // options answers what we can do (RFC 3261 §11.2). It needs no proof of
 // identity, since front proxies and PBXes use it as a keep-alive, and so tells
@@ -12,7 +16,7 @@ func (r *request) options() {
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, allow...)
-	b = sip.AppendList(b, sip.HAccept, append(publishTypes, plainText)...)
+	b = sip.AppendList(b, sip.HAccept, append(slices.Clone(publishTypes), plainText)...)
 	b = append(b, "Accept-Encoding: identity\r\nAccept-Language: en\r\n"...)
 	b = append(b, allowEvents...)
 	b = append(b, supported...)

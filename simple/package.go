@@ -1,54 +1,122 @@
 package simple
 
 import (
+	"slices"
 	"strings"
 	"time"
 
-	"pharos/pidf"
 	"pharos/presence"
 	"pharos/sip"
 )
 
-// eventPackage is one row of the table of event packages (RFC 6665 §5).
+// eventPackage is one row of the table of event packages (RFC 6665 §5). What a
+// package needs beyond the common path of subscriptions it says here; a zero
+// field means that it does not.
 type eventPackage struct {
-	name     string
-	def      time.Duration // when SUBSCRIBE has no Expires
-	bodyType string        // of NOTIFY bodies
+	name    string        // of the Event header field, in lower case
+	key     string        // presence.Watch.Package; "" for presence
+	def     time.Duration // when SUBSCRIBE has no Expires
+	private bool          // only the user itself may subscribe
 
+	// bodies are what NOTIFYs may carry. The first is for watchers without an
+	// Accept (RFC 6665 §5.5.5); of several that a watcher likes equally well the
+	// last is taken, so richer ones follow the plain one.
+	bodies []bodyType
+	// pending is the body while nothing may be told; agent is the watcher's
+	// User-Agent. Nil: no body.
+	pending func(presentity presence.Entity, agent string) []byte
+	// params are the parameters of Event, besides id, that are kept with the
+	// dialog (dialogState, partParams).
+	params []string
+	// ordered packages have each notice told by a NOTIFY of its own, in order;
+	// else the newest state wins. See maxQueued.
+	ordered bool
+
+	// takes names the bodies of SUBSCRIBE that take is called with, after
+	// authentication; others get 415. It answers the request and returns false, or
+	// returns what is to be kept with the dialog (partKept); at most
+	// Limits.Body octets are. The parts may be Encoded.
+	takes []string
+	take  func(r *request, parts []sip.Part) (kept string, ok bool)
+
+	// choose finds the row for a new SUBSCRIBE where several share the name (a
+	// subscription to a list is not one to a user), once r.who is known; it may
+	// change r.to. It calls next, at once or later, or answers the request. Such
+	// rows stand in the table behind the one with choose.
+	choose func(r *request, ev sip.Event, next func(*request, *eventPackage))
+
+	// begin is called when a subscription stands: it was accepted, or restored
+	// after a restart; refresh when the watcher has refreshed it; end, once, when
+	// its dialog is out of the table, with d.mu perhaps held. A fetch has
+	// neither begin nor refresh. What they keep is at dialog.keep.
+	begin, refresh, end func(e *Edge, d *dialog)
+
+	publish *publishing // nil: PUBLISH is not taken
+}
+
+// bodyType is one kind of NOTIFY body.
+type bodyType struct {
+	name string // media type in lower case
 	// view renders what a watcher may see, once for all who see the same.
 	view func(v *presence.View) []byte
-	// pending is the body while nothing may be told; agent is the watcher's
-	// User-Agent.
-	pending func(presentity presence.Entity, agent string) []byte
+	// tell renders what one watcher is told; where it is set view is not used.
+	tell func(t *telling) content
 }
 
-// packages is the table. A further package is a further row.
-var packages = []*eventPackage{presencePackage}
+// publishing is how a package takes PUBLISH (RFC 3903).
+type publishing struct {
+	def   time.Duration // for a PUBLISH without Expires
+	types []string      // documents that are read
+	// proxied: a trusted peer publishes for users of this server.
+	proxied bool
+	// read reads a document of one of the types. When it returns false it has
+	// answered the request. The document may be made of body, which is not changed.
+	read func(r *request, mediaType string, body []byte) (*presence.Document, presence.Payload, bool)
+}
 
-// allowEvents lists the table (RFC 6665 §8.2.2).
-const allowEvents = "Allow-Events: presence\r\n"
+// packages is the table. A further package is a further row. It is filled by
+// init, since what the rows do leads back to the table.
+var packages []*eventPackage
 
-// presencePackage is RFC 3856.
-var presencePackage = &eventPackage{
-	name:     "presence",
-	def:      time.Hour, // RFC 3856 §6.4
-	bodyType: pidf.Type, // RFC 3856 §6.5: what every watcher takes
-	view:     renderPIDF,
-	pending: func(e presence.Entity, agent string) []byte {
-		if strings.HasPrefix(agent, "Purple/") {
-			// libpurple does not answer a NOTIFY without a basic status, and so
-			// would be told nothing more until that one has been given up.
-			return pidf.Closed(nil, aor(e))
+// allowEvents lists the table (RFC 6665 §8.2.2); allowPublish is for those whose
+// PUBLISH has a wrong Event (RFC 3903 §6 step 2).
+var allowEvents, allowPublish string
+
+// publishTypes are the bodies that PUBLISH takes, of any package.
+var publishTypes []string
+
+func init() {
+	packages = []*eventPackage{presencePackage}
+	var names, published []string
+	for _, p := range packages {
+		if !slices.Contains(names, p.name) {
+			names = append(names, p.name)
 		}
-		return pidf.Neutral(nil, aor(e)) // RFC 3856 §6.6.2: tells nothing
-	},
+		if p.publish != nil {
+			published = append(published, p.name)
+			publishTypes = append(publishTypes, p.publish.types...)
+		}
+	}
+	publishTypes = append(publishTypes, multiparts...)
+	allowEvents = "Allow-Events: " + strings.Join(names, ", ") + "\r\n"
+	allowPublish = "Allow-Events: " + strings.Join(published, ", ") + "\r\n"
 }
 
-// packageOf finds the package of a request. Names are compared without regard
-// to case: Linphone before 5.4 says "Presence".
+// packageOf finds the package of a request: the first row of that name. Names
+// are compared without regard to case: Linphone before 5.4 says "Presence".
 func packageOf(name string) *eventPackage {
 	for _, p := range packages {
 		if strings.EqualFold(p.name, name) {
+			return p
+		}
+	}
+	return nil
+}
+
+// packageOfKey finds the package of a saved subscription.
+func packageOfKey(key string) *eventPackage {
+	for _, p := range packages {
+		if p.key == key {
 			return p
 		}
 	}
@@ -63,36 +131,72 @@ func (r *request) event() (*eventPackage, sip.Event, bool) {
 		r.fail(400, "Malformed Event")
 		return nil, ev, false
 	}
+	allowed := allowEvents
+	if r.msg.Method == "PUBLISH" {
+		allowed = allowPublish
+	}
 	if ok {
-		if p := packageOf(ev.Package); p != nil {
+		if p := packageOf(ev.Package); p != nil && (r.msg.Method != "PUBLISH" || p.publish != nil) {
 			return p, ev, true
 		}
 	}
-	r.reply(489, "", []byte(allowEvents))
+	r.reply(489, "", []byte(allowed))
 	return nil, ev, false
 }
 
-// accepted reports whether the watcher takes the package's bodies; without an
-// Accept it does (RFC 3856 §6.5).
-func (p *eventPackage) accepted(msg *sip.Message) bool {
-	q, present := msg.Acceptable(p.bodyType)
-	return !present || q > 0
+// accept chooses the body of the NOTIFYs by the watcher's Accept (RFC 6665
+// §4.2.1.1, RFC 3261 §20.1). When it takes none of ours the request is answered.
+func (r *request) accept(p *eventPackage) (chosen *bodyType, ok bool) {
+	best := 0
+	for i := range p.bodies {
+		q, present := r.msg.Acceptable(p.bodies[i].name)
+		if !present {
+			return &p.bodies[0], true
+		}
+		if q > 0 && q >= best {
+			chosen, best = &p.bodies[i], q
+		}
+	}
+	if chosen == nil {
+		var names []string
+		for i := range p.bodies {
+			names = append(names, p.bodies[i].name)
+		}
+		r.reply(406, "", sip.AppendList(nil, sip.HAccept, names...))
+		return nil, false
+	}
+	return chosen, true
 }
 
-// renderPIDF writes the document of a view. When all there is to see is one
-// PIDF document it is carried as its publisher wrote it, under the name that
-// watchers know; else the composed document is written.
-func renderPIDF(v *presence.View) []byte {
-	return v.Render(pidf.Type, func(v *presence.View) []byte {
-		uri := aor(v.Presentity)
-		if len(v.Sources) == 1 && v.Sources[0].Native.Type == pidf.Type {
-			if b, ok := pidf.Carry(v.Sources[0].Native.Bytes, uri); ok {
-				return b
+// saved is how a body type is named in a dialogState: the first one, which is
+// nearly everybody's, costs nothing.
+func (p *eventPackage) saved(b *bodyType) string {
+	if b == &p.bodies[0] {
+		return ""
+	}
+	return b.name
+}
+
+// body finds it again. A type that an earlier version knew and this one does not
+// becomes the first one.
+func (p *eventPackage) body(saved string) *bodyType {
+	if saved != "" {
+		for i := range p.bodies {
+			if p.bodies[i].name == saved {
+				return &p.bodies[i]
 			}
 		}
-		if v.Doc == nil || len(v.Doc.Tuples) == 0 && len(v.Doc.Persons) == 0 {
-			return pidf.Closed(nil, uri)
+	}
+	return &p.bodies[0]
+}
+
+// keptParams are the parameters of an Event that the package keeps.
+func (p *eventPackage) keptParams(ev sip.Event) string {
+	var b []byte
+	for _, name := range p.params {
+		if v, ok := ev.Params.Get(name); ok {
+			b = sip.AppendParam(b, name, v)
 		}
-		return pidf.Append(nil, uri, v.Doc)
-	})
+	}
+	return string(b)
 }

@@ -3,28 +3,19 @@ package simple
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"strings"
 	"time"
 	"unicode/utf8"
-	"unsafe"
 
 	"pharos/load"
-	"pharos/pidf"
 	"pharos/presence"
 	"pharos/sip"
 )
 
-// defaultPublish is for a PUBLISH without Expires (RFC 3856 §6.4; pjsua sends
-// none).
-const defaultPublish = time.Hour
-
-// publishTypes are the bodies that PUBLISH takes.
-var publishTypes = []string{pidf.Type, "multipart/mixed", "multipart/alternative"}
-
 // publish is RFC 3903 §6.
 func (r *request) publish() {
-	if _, _, ok := r.event(); !ok { // step 2
+	pkg, _, ok := r.event() // step 2
+	if !ok {
 		return
 	}
 	from, ok := r.sender()
@@ -38,57 +29,72 @@ func (r *request) publish() {
 	if !r.enter(class) {
 		return
 	}
-	r.authenticate(from, (*request).publishAs) // step 3
+	r.authenticate(from, func(r *request) { r.publishAs(pkg) }) // step 3
 }
 
 // publishAs goes on for an authenticated publisher.
-func (r *request) publishAs() {
-	if r.who != r.to {
+func (r *request) publishAs(pkg *eventPackage) {
+	if r.who != r.to && !(r.trusted && pkg.publish.proxied) {
 		r.fail(403, "Only The Presentity Publishes Its Presence")
 		return
 	}
 	if r.trusted {
-		r.existing(r.to, (*request).publishState)
+		r.existing(r.to, func(r *request) { r.publishState(pkg) })
 		return
 	}
-	r.publishState()
+	r.publishState(pkg)
 }
 
-func (r *request) publishState() {
+func (r *request) publishState(pkg *eventPackage) {
 	tag, hasTag := r.msg.Get(sip.HSIPIfMatch)
 	if hasTag && tag == "" {
 		r.fail(400, "Malformed SIP-If-Match")
 		return
 	}
-	lifetime, ok := r.expires(defaultPublish) // step 5
+	lifetime, ok := r.expires(pkg.publish.def) // step 5
 	if !ok {
 		return
 	}
 	switch {
 	case r.msg.Body == "" && !hasTag:
 		r.fail(400, "Initial PUBLISH Without Body") // RFC 3903 §4.1
+	case hasTag && !pkg.gave(tag):
+		r.fail(412, "") // RFC 3903 §6 step 4: no publication of this package has it
 	case hasTag && lifetime == 0:
-		r.submit(presence.Retract{IfMatch: tag}, 0) // with or without a body
+		r.submit(pkg, presence.Retract{IfMatch: tag}, 0) // with or without a body
 	case r.msg.Body == "":
-		r.submit(presence.Publish{IfMatch: tag, NewTag: r.edge.newTag(), Lifetime: lifetime, From: r.source()}, lifetime)
+		r.submit(pkg, presence.Publish{IfMatch: tag, NewTag: r.edge.tagOf(pkg), Lifetime: lifetime,
+			From: r.source(), Package: pkg.key}, lifetime)
 	default:
-		r.publishBody(tag, lifetime)
+		r.publishBody(pkg, tag, lifetime)
 	}
 }
 
+// tagOf makes an entity-tag, which shows the package that it is for: a tag is
+// good for publications of that one only (RFC 3903 §4.1).
+func (e *Edge) tagOf(pkg *eventPackage) string {
+	if pkg.key == "" {
+		return e.newTag()
+	}
+	return pkg.key + tagMark + e.newTag()
+}
+
+// tagMark ends the package in an entity-tag.
+const tagMark = "~"
+
+// gave tells whether a tag can be one of the package's.
+func (p *eventPackage) gave(tag string) bool {
+	key, _, marked := strings.Cut(tag, tagMark)
+	return marked == (p.key != "") && (!marked || key == p.key)
+}
+
 // publishBody is an initial or modifying PUBLISH.
-//
-// The entity attribute of the document is not compared: whose presence it is
-// the request-URI says (RFC 3903 §4.1), which has just been proven to be the
-// sender's, and clients write there what their account dialog happened to hold
-// (pres:, a port, an IP address). Watchers never see it: what is carried to them
-// gets the entity that they know (renderPIDF).
-func (r *request) publishBody(tag string, lifetime time.Duration) {
+func (r *request) publishBody(pkg *eventPackage, tag string, lifetime time.Duration) {
 	if len(r.msg.Body) > r.edge.limits.Body {
 		r.fail(413, "")
 		return
 	}
-	body, ok := r.document()
+	mediaType, body, ok := r.document(pkg.publish)
 	if !ok {
 		return
 	}
@@ -96,22 +102,18 @@ func (r *request) publishBody(tag string, lifetime time.Duration) {
 		r.fail(400, "PUBLISH Without Document")
 		return
 	}
-	native := []byte(body)
-	// A payload is never changed, so that the document may be made of its text.
-	doc, _, err := pidf.ParseString(unsafe.String(unsafe.SliceData(native), len(native)))
-	if err != nil {
-		r.refuseDocument(err)
+	doc, native, ok := pkg.publish.read(r, mediaType, []byte(body))
+	if !ok {
 		return
 	}
 	if lifetime == 0 {
 		// Published and gone at once: nobody could have seen it.
-		r.published(r.edge.newTag(), 0)
+		r.published(r.edge.tagOf(pkg), 0)
 		return
 	}
 	in := presence.Publish{
-		IfMatch: tag, NewTag: r.edge.newTag(), Doc: doc,
-		Native:   presence.Payload{Type: pidf.Type, Bytes: native},
-		Lifetime: lifetime, From: r.source(),
+		IfMatch: tag, NewTag: r.edge.tagOf(pkg), Doc: doc, Native: native,
+		Lifetime: lifetime, From: r.source(), Package: pkg.key,
 	}
 	if tag == "" {
 		in.ID = presence.SourceID{Kind: presence.Publication, Key: in.NewTag}
@@ -119,7 +121,7 @@ func (r *request) publishBody(tag string, lifetime time.Duration) {
 			in.ID.Key = r.onceKey()
 		}
 	}
-	r.submit(in, lifetime)
+	r.submit(pkg, in, lifetime)
 }
 
 // publishesTwice knows clients that publish anew while their first PUBLISH is
@@ -138,23 +140,10 @@ func (r *request) onceKey() string {
 	return "once." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
 }
 
-// refuseDocument says what is wrong with a document: in the status line, where
+// badDocument says what is wrong with a document: in the status line, where
 // people look first, and in a Warning (RFC 3261 §20.43).
-func (r *request) refuseDocument(err error) {
-	var bad *pidf.Error
-	if !errors.As(err, &bad) {
-		r.fail(400, "Malformed Document")
-		return
-	}
-	header := r.edge.warning(nil, r.flow, bad.Error())
-	switch bad.Kind {
-	case pidf.TooBig:
-		r.reply(413, "", header)
-	case pidf.Foreign:
-		r.reply(415, "", sip.AppendList(header, sip.HAccept, publishTypes...))
-	default:
-		r.reply(400, phrase("Bad Document: "+clip(bad.Text, 100)), header)
-	}
+func (r *request) badDocument(text string, err error) {
+	r.reply(400, phrase("Bad Document: "+clip(text, 100)), r.edge.warning(nil, r.flow, err.Error()))
 }
 
 // phrase makes text fit for a status line: a document's own words may be in it.
@@ -168,7 +157,7 @@ func phrase(s string) string {
 }
 
 // submit hands a publication to the presentity; the answer follows the commit.
-func (r *request) submit(in presence.Input, lifetime time.Duration) {
+func (r *request) submit(pkg *eventPackage, in presence.Input, lifetime time.Duration) {
 	err := r.edge.engine.Submit(r.to, in, func(out presence.Outcome, err error) {
 		if err != nil {
 			r.failed(err)
@@ -178,7 +167,7 @@ func (r *request) submit(in presence.Input, lifetime time.Duration) {
 			lifetime = min(lifetime, out.Lifetime)
 		}
 		if out.Tag == "" {
-			out.Tag = r.edge.newTag() // of a removal; step 7 asks for one in every 2xx
+			out.Tag = r.edge.tagOf(pkg) // of a removal; step 7 asks for one in every 2xx
 		}
 		r.published(out.Tag, lifetime)
 	})

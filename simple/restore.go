@@ -27,6 +27,9 @@ func (e *Edge) Restore(subs []*presence.Subscription) error {
 		e.restored = time.Now()
 		e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
 		e.dialogs.add(d)
+		if d.pkg.begin != nil {
+			d.pkg.begin(e, d)
+		}
 	}
 	return e.restoreBindings()
 }
@@ -37,18 +40,20 @@ func restored(sub *presence.Subscription) (*dialog, error) {
 		return nil, err
 	}
 	name, _, _ := strings.Cut(s.part[partEvent], ";")
-	pkg := packageOf(name)
-	if pkg == nil {
+	pkg := packageOfKey(sub.Package)
+	if pkg == nil || !strings.EqualFold(pkg.name, name) {
 		return nil, errDialog
 	}
-	return &dialog{
+	d := &dialog{
 		id: sub.ID,
 		presentity: presence.Entity{
 			User: s.part[partPresentityUser], Domain: s.part[partPresentityDomain],
 		},
 		watcher: sub.Watcher, pkg: pkg, state: sub.Opaque,
 		cseq: s.ceiling, ceiling: s.ceiling,
-	}, nil
+	}
+	d.remember(pkg.body(s.part[partAccept]))
+	return d, nil
 }
 
 // restoreBindings reads what REGISTER has saved. A binding that ends with its

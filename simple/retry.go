@@ -39,9 +39,7 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 	}
 	if code < 300 {
 		d.fails = 0
-		if last.view != nil {
-			d.version = last.view.Version
-		}
+		d.confirm(&last)
 		ready := d.ready()
 		d.mu.Unlock()
 		if ready {
@@ -59,9 +57,7 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 		e.lose(d, code)
 		return
 	}
-	if d.next.state == 0 {
-		d.next = last // nothing newer: the same again
-	}
+	d.doubt(last)
 	e.again(d, resp, err)
 	d.mu.Unlock()
 }
@@ -203,9 +199,7 @@ func (e *Edge) returned(w presence.Entity) {
 			if d.busy && d.fails > 0 { // to where it was before: overtaken
 				d.turn++
 				d.busy = false
-				if d.next.state == 0 {
-					d.next = d.now
-				}
+				d.doubt(d.now)
 			}
 			d.stranded, d.fails = false, 0
 			if d.retry != nil {

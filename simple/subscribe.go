@@ -18,31 +18,44 @@ func (r *request) subscribe() {
 		r.resubscribe(tag, ev)
 		return
 	}
-	if !pkg.accepted(r.msg) {
-		r.reply(406, "", sip.AppendList(nil, sip.HAccept, pkg.bodyType))
-		return
-	}
 	from, ok := r.sender()
 	if !ok || !r.enter(load.Newcomer) {
 		return
 	}
 	r.authenticate(from, func(r *request) {
-		lifetime, ok := r.expires(pkg.def)
-		if !ok {
+		if pkg.choose != nil {
+			pkg.choose(r, ev, func(r *request, pkg *eventPackage) { r.subscribeTo(pkg, ev) })
 			return
 		}
-		r.existing(r.to, func(r *request) { r.watch(pkg, ev, lifetime) })
+		r.subscribeTo(pkg, ev)
+	})
+}
+
+// subscribeTo goes on for an authenticated watcher of a package.
+func (r *request) subscribeTo(pkg *eventPackage, ev sip.Event) {
+	body, ok := r.accept(pkg)
+	if !ok {
+		return
+	}
+	kept, _, ok := r.keptBody(pkg)
+	if !ok {
+		return
+	}
+	lifetime, ok := r.expires(pkg.def)
+	if !ok {
+		return
+	}
+	r.existing(r.to, func(r *request) {
+		if d, ok := r.newDialog(pkg, ev, body, kept); ok {
+			r.watch(d, lifetime)
+		}
 	})
 }
 
 // watch makes the subscription, its dialog known before the presentity can say
 // anything to it. Lifetime 0 asks once (RFC 6665 §4.4.3).
-func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration) {
+func (r *request) watch(d *dialog, lifetime time.Duration) {
 	e := r.edge
-	d, ok := r.newDialog(pkg, ev)
-	if !ok {
-		return
-	}
 	if !e.dialogs.reserve(r.who, e.limits.Subscriptions) {
 		r.fail(403, "Too Many Subscriptions")
 		return
@@ -53,7 +66,7 @@ func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration)
 	e.dialogs.add(d)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
-		Lifetime: lifetime, Fetch: d.fetch,
+		Lifetime: lifetime, Fetch: d.fetch, Package: d.pkg.key, Private: d.pkg.private,
 	}
 	if !d.fetch {
 		in.Durable, in.Opaque = true, d.state
@@ -70,6 +83,9 @@ func (r *request) watch(pkg *eventPackage, ev sip.Event, lifetime time.Duration)
 			r.fail(403, "")
 		default:
 			r.subscribed(d, contact, granted(lifetime, out.Lifetime))
+			if d.pkg.begin != nil && !d.fetch {
+				d.pkg.begin(e, d)
+			}
 		}
 	})
 	if err != nil {
@@ -109,7 +125,7 @@ func (r *request) resubscribe(tag string, ev sip.Event) {
 	}
 	d.mu.Lock()
 	s := d.load()
-	ended := d.ended || d.next.state == presence.Terminated || d.now.state == presence.Terminated
+	ended := d.ending()
 	d.mu.Unlock()
 	// The Event must be the subscription's (RFC 6665 §4.4.1): one more in the same
 	// dialog would be dialog reuse, which is forbidden (§4.5).
@@ -123,8 +139,8 @@ func (r *request) resubscribe(tag string, ev sip.Event) {
 		r.fail(500, "CSeq Went Back") // RFC 3261 §12.2.2; equal: repeated with credentials
 		return
 	}
-	if !d.pkg.accepted(r.msg) {
-		r.reply(406, "", sip.AppendList(nil, sip.HAccept, d.pkg.bodyType))
+	body, ok := r.accept(d.pkg)
+	if !ok {
 		return
 	}
 	from, ok := r.sender()
@@ -145,7 +161,7 @@ func (r *request) resubscribe(tag string, ev sip.Event) {
 			r.unsubscribe(d)
 			return
 		}
-		r.refresh(d, lifetime)
+		r.refresh(d, ev, body, lifetime)
 	})
 }
 
@@ -157,9 +173,18 @@ func sameEvent(saved string, ev sip.Event) bool {
 }
 
 // refresh prolongs the subscription, takes the new remote target (RFC 3261
-// §12.2.2) and the flow that the request came on, and reserves CSeq anew.
-func (r *request) refresh(d *dialog, lifetime time.Duration) {
+// §12.2.2), the flow that the request came on and what it asks for, and reserves
+// CSeq anew. Without a body what the last one said stays.
+func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time.Duration) {
 	e := r.edge
+	kept, changed, ok := r.keptBody(d.pkg)
+	if !ok {
+		return
+	}
+	params := d.pkg.keptParams(ev)
+	if r.tooLong("Event", params) {
+		return
+	}
 	d.mu.Lock()
 	s := d.load()
 	if _, has := r.msg.Get(sip.HContact); has {
@@ -176,9 +201,14 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 	d.flow, s.part[partFlow] = r.wayBack(s.part[partTarget])
 	contact := r.ourContact() // of the transport that is used now
 	s.part[partContact] = contact
+	s.part[partAccept], s.part[partParams] = d.pkg.saved(body), params
+	if changed {
+		s.part[partKept] = kept
+	}
+	d.remember(body)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
-		Lifetime: lifetime, Durable: true, Opaque: d.save(&s),
+		Lifetime: lifetime, Durable: true, Opaque: d.save(&s), Package: d.pkg.key, Private: d.pkg.private,
 	}
 	reserved := s.ceiling
 	d.mu.Unlock()
@@ -195,6 +225,9 @@ func (r *request) refresh(d *dialog, lifetime time.Duration) {
 		d.ceiling = max(d.ceiling, reserved)
 		d.mu.Unlock()
 		r.subscribed(d, contact, granted(lifetime, out.Lifetime))
+		if d.pkg.refresh != nil {
+			d.pkg.refresh(e, d)
+		}
 	})
 	if err != nil {
 		r.failed(err)
