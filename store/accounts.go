@@ -83,7 +83,7 @@ func refuse(written int, err error) error {
 }
 
 // RemoveAccount removes the user and all that belongs to it: roster, blocks,
-// messages, saved presence and subscriptions to it. What others have said of the
+// documents, messages, saved presence and subscriptions to it. What others have said of the
 // user stays. ErrNotFound when there is no such account. A running engine must
 // be told by the caller.
 func (s *Store) RemoveAccount(ctx context.Context, u presence.Entity) error {
@@ -99,7 +99,7 @@ func (s *Store) RemoveAccount(ctx context.Context, u presence.Entity) error {
 		if n == 0 {
 			return refusal{ErrNotFound}
 		}
-		for _, st := range []*sql.Stmt{q.dropRoster, q.dropBlocks, q.dropMails} {
+		for _, st := range []*sql.Stmt{q.dropRoster, q.dropBlocks, q.dropDocuments, q.noDocuments, q.dropMails} {
 			if _, err := st.Exec(u.Domain, u.User); err != nil {
 				return err
 			}

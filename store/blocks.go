@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 
 	"pharos/presence"
@@ -20,8 +21,7 @@ func (s *Store) Blocks(ctx context.Context, u presence.Entity) ([]string, error)
 	return slices.Clone(st.blocks), nil
 }
 
-func (s *Store) readBlocks(u presence.Entity) ([]string, error) {
-	rows, err := s.reads.blocks.Query(u.Domain, u.User)
+func readBlocks(rows *sql.Rows, err error) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -40,47 +40,50 @@ func (s *Store) readBlocks(u presence.Entity) ([]string, error) {
 // SetBlocks changes the list at once: all are removed with removeAll, else those
 // in remove; then those in add are added. The revision rises when something changed.
 func (s *Store) SetBlocks(ctx context.Context, u presence.Entity, add, remove []string, removeAll bool) error {
-	return s.w.do(ctx, func(q *statements) error {
-		if len(add) > 0 {
-			have := 0
-			if !removeAll {
-				if err := q.countBlock.QueryRow(u.Domain, u.User).Scan(&have); err != nil {
-					return err
-				}
-			}
-			if have+len(add) > MaxBlocks {
-				return refusal{ErrFull}
-			}
-		}
-		var changed int64
-		exec := func(r interface{ RowsAffected() (int64, error) }, err error) error {
-			if err != nil {
+	return s.w.do(ctx, func(q *statements) error { return s.setBlocks(q, u, add, remove, removeAll) })
+}
+
+// setBlocks is SetBlocks within a transaction. A refusal wrote nothing.
+func (s *Store) setBlocks(q *statements, u presence.Entity, add, remove []string, removeAll bool) error {
+	if len(add) > 0 {
+		have := 0
+		if !removeAll {
+			if err := q.countBlock.QueryRow(u.Domain, u.User).Scan(&have); err != nil {
 				return err
 			}
-			n, err := r.RowsAffected()
-			changed += n
+		}
+		if have+len(add) > MaxBlocks {
+			return refusal{ErrFull}
+		}
+	}
+	var changed int64
+	exec := func(r interface{ RowsAffected() (int64, error) }, err error) error {
+		if err != nil {
 			return err
 		}
-		if removeAll {
-			if err := exec(q.dropBlocks.Exec(u.Domain, u.User)); err != nil {
-				return err
-			}
-		}
-		for _, a := range remove {
-			if err := exec(q.dropBlock.Exec(u.Domain, u.User, a)); err != nil {
-				return err
-			}
-		}
-		for _, a := range add {
-			if err := exec(q.putBlock.Exec(u.Domain, u.User, a)); err != nil {
-				return err
-			}
-		}
-		if changed == 0 {
-			return nil
-		}
-		q.after(u, func() { s.cache.drop(u) })
-		_, err := q.bump.Exec(u.Domain, u.User)
+		n, err := r.RowsAffected()
+		changed += n
 		return err
-	})
+	}
+	if removeAll {
+		if err := exec(q.dropBlocks.Exec(u.Domain, u.User)); err != nil {
+			return err
+		}
+	}
+	for _, a := range remove {
+		if err := exec(q.dropBlock.Exec(u.Domain, u.User, a)); err != nil {
+			return err
+		}
+	}
+	for _, a := range add {
+		if err := exec(q.putBlock.Exec(u.Domain, u.User, a)); err != nil {
+			return err
+		}
+	}
+	if changed == 0 {
+		return nil
+	}
+	q.after(u, func() { s.cache.drop(u) })
+	_, err := q.bump.Exec(u.Domain, u.User)
+	return err
 }

@@ -15,14 +15,18 @@ const (
 	maxCachedRows = 250_000
 	// cacheUserRow is what a user counts for besides.
 	cacheUserRow = 4
+	// copyUpTo changes of one user in one transaction are written into what is
+	// cached; after more it is read again.
+	copyUpTo = 16
 )
 
-// userState is what is in the database of one user's roster and blocks. It is
-// immutable, and shared.
+// userState is what is in the database of one user's roster and blocks, and which
+// documents there are. It is immutable, and shared.
 type userState struct {
 	items    []Item // in the order of byContact
 	blocks   []string
-	version  uint64 // of the roster
+	docs     []Document // without bodies, in the order of byPath
+	version  uint64     // of roster and documents
 	floor    uint64
 	revision uint64
 }
@@ -31,7 +35,7 @@ func byContact(a Item, b presence.Entity) int {
 	return cmp.Or(strings.Compare(a.Contact.Domain, b.Domain), strings.Compare(a.Contact.User, b.User))
 }
 
-func (s *userState) rows() int { return len(s.items) + len(s.blocks) + cacheUserRow }
+func (s *userState) rows() int { return len(s.items) + len(s.blocks) + len(s.docs) + cacheUserRow }
 
 // item finds a row.
 func (s *userState) item(contact presence.Entity) (Item, bool) {
@@ -47,7 +51,7 @@ func (s *userState) with(it Item, version, revision uint64) *userState {
 	if version <= s.version {
 		return s // read after the commit: it is in already
 	}
-	next := &userState{blocks: s.blocks, version: version, floor: s.floor, revision: revision}
+	next := &userState{blocks: s.blocks, docs: s.docs, version: version, floor: s.floor, revision: revision}
 	i, found := slices.BinarySearchFunc(s.items, it.Contact, byContact)
 	next.items = make([]Item, 0, len(s.items)+1)
 	next.items = append(next.items, s.items[:i]...)

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -26,7 +28,8 @@ func (s *Store) fresh(t testing.TB, u presence.Entity) *userState {
 }
 
 func sameState(a, b *userState) bool {
-	if a.version != b.version || a.floor != b.floor || a.revision != b.revision || len(a.items) != len(b.items) || len(a.blocks) != len(b.blocks) {
+	if a.version != b.version || a.floor != b.floor || a.revision != b.revision || len(a.items) != len(b.items) || len(a.blocks) != len(b.blocks) ||
+		!slices.EqualFunc(a.docs, b.docs, func(x, y Document) bool { return reflect.DeepEqual(x, y) }) {
 		return false
 	}
 	for i := range a.items {
@@ -49,17 +52,66 @@ func sameState(a, b *userState) bool {
 	return true
 }
 
+var paths = []string{"index", "b", "b/c"}
+
+// randomTx changes documents and more of a user than is written into the cache one by one.
+func randomTx(t *rapid.T, tx *Tx, u, contact presence.Entity) error {
+	for range rapid.IntRange(0, 4).Draw(t, "changes") {
+		path := rapid.SampledFrom(paths).Draw(t, "path")
+		switch rapid.IntRange(0, 4).Draw(t, "change") {
+		case 0:
+			if err := tx.DropDocument(u, "a", path); err != nil {
+				return err
+			}
+		case 1:
+			if _, err := tx.Item(u, contact); err != nil {
+				return err
+			}
+			for i := range 20 {
+				it := Item{Contact: presence.Entity{User: fmt.Sprint("m", i), Domain: "example.com"}, Visible: rapid.Bool().Draw(t, "visible")}
+				if err := tx.PutItem(u, &it); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if err := tx.SetBlocks(u, []string{contact.String()}, nil, true); err != nil {
+				return err
+			}
+		default:
+			body := make([]byte, rapid.IntRange(0, 900).Draw(t, "size"))
+			if _, err := tx.PutDocument(u, "a", path, body); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Whatever is done, what is cached is what is in the database.
 func TestCacheIsTheDatabase(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
 	s.cache.init(40) // a few users only
+	s.bodies.init(2000)
 	rapid.Check(t, func(rt *rapid.T) {
 		user := rapid.Custom(func(t *rapid.T) presence.Entity {
 			return presence.Entity{User: fmt.Sprint("u", rapid.IntRange(0, 9).Draw(t, "user")), Domain: "example.com"}
 		})
 		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
 			u, contact := user.Draw(rt, "of"), user.Draw(rt, "contact")
-			switch rapid.IntRange(0, 9).Draw(rt, "step") {
+			switch rapid.IntRange(0, 12).Draw(rt, "step") {
+			case 10, 11:
+				if err := s.Transact(ctx, func(tx *Tx) error { return randomTx(rt, tx, u, contact) }); err != nil && !errors.Is(err, ErrNotFound) {
+					rt.Fatal(err)
+				}
+			case 12:
+				path := rapid.SampledFrom(paths).Draw(rt, "path")
+				d, err := s.Document(ctx, u, "a", path)
+				if err != nil && !errors.Is(err, ErrNotFound) {
+					rt.Fatal(err)
+				}
+				if now, e := (&Store{reads: s.reads, reader: s.reader, cache: cache{users: map[presence.Entity]*list.Element{}}}).Document(ctx, u, "a", path); !reflect.DeepEqual(d, now) || !errors.Is(e, err) {
+					rt.Fatalf("cached %+v, %v, in the database %+v, %v", d, err, now, e)
+				}
 			case 0:
 				if err := s.SetBlocks(ctx, u, []string{contact.String()}, nil, rapid.Bool().Draw(rt, "all")); err != nil {
 					rt.Fatal(err)
@@ -102,6 +154,13 @@ func TestCacheIsTheDatabase(t *testing.T) {
 		rows := 0
 		for _, el := range s.cache.users {
 			rows += el.Value.(*cachedUser).s.rows()
+		}
+		bytes := 0
+		for _, el := range s.bodies.m {
+			bytes += el.Value.(*body).size()
+		}
+		if bytes != s.bodies.bytes || bytes > 2000 || len(s.bodies.m) != s.bodies.order.Len() {
+			rt.Fatalf("%d bytes of %d documents, counted %d", bytes, len(s.bodies.m), s.bodies.bytes)
 		}
 		if rows != s.cache.rows || rows > 40 && len(s.cache.users) > 1 || len(s.cache.users) != s.cache.order.Len() {
 			rt.Fatalf("%d rows of %d users, counted %d", rows, len(s.cache.users), s.cache.rows)

@@ -118,6 +118,7 @@ func TestRemoveAccount(t *testing.T) {
 		if err := s.PutOffline(ctx, u, []byte("hello"), 10); err != nil {
 			t.Fatal(err)
 		}
+		putDocument(t, s, u, "resource-lists", "index", "<a/>")
 		save(t, s, presence.Save{Presentity: u, Kind: presence.SavedSource, Key: "k", Source: &presence.Source{Tag: "t"}})
 	}
 	before, err := s.Revision(ctx, alice)
@@ -149,6 +150,9 @@ func TestRemoveAccount(t *testing.T) {
 		}
 		if l, err := s.Offline(ctx, u); err != nil || len(l) != n {
 			t.Errorf("%s: %d messages, %v, want %d", u, len(l), err, n)
+		}
+		if l, err := s.Documents(ctx, u); err != nil || len(l) != n {
+			t.Errorf("%s: %d documents, %v, want %d", u, len(l), err, n)
 		}
 	}
 	err = s.Saved(func(e presence.Entity, _ []*presence.Source, _ []*presence.Subscription) error {

@@ -1,7 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -11,20 +16,109 @@ import (
 // writers left it. AUID and Path are as in its selector ("resource-lists", "index").
 type Document struct {
 	AUID, Path string
-	Body       []byte // shared: do not change it
+	Body       []byte // shared: do not change it; nil in lists
+	Size       int    // of Body
 	Version    uint64 // of the user's counter when it was last changed; what its entity-tag is made of
 	Modified   time.Time
+}
+
+func byPath(a, b Document) int {
+	return cmp.Or(strings.Compare(a.AUID, b.AUID), strings.Compare(a.Path, b.Path))
 }
 
 // Document returns one document; ErrNotFound when there is none. User "" of a
 // domain is that domain's global tree.
 func (s *Store) Document(ctx context.Context, u presence.Entity, auid, path string) (Document, error) {
-	panic("contract")
+	st, err := s.user(ctx, u)
+	if err != nil {
+		return Document{}, err
+	}
+	d, ok := st.document(auid, path)
+	if !ok {
+		return Document{}, ErrNotFound
+	}
+	if s.bodies.get(u, &d) {
+		return d, nil
+	}
+	return read(ctx, s.reader, func() (Document, error) {
+		d, err := scanDocument(s.reads.document.QueryRow(u.Domain, u.User, auid, path), auid, path)
+		if err == nil {
+			s.bodies.put(u, d)
+		}
+		return d, err
+	})
 }
 
 // Documents lists all of a user, by AUID and Path, without their bodies.
 func (s *Store) Documents(ctx context.Context, u presence.Entity) ([]Document, error) {
-	panic("contract")
+	st, err := s.user(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(st.docs), nil
+}
+
+func (s *Store) readDocuments(u presence.Entity) ([]Document, error) {
+	rows, err := s.reads.documents.Query(u.Domain, u.User)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Document
+	for rows.Next() {
+		var d Document
+		var at int64
+		if err := rows.Scan(&d.AUID, &d.Path, &d.Version, &at, &d.Size); err != nil {
+			return nil, err
+		}
+		d.Modified = fromUnix(at)
+		list = append(list, d)
+	}
+	slices.SortFunc(list, byPath) // not every database orders text by its bytes
+	return list, rows.Err()
+}
+
+// scanDocument reads a row; ErrNotFound when there is none.
+func scanDocument(row scannable, auid, path string) (Document, error) {
+	d := Document{AUID: auid, Path: path}
+	var at int64
+	err := row.Scan(&d.Version, &at, &d.Body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return d, ErrNotFound
+	}
+	d.Body = nonNil(d.Body)
+	d.Modified, d.Size = fromUnix(at), len(d.Body)
+	return d, err
+}
+
+// document finds what is known of a document without its body.
+func (s *userState) document(auid, path string) (Document, bool) {
+	d := Document{AUID: auid, Path: path}
+	i, ok := slices.BinarySearchFunc(s.docs, d, byPath)
+	if !ok {
+		return d, false
+	}
+	return s.docs[i], true
+}
+
+// withDocument returns the state after a document was written or, with gone,
+// dropped.
+func (s *userState) withDocument(d Document, gone bool, version, revision uint64) *userState {
+	if version <= s.version {
+		return s // read after the commit: it is in already
+	}
+	next := &userState{items: s.items, blocks: s.blocks, version: version, floor: s.floor, revision: revision}
+	i, found := slices.BinarySearchFunc(s.docs, d, byPath)
+	next.docs = append(make([]Document, 0, len(s.docs)+1), s.docs[:i]...)
+	if !gone {
+		d.Body = nil
+		next.docs = append(next.docs, d)
+	}
+	if found {
+		i++
+	}
+	next.docs = append(next.docs, s.docs[i:]...)
+	return next
 }
 
 // Transact calls fn within one serialised transaction, grouped with others of
@@ -32,36 +126,170 @@ func (s *Store) Documents(ctx context.Context, u presence.Entity) ([]Document, e
 // not block nor call the store but through tx, and may be called again when a
 // commit has failed: its last call counts. An error of fn is returned as it is, and
 // nothing is written.
-func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error) error { panic("contract") }
+func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error) error {
+	var failed error
+	err := s.w.do(ctx, func(q *statements) error {
+		tx := &Tx{s: s, q: q}
+		failed = fn(tx)
+		if failed != nil && !tx.wrote {
+			return refusal{failed} // the others of the group need not wait
+		}
+		return failed
+	})
+	if err != nil && failed != nil {
+		return failed
+	}
+	return err
+}
 
 // Tx is what a transaction may do. Reads see its own writes.
-type Tx struct{ q *statements }
+type Tx struct {
+	s     *Store
+	q     *statements
+	wrote bool
+}
+
+// state is what is cached of a user, while that is what the transaction sees.
+func (tx *Tx) state(u presence.Entity) *userState {
+	if tx.q.touched[u] > 0 {
+		return nil
+	}
+	return tx.s.cache.peek(u)
+}
+
+// Revision is Store.Revision.
+func (tx *Tx) Revision(u presence.Entity) (uint64, error) {
+	if st := tx.state(u); st != nil {
+		return st.revision, nil
+	}
+	var r uint64
+	err := tx.q.revision.QueryRow(u.Domain, u.User).Scan(&r)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return r, err
+}
 
 // Items returns all roster rows, as Roster does.
-func (tx *Tx) Items(u presence.Entity) ([]Item, error) { panic("contract") }
+func (tx *Tx) Items(u presence.Entity) ([]Item, error) {
+	if st := tx.state(u); st != nil {
+		return slices.Clone(st.items), nil
+	}
+	return readItems(tx.q.roster.Query(u.Domain, u.User))
+}
 
 // Item returns one row; a zero Item with Contact set when absent.
-func (tx *Tx) Item(u, contact presence.Entity) (Item, error) { panic("contract") }
+func (tx *Tx) Item(u, contact presence.Entity) (Item, error) {
+	i, _, err := tx.s.currentItem(tx.q, u, contact)
+	return i, err
+}
 
 // PutItem writes one row under the next version, which it sets. A row in which
 // nothing is left (no flag set) is deleted.
-func (tx *Tx) PutItem(u presence.Entity, i *Item) error { panic("contract") }
+func (tx *Tx) PutItem(u presence.Entity, i *Item) error {
+	absent := false
+	if i.flags() == 0 {
+		var err error
+		if _, absent, err = tx.s.currentItem(tx.q, u, i.Contact); err != nil {
+			return err
+		}
+	}
+	tx.wrote = true
+	return tx.s.putItem(tx.q, u, i, absent)
+}
 
 // Blocks lists blocked addresses, as Store.Blocks does.
-func (tx *Tx) Blocks(u presence.Entity) ([]string, error) { panic("contract") }
+func (tx *Tx) Blocks(u presence.Entity) ([]string, error) {
+	if st := tx.state(u); st != nil {
+		return slices.Clone(st.blocks), nil
+	}
+	return readBlocks(tx.q.blocks.Query(u.Domain, u.User))
+}
 
 // SetBlocks is Store.SetBlocks.
-func (tx *Tx) SetBlocks(u presence.Entity, add, remove []string, all bool) error { panic("contract") }
+func (tx *Tx) SetBlocks(u presence.Entity, add, remove []string, all bool) error {
+	err := tx.s.setBlocks(tx.q, u, add, remove, all)
+	var r refusal
+	if errors.As(err, &r) {
+		return r.error
+	}
+	tx.wrote = true
+	return err
+}
 
 // Document is Store.Document.
-func (tx *Tx) Document(u presence.Entity, auid, path string) (Document, error) { panic("contract") }
+func (tx *Tx) Document(u presence.Entity, auid, path string) (Document, error) {
+	if st := tx.state(u); st != nil {
+		d, ok := st.document(auid, path)
+		if !ok {
+			return d, ErrNotFound
+		}
+		if tx.s.bodies.get(u, &d) {
+			return d, nil
+		}
+	}
+	return scanDocument(tx.q.document.QueryRow(u.Domain, u.User, auid, path), auid, path)
+}
 
 // PutDocument writes a document under the next version of the user's counter -
 // the one that roster rows use, so that roster version and entity-tag rise together -
 // and raises the policy's revision. body is kept.
 func (tx *Tx) PutDocument(u presence.Entity, auid, path string, body []byte) (Document, error) {
-	panic("contract")
+	tx.wrote = true
+	d := Document{AUID: strings.Clone(auid), Path: strings.Clone(path), Body: nonNil(body), Size: len(body), Modified: fromUnix(unix(time.Now()))}
+	version, revision, err := tx.q.next(u)
+	if err != nil {
+		return d, err
+	}
+	d.Version = version
+	r, err := tx.q.setDocument.Exec(int64(version), unix(d.Modified), d.Body, u.Domain, u.User, auid, path)
+	if err != nil {
+		return d, err
+	}
+	n, err := r.RowsAffected()
+	if err != nil {
+		return d, err
+	}
+	if n == 0 {
+		if _, err = tx.q.addDocument.Exec(int64(version), unix(d.Modified), d.Body, u.Domain, u.User, auid, path); err != nil {
+			return d, err
+		}
+		if _, err = tx.q.countDocuments.Exec(1, u.Domain, u.User); err != nil {
+			return d, err
+		}
+	}
+	tx.q.after(u, func() {
+		tx.s.bodies.put(u, d)
+		tx.s.cache.update(u, func(st *userState) *userState { return st.withDocument(d, false, version, revision) })
+	})
+	return d, nil
 }
 
-// DropDocument deletes a document; ErrNotFound when there is none. The version and revision rise.
-func (tx *Tx) DropDocument(u presence.Entity, auid, path string) error { panic("contract") }
+// DropDocument deletes a document; ErrNotFound when there is none. The version
+// and revision rise.
+func (tx *Tx) DropDocument(u presence.Entity, auid, path string) error {
+	r, err := tx.q.dropDocument.Exec(u.Domain, u.User, auid, path)
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	tx.wrote = true
+	if _, err := tx.q.countDocuments.Exec(-1, u.Domain, u.User); err != nil {
+		return err
+	}
+	version, revision, err := tx.q.next(u)
+	if err != nil {
+		return err
+	}
+	d := Document{AUID: auid, Path: path}
+	tx.q.after(u, func() {
+		tx.s.cache.update(u, func(st *userState) *userState { return st.withDocument(d, true, version, revision) })
+	})
+	return nil
+}

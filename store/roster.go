@@ -109,18 +109,22 @@ func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error)
 func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
 	// The counters first: rows newer than their version do no harm, older ones would.
 	st := new(userState)
-	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision)
+	var documents int64
+	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision, &documents)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
+	}
+	if documents > 0 {
+		if st.docs, err = s.readDocuments(u); err != nil {
+			return nil, err
+		}
 	}
 	if st.items, err = readItems(s.reads.roster.Query(u.Domain, u.User)); err != nil {
 		return nil, err
 	}
-	if st.blocks, err = s.readBlocks(u); err != nil {
+	if st.blocks, err = readBlocks(s.reads.blocks.Query(u.Domain, u.User)); err != nil {
 		return nil, err
 	}
-	// Not every database orders text by its bytes.
-	slices.SortFunc(st.items, func(a, b Item) int { return byContact(a, b.Contact) })
 	s.cache.put(u, st, turn)
 	return st, nil
 }
@@ -138,6 +142,8 @@ func readItems(rows *sql.Rows, err error) ([]Item, error) {
 		}
 		items = append(items, i)
 	}
+	// Not every database orders text by its bytes.
+	slices.SortFunc(items, func(a, b Item) int { return byContact(a, b.Contact) })
 	return items, rows.Err()
 }
 
@@ -229,7 +235,7 @@ func (s *Store) PutItems(ctx context.Context, u presence.Entity, items []Item) e
 
 // currentItem reads a row as of now, within the transaction.
 func (s *Store) currentItem(q *statements, u, contact presence.Entity) (i Item, absent bool, err error) {
-	if st := s.cache.peek(u); st != nil && !q.touched[u] {
+	if st := s.cache.peek(u); st != nil && q.touched[u] == 0 {
 		i, found := st.item(contact)
 		i.Contact = contact
 		i.Groups, i.Stanza = slices.Clone(i.Groups), slices.Clone(i.Stanza) // fn may change them in place
@@ -248,10 +254,11 @@ func (s *Store) putItem(q *statements, u presence.Entity, i *Item, absent bool) 
 	if flags == 0 && absent {
 		return nil
 	}
-	var revision uint64
-	if err := q.nextRoster.QueryRow(u.Domain, u.User).Scan(&i.Version, &revision); err != nil {
+	version, revision, err := q.next(u)
+	if err != nil {
 		return err
 	}
+	i.Version = version
 	if flags == 0 {
 		if _, err := q.dropItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User); err != nil {
 			return err
@@ -276,6 +283,13 @@ func (s *Store) putItem(q *statements, u presence.Entity, i *Item, absent bool) 
 			q.after(u, func() { s.cache.drop(u) })
 			return nil
 		}
+	}
+	if n := q.touched[u]; n >= copyUpTo {
+		// Each change copies what is cached of the user; many are read again at once.
+		if n == copyUpTo {
+			q.after(u, func() { s.cache.drop(u) })
+		}
+		return nil
 	}
 	row := *i // with nothing of the caller's in it
 	row.Contact, row.Name, row.Stanza = own(i.Contact), strings.Clone(i.Name), slices.Clone(i.Stanza)

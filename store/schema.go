@@ -18,7 +18,14 @@ var schemaSQL string
 
 // migrations[i] leads from schema version i+1 to i+2; the newest version is
 // len(migrations)+1, which is what schema.sql makes.
-var migrations = [][]string{}
+var migrations = [][]string{
+	{ // documents
+		`CREATE TABLE documents (domain TEXT NOT NULL, name TEXT NOT NULL, auid TEXT NOT NULL, path TEXT NOT NULL,
+			version BIGINT NOT NULL, modified BIGINT NOT NULL, body BYTEA NOT NULL,
+			PRIMARY KEY (domain, name, auid, path))`,
+		`ALTER TABLE counters ADD COLUMN documents BIGINT NOT NULL DEFAULT 0`,
+	},
+}
 
 // openSQL opens the database, brings its schema up to date and starts the writer.
 func (s *Store) openSQL(ctx context.Context, path string) error {

@@ -1,4 +1,4 @@
--- The whole schema, version 1. Statements end with a semicolon at the end of a
+-- The whole schema, version 2. Statements end with a semicolon at the end of a
 -- line. Types and statements are those that SQLite and PostgreSQL share:
 -- BIGINT, TEXT, BYTEA, BOOLEAN; times are nanoseconds since 1970 in UTC.
 -- Later changes go into migrations (schema.go), and here for new databases.
@@ -18,10 +18,11 @@ CREATE TABLE accounts (
 CREATE TABLE counters (
 	domain TEXT NOT NULL,
 	name TEXT NOT NULL,
-	roster BIGINT NOT NULL,   -- version of the roster
+	roster BIGINT NOT NULL,   -- version of the roster and of the documents
 	floor BIGINT NOT NULL,    -- tombstones up to this roster version are gone
-	revision BIGINT NOT NULL, -- of the policy: roster rows and blocks
+	revision BIGINT NOT NULL, -- of the policy: roster rows, blocks and documents
 	mail BIGINT NOT NULL,     -- last id of an offline message
+	documents BIGINT NOT NULL DEFAULT 0, -- how many there are: most users have none, and nobody looks for them then
 	PRIMARY KEY (domain, name)
 );
 
@@ -43,6 +44,18 @@ CREATE TABLE blocks (
 	name TEXT NOT NULL,
 	address TEXT NOT NULL,
 	PRIMARY KEY (domain, name, address)
+);
+
+-- The body is last, so that what is before it is read without it.
+CREATE TABLE documents (
+	domain TEXT NOT NULL,
+	name TEXT NOT NULL,
+	auid TEXT NOT NULL,
+	path TEXT NOT NULL,
+	version BIGINT NOT NULL,
+	modified BIGINT NOT NULL,
+	body BYTEA NOT NULL,
+	PRIMARY KEY (domain, name, auid, path)
 );
 
 CREATE TABLE offline (

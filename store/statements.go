@@ -15,29 +15,45 @@ import (
 const (
 	accountColumns = `domain, name, digests, scram_sha1, scram_sha256, created`
 	itemColumns    = `contact_domain, contact_name, title, groups, flags, version, stanza`
+
+	selectRoster = `SELECT ` + itemColumns + ` FROM roster WHERE domain = ? AND name = ?
+			ORDER BY contact_domain, contact_name`
+	selectBlocks   = `SELECT address FROM blocks WHERE domain = ? AND name = ? ORDER BY address`
+	selectDocument = `SELECT version, modified, body FROM documents
+			WHERE domain = ? AND name = ? AND auid = ? AND path = ?`
 )
 
 // statements are those of the writing connection.
 type statements struct {
 	begin, commit, rollback                     *sql.Stmt
 	putAccount, dropAccount                     *sql.Stmt
-	item, putItem, dropItem, dropRoster         *sql.Stmt
+	item, roster, putItem, dropItem, dropRoster *sql.Stmt
 	nextRoster, bump, nextMail, tombstones      *sql.Stmt
 	pruneTombstones, raiseFloor                 *sql.Stmt
-	putBlock, dropBlock, dropBlocks, countBlock *sql.Stmt
+	blocks, putBlock, dropBlock, dropBlocks     *sql.Stmt
+	countBlock, revision                        *sql.Stmt
+	document, addDocument, setDocument          *sql.Stmt
+	dropDocument, dropDocuments                 *sql.Stmt
+	countDocuments, noDocuments                 *sql.Stmt
 	putMail, dropMail, dropMails, countMail     *sql.Stmt
 	secret, putSecret                           *sql.Stmt
 
-	// Of the transaction under way: users whose rows it has changed, and what is
-	// to be done when it is committed.
-	touched map[presence.Entity]bool
+	// Of the transaction under way: how often it has changed something of a user,
+	// and what is to be done when it is committed.
+	touched map[presence.Entity]int
 	commits []func()
 }
 
 // after has f called after the commit and before the acknowledgements.
 func (q *statements) after(u presence.Entity, f func()) {
-	q.touched[u] = true
+	q.touched[u]++
 	q.commits = append(q.commits, f)
+}
+
+// next is the next version of a user's roster and documents, and the revision.
+func (q *statements) next(u presence.Entity) (version, revision uint64, err error) {
+	err = q.nextRoster.QueryRow(u.Domain, u.User).Scan(&version, &revision)
+	return version, revision, err
 }
 
 func (q *statements) list() []statement {
@@ -53,6 +69,7 @@ func (q *statements) list() []statement {
 
 		{&q.item, `SELECT ` + itemColumns + ` FROM roster
 			WHERE domain = ? AND name = ? AND contact_domain = ? AND contact_name = ?`},
+		{&q.roster, selectRoster},
 		{&q.putItem, `INSERT INTO roster (domain, name, ` + itemColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (domain, name, contact_domain, contact_name) DO UPDATE SET title = excluded.title,
 			groups = excluded.groups, flags = excluded.flags, version = excluded.version, stanza = excluded.stanza`},
@@ -68,14 +85,25 @@ func (q *statements) list() []statement {
 			RETURNING roster, revision`},
 		{&q.bump, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 1, 0)
 			ON CONFLICT (domain, name) DO UPDATE SET revision = counters.revision + 1`},
+		{&q.revision, `SELECT revision FROM counters WHERE domain = ? AND name = ?`},
+		{&q.countDocuments, `UPDATE counters SET documents = documents + ? WHERE domain = ? AND name = ?`},
+		{&q.noDocuments, `UPDATE counters SET documents = 0 WHERE domain = ? AND name = ?`},
 		{&q.nextMail, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 0, 1)
 			ON CONFLICT (domain, name) DO UPDATE SET mail = counters.mail + 1 RETURNING mail`},
 
+		{&q.blocks, selectBlocks},
 		{&q.putBlock, `INSERT INTO blocks (domain, name, address) VALUES (?, ?, ?)
 			ON CONFLICT (domain, name, address) DO NOTHING`},
 		{&q.dropBlock, `DELETE FROM blocks WHERE domain = ? AND name = ? AND address = ?`},
 		{&q.dropBlocks, `DELETE FROM blocks WHERE domain = ? AND name = ?`},
 		{&q.countBlock, `SELECT COUNT(*) FROM blocks WHERE domain = ? AND name = ?`},
+
+		{&q.document, selectDocument},
+		{&q.addDocument, `INSERT INTO documents (version, modified, body, domain, name, auid, path) VALUES (?, ?, ?, ?, ?, ?, ?)`},
+		{&q.setDocument, `UPDATE documents SET version = ?, modified = ?, body = ?
+			WHERE domain = ? AND name = ? AND auid = ? AND path = ?`},
+		{&q.dropDocument, `DELETE FROM documents WHERE domain = ? AND name = ? AND auid = ? AND path = ?`},
+		{&q.dropDocuments, `DELETE FROM documents WHERE domain = ? AND name = ?`},
 
 		{&q.putMail, `INSERT INTO offline (domain, name, id, at, message) VALUES (?, ?, ?, ?, ?)`},
 		{&q.dropMail, `DELETE FROM offline WHERE domain = ? AND name = ? AND id = ?`},
@@ -90,6 +118,7 @@ func (q *statements) list() []statement {
 // reads are the statements of the reading pool.
 type reads struct {
 	account, accounts, roster, counters, blocks, mails *sql.Stmt
+	document, documents                                *sql.Stmt
 }
 
 func (q *reads) list() []statement {
@@ -97,10 +126,12 @@ func (q *reads) list() []statement {
 		{&q.account, `SELECT ` + accountColumns + ` FROM accounts WHERE domain = ? AND name = ?`},
 		{&q.accounts, `SELECT ` + accountColumns + ` FROM accounts WHERE (domain, name) > (?, ?)
 			ORDER BY domain, name LIMIT ?`},
-		{&q.roster, `SELECT ` + itemColumns + ` FROM roster WHERE domain = ? AND name = ?
-			ORDER BY contact_domain, contact_name`},
-		{&q.counters, `SELECT roster, floor, revision FROM counters WHERE domain = ? AND name = ?`},
-		{&q.blocks, `SELECT address FROM blocks WHERE domain = ? AND name = ? ORDER BY address`},
+		{&q.roster, selectRoster},
+		{&q.counters, `SELECT roster, floor, revision, documents FROM counters WHERE domain = ? AND name = ?`},
+		{&q.blocks, selectBlocks},
+		{&q.document, selectDocument},
+		{&q.documents, `SELECT auid, path, version, modified, LENGTH(body) FROM documents WHERE domain = ? AND name = ?
+			ORDER BY auid, path`},
 		{&q.mails, `SELECT id, at, message FROM offline WHERE domain = ? AND name = ? ORDER BY id`},
 	}
 }

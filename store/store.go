@@ -1,5 +1,5 @@
 // Package store keeps what must outlive the process. Hard state (accounts,
-// rosters, blocks, offline messages) is in SQL; soft state (publications,
+// rosters, blocks, documents, offline messages) is in SQL; soft state (publications,
 // subscriptions with their dialogs, registrations) is in an append-only
 // journal beside it, since it changes with every request.
 //
@@ -57,6 +57,7 @@ type Store struct {
 	reader *reader
 	w      *writer
 	cache  cache
+	bodies bodies
 	j      *journal
 }
 
@@ -71,6 +72,7 @@ func WithLog(l *slog.Logger) Option { return func(s *Store) { s.log = l } }
 func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 	s := &Store{dir: dir, log: slog.Default()}
 	s.cache.init(maxCachedRows)
+	s.bodies.init(maxCachedBytes)
 	for _, o := range opts {
 		o(s)
 	}
@@ -153,7 +155,7 @@ func (s *Store) Secret(ctx context.Context, name string, n int) ([]byte, error) 
 }
 
 // Revision rises with every change to what the user's policy is made of: roster
-// rows and blocks. It is one row, and survives the removal of the account.
+// rows, blocks and documents. It is one row, and survives the removal of the account.
 func (s *Store) Revision(ctx context.Context, u presence.Entity) (uint64, error) {
 	st, err := s.user(ctx, u)
 	if err != nil {

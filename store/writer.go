@@ -60,7 +60,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		conn.Close()
 		return nil, err
 	}
-	w.q.touched = make(map[presence.Entity]bool)
+	w.q.touched = make(map[presence.Entity]int)
 	go w.run()
 	return w, nil
 }
