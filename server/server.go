@@ -28,6 +28,7 @@ import (
 	"pharos/simple"
 	"pharos/sip"
 	"pharos/store"
+	"pharos/xdm"
 	"pharos/xmpp"
 )
 
@@ -52,6 +53,7 @@ type Server struct {
 	admin    *Admin
 	store    *store.Store
 	accounts *account.Accounts
+	docs     *xdm.Documents
 	engine   *engine.Engine
 	sip      *sip.Stack
 	simple   *simple.Edge
@@ -116,6 +118,8 @@ func (s *Server) wire() error {
 		Mailbox:  mailbox{st: s.store, max: c.Limits.OfflineMessages},
 		Log:      s.Log.With("part", "engine"),
 	})
+	s.docs = xdm.New(xdm.Config{Store: s.store, Default: handlings[c.Policy.Default]})
+	s.docs.Listen(s.policyChanged)
 	gate := load.NewGate(s.engine.Depth)
 	trusted, err := config.Prefixes(c.SIP.Trusted)
 	if err != nil {
@@ -146,6 +150,14 @@ func (s *Server) wire() error {
 	s.admin = &Admin{store: s.store, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved}
 	s.http = s.routes()
 	return s.restore()
+}
+
+// policyChanged has living subscriptions decided anew. Who changes rows or blocks
+// says so himself, when it is the time for it.
+func (s *Server) policyChanged(c *xdm.Change) {
+	if c.Policy && c.ByXCAP {
+		s.engine.PolicyChanged(c.User)
+	}
 }
 
 // restore gives the parts back what outlived the last process, before any

@@ -9,7 +9,7 @@
 package xdm
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"time"
 
@@ -21,12 +21,13 @@ import (
 const (
 	ResourceLists = "resource-lists"
 	PresRules     = "pres-rules"
-	// OMAPresRules is another name of the same document (its path is "pres-rules").
+	// OMAPresRules has another name of the same document, OMAPath.
 	OMAPresRules = "org.openmobilealliance.pres-rules"
 	RLSServices  = "rls-services"
 	Manipulation = "pidf-manipulation"
 	PresContent  = "org.openmobilealliance.pres-content"
 	Index        = "index"
+	OMAPath      = "pres-rules" // of OMAPresRules
 )
 
 // Errors.
@@ -49,15 +50,16 @@ type Name struct {
 type Document struct {
 	Name
 	Body     []byte // nil in lists
+	Size     int    // of Body
 	ETag     string // without quotes; changes when Body does and never comes back
 	Modified time.Time
 }
 
 // Limits of one user's documents. A zero field means its default.
 type Limits struct {
-	Documents int // 200
-	Bytes     int // of all bodies together; 4 MiB
-	Body      int // of one; 512 KiB
+	Documents int // how many documents one user may have, those of other packages' own included; 200
+	Bytes     int // of all documents of a user together; 4MiB
+	Body      int // bytes of one document; 512KiB
 }
 
 // Config of Documents.
@@ -70,11 +72,20 @@ type Config struct {
 // Documents is safe for concurrent use.
 type Documents struct {
 	c         Config
+	locks     locks
 	listeners []func(*Change)
 }
 
 // New makes one; the listeners are told in the order in which they were added, before use.
-func New(c Config) *Documents { return &Documents{c: c} }
+func New(c Config) *Documents {
+	l := &c.Limits
+	l.Documents = cmp.Or(l.Documents, 200)
+	l.Bytes = cmp.Or(l.Bytes, 4<<20)
+	l.Body = cmp.Or(l.Body, 512<<10)
+	d := &Documents{c: c}
+	d.locks.init()
+	return d
+}
 
 // Listen adds a listener. It is called after the commit, with the user's lock held,
 // so in the order of commits; it must not block for long, and must not change
@@ -98,38 +109,3 @@ type DocumentChange struct{ Before, After *Document }
 
 // RowChange is one roster row's, each as store.Item has it; a row that is not there is zero but for Contact.
 type RowChange struct{ Before, After store.Item }
-
-// Hold locks what users have, for the caller to read, change and tell in one
-// piece; UpdateItems, SetBlocks and Update for them are called with it held, by ctx of
-// the context that it returns. Nobody holds twice.
-func (d *Documents) Hold(ctx context.Context, users ...presence.Entity) (held context.Context, release func()) {
-	panic("contract")
-}
-
-// Get returns a document; one that has another face is generated when the user
-// has none yet, and stays from then on. ErrNotFound.
-func (d *Documents) Get(ctx context.Context, n Name) (Document, error) { panic("contract") }
-
-// List returns the documents of a user without bodies, by AUID and path. With auid "" all.
-func (d *Documents) List(ctx context.Context, u presence.Entity, auid string) ([]Document, error) {
-	panic("contract")
-}
-
-// Update changes one document. fn gets the document (nil: there is none) and returns
-// the new body; nil deletes it, and the same slice changes nothing. fn checks
-// conditions and validates: its error is returned and nothing is changed. It may be
-// called again when somebody else was faster, and is called without locks that
-// keep other users waiting.
-func (d *Documents) Update(ctx context.Context, n Name, fn func(old *Document) (body []byte, err error)) (before, after *Document, err error) {
-	panic("contract")
-}
-
-// UpdateItems is store.UpdateItems, with the documents of the users changed in the same commit.
-func (d *Documents) UpdateItems(ctx context.Context, cs []store.ItemChange) error {
-	panic("contract")
-}
-
-// SetBlocks is store.SetBlocks, with the pres-rules document changed in the same commit.
-func (d *Documents) SetBlocks(ctx context.Context, u presence.Entity, add, remove []string, all bool) error {
-	panic("contract")
-}
