@@ -22,12 +22,15 @@ const (
 
 // Rules is a parsed pres-rules document.
 type Rules struct {
-	Rules      []presence.Rule
-	Transforms map[string]*presence.Transform
-	Approved   []presence.Entity
-	Blocked    []string // addresses as in the block list: user@domain or domain
-	Cancelled  []presence.Entity
-	External   []string // URIs of external lists that the rules name; members come in by Parse's lookup
+	Rules     []presence.Rule
+	Approved  []presence.Entity
+	Blocked   []string // addresses as in the block list: user@domain or domain
+	Cancelled []presence.Entity
+
+	// External are the URIs of external lists that the rules name, whose members
+	// come in by Parse's lookup. The documents that hold these lists are part of
+	// the policy: when one changes, the policy has changed.
+	External []string
 }
 
 // Parse reads a pres-rules document (RFC 5025, RFC 4745, OMA's extensions). members

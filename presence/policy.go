@@ -1,5 +1,7 @@
 package presence
 
+import "sync/atomic"
+
 // Handling is sub-handling of RFC 5025 §3.2.1, in its order of rank.
 type Handling uint8
 
@@ -33,18 +35,19 @@ type Decision struct {
 	Reason string // one sentence for people
 }
 
-// RuleDefault and RuleSelf are the rule ids of decisions that no rule of the
-// user's made.
+// RuleDefault, RuleSelf and RuleUnreadable are the rule ids of decisions that no
+// rule of the user's made.
 const (
-	RuleDefault = "default"
-	RuleSelf    = "self"
+	RuleDefault    = "default"
+	RuleSelf       = "self"
+	RuleUnreadable = "unreadable"
 )
 
 // Class is comparable: handling, and what is shown. Equal classes share a View,
 // also after the policy was compiled anew.
 type Class struct {
 	Handling Handling
-	Shown    string // name of a Transform in the policy; "" shows everything
+	Shown    string // name of what is shown, see Policy.Transform; "" is everything
 }
 
 // sees tells whether watchers of the class are given a View.
@@ -62,31 +65,51 @@ func (c Class) state() State {
 	return Terminated
 }
 
-// Policy is a compiled privacy policy of one presentity. Immutable.
+// Policy is a compiled privacy policy of one presentity. Immutable, and not to
+// be copied.
 //
-// Watchers, then Domains, are looked up first: they are the reserved rules that
-// XMPP clients write, of which a block wins over whatever other rules say
-// (XEP-0191 has it so). A Grant that allows is one more rule among Rules.
+// Watchers and Domains are what XMPP clients write: approvals, blocks, and
+// approvals taken back. Rules are those of the pres-rules document. Decide says how
+// they go together.
 type Policy struct {
-	Revision   uint64
-	Default    Handling // where no rule matches
-	Watchers   map[Entity]Grant
-	Domains    map[string]Grant // whole domains (XEP-0191 blocks domains too)
-	Rules      []Rule           // of the pres-rules document (RFC 4745 §7), in document order
-	Transforms map[string]*Transform
-	Waiting    []Watcher // who has asked, is gone, and waits for an answer (RFC 3857 §4.7.1)
+	Revision uint64
+	Default  Handling // where no rule matches
+	Watchers map[Entity]Grant
+	Domains  map[string]Grant // whole domains (XEP-0191 blocks domains too)
+	Rules    []Rule           // of the pres-rules document (RFC 4745 §7), in document order
+	Document string           // that the rules stand in, for people: "pres-rules/index"
+	Waiting  []Watcher        // who has asked, is gone, and waits for an answer (RFC 3857 §4.7.1)
+
+	// Unreadable says why the user's rules cannot be read; then everybody else is
+	// blocked, since what they forbid is not known. "" where there is nothing wrong.
+	Unreadable string
+
+	index atomic.Pointer[ruleIndex] // made at the first decision
+	made  transforms
 }
 
-// Grant is one watcher's rule.
+// Grant is one watcher's, or one domain's, rule.
 type Grant struct {
 	Handling Handling
-	Rule     string
-	Reason   string
+	// Asked is a grant to one who has asked and was not answered yet. It counts
+	// only where no rule of the document matches.
+	Asked  bool
+	Rule   string
+	Reason string
 }
 
-// Decide says how the presentity handles a watcher: itself is always allowed,
-// then the rule for exactly this watcher counts, then the one for its domain,
-// then the default. Without a policy everybody else waits (confirm).
+// Decide says how the presentity handles a watcher. In this order:
+//
+//   - Everybody may watch himself.
+//   - A Grant to exactly this watcher, else one to its domain: a block wins over
+//     whatever the document says (XEP-0191), an approval that was taken back has the
+//     user asked again, and one that stands is a matching rule which shows everything,
+//     so that no other can add to it.
+//   - The Rules whose conditions hold (RFC 4745 §10): the greatest handling and
+//     the union of the permissions.
+//   - Asked, then the default.
+//
+// Without a policy everybody else waits (confirm).
 func Decide(p *Policy, presentity, watcher Entity, at Circumstances) Decision {
 	if watcher == presentity {
 		return Decision{Class{Handling: Allow}, RuleSelf, "Everybody may watch himself."}
@@ -94,22 +117,39 @@ func Decide(p *Policy, presentity, watcher Entity, at Circumstances) Decision {
 	if p == nil {
 		return Decision{Class{Handling: Confirm}, RuleDefault, "No policy is known yet, so the user must be asked."}
 	}
-	if g, ok := p.Watchers[watcher]; ok {
+	if p.Unreadable != "" {
+		return Decision{Class{Handling: Block}, RuleUnreadable, p.Unreadable}
+	}
+	g, known := p.Watchers[watcher]
+	if known && !g.Asked {
 		return g.decision(watcherReasons)
 	}
-	if g, ok := p.Domains[watcher.Domain]; ok {
-		return g.decision(domainReasons)
+	if d, ok := p.Domains[watcher.Domain]; ok && !known {
+		return d.decision(domainReasons)
 	}
-	g := Grant{Handling: p.Default, Rule: RuleDefault}
+	if len(p.Rules) > 0 {
+		if d, ok := p.byRules(watcher, at); ok {
+			return d
+		}
+	}
+	if known {
+		return g.decision(watcherReasons)
+	}
+	g = Grant{Handling: p.Default, Rule: RuleDefault}
 	return g.decision(defaultReasons)
 }
 
-func (g Grant) decision(reasons [4]string) Decision {
-	h := g.Handling
+// known is h, and a block for a value from a newer version: what we cannot read
+// does not open a door.
+func (h Handling) known() Handling {
 	if h > Allow {
-		// A value from a newer version: what we cannot read does not open a door.
-		h = Block
+		return Block
 	}
+	return h
+}
+
+func (g Grant) decision(reasons [4]string) Decision {
+	h := g.Handling.known()
 	d := Decision{Class{Handling: h}, g.Rule, g.Reason}
 	if d.Reason == "" {
 		d.Reason = reasons[h]
