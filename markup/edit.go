@@ -72,7 +72,7 @@ func (x *Edit) Append(parent *Element, fragment string) {
 			return
 		}
 	}
-	outer, inner := x.indents(parent)
+	outer, inner := x.Indent(parent)
 	if i, ok := x.opened[parent]; ok {
 		x.cuts[i].text += inner + fragment
 		return
@@ -207,15 +207,26 @@ func (x *Edit) gap(e *Element) string {
 	return text
 }
 
-// indents returns what stands before the end tag and before the children of an
-// element that has no children yet: white space where the document is written
-// in lines, else nothing.
-func (x *Edit) indents(e *Element) (outer, inner string) {
-	if outer = lastLine(x.gap(e)); outer == "" {
+// Indent returns what stands before the end tag and before the children of an
+// element: line break and white space where the document is written in lines, else
+// nothing. An element without children gets them one step deeper than itself.
+func (x *Edit) Indent(e *Element) (outer, inner string) {
+	outer = lastLine(x.gap(e))
+	path := Path(x.root, e)
+	if outer == "" && len(path) == 1 {
+		outer = "\n" // the root stands at the margin
+	}
+	for c := range e.Children() {
+		if inner = lastLine(x.gap(c)); inner == "" {
+			return "", ""
+		}
+		return outer, inner
+	}
+	if lastLine(x.gap(e)) == "" {
 		return "", ""
 	}
 	step := "  "
-	if path := Path(x.root, e); len(path) > 1 {
+	if len(path) > 1 {
 		up := lastLine(x.gap(path[len(path)-2]))
 		if up == "" {
 			up = "\n"

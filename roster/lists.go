@@ -1,6 +1,8 @@
 package roster
 
 import (
+	"strings"
+
 	"pharos/markup"
 	"pharos/presence"
 )
@@ -25,25 +27,82 @@ type Contact struct {
 
 // Contacts reads the buddy list out of a resource-lists document: entries whose
 // URI (sip, sips, pres, im, xmpp) is somebody's address, each address once, in document
-// order. Other entries, references and external lists are not shown.
-func Contacts(lists *markup.Element) []Contact { panic("contract") }
+// order. Other entries, references and external lists are not shown. The strings
+// are parts of the document.
+func Contacts(lists *markup.Element) []Contact {
+	var cs []Contact
+	at := map[presence.Entity]int{}
+	groups := map[grouping]bool{}
+	walk(lists, "", func(_ *markup.Element, group string, entry *markup.Element) {
+		e, ok := EntityOf(entry.Attr("uri"))
+		if !ok {
+			return
+		}
+		i, known := at[e]
+		if !known {
+			i = len(cs)
+			at[e] = i
+			cs = append(cs, Contact{Entity: e})
+		}
+		if cs[i].Name == "" {
+			cs[i].Name = displayName(entry)
+		}
+		if k := (grouping{e, group}); group != "" && !groups[k] {
+			groups[k] = true
+			cs[i].Groups = append(cs[i].Groups, group)
+		}
+	})
+	return cs
+}
 
-// EntityOf reads the URI of an entry; ok is false for what a roster cannot show
-// (tel:, conference URIs with parameters that matter, malformed ones).
-func EntityOf(uri string) (e presence.Entity, ok bool) { panic("contract") }
+type grouping struct {
+	e     presence.Entity
+	group string
+}
 
-// URIOf is the URI that we write for a contact: sip:user@domain, escaped.
-func URIOf(e presence.Entity) string { panic("contract") }
+// walk visits the entries in the lists below parent, whose group is up, in
+// document order.
+func walk(parent *markup.Element, up string, visit func(list *markup.Element, group string, entry *markup.Element)) {
+	for c := range parent.Children() {
+		switch {
+		case c.Is(ListsSpace, "list"):
+			walk(c, join(up, listName(c)), visit)
+		case c.Is(ListsSpace, "entry"):
+			visit(parent, up, c)
+		}
+	}
+}
 
-// Generate makes the document for a roster that has none.
-func Generate(contacts []Contact) []byte { panic("contract") }
+// listName is the name that a list has for people, "" for none.
+func listName(list *markup.Element) string {
+	if list.Attr("name") == Ungrouped {
+		return ""
+	}
+	if n := displayName(list); n != "" {
+		return n
+	}
+	return tidy(list.Attr("name"))
+}
 
-// Splice changes one contact in a document: c.Groups and c.Name are what is to be
-// true afterwards. Only the bytes that must change do: foreign elements and
-// attributes of an entry go with it to its new list, everything else stays byte for
-// byte. A new contact is put into each of its groups, whose lists are made when
-// they are missing. doc is not changed.
-func Splice(doc []byte, c Contact) ([]byte, error) { panic("contract") }
+func join(up, name string) string {
+	switch {
+	case up == "":
+		return name
+	case name == "":
+		return up
+	}
+	return up + GroupDelimiter + name
+}
 
-// Remove takes all entries of a contact out of a document.
-func Remove(doc []byte, e presence.Entity) ([]byte, error) { panic("contract") }
+func displayName(e *markup.Element) string {
+	return tidy(e.Child(ListsSpace, "display-name").Text())
+}
+
+// tidy takes line breaks out of a name, which are there for the document's looks.
+// White space alone is no name.
+func tidy(s string) string {
+	if strings.ContainsAny(s, "\n\r\t") || strings.Trim(s, " ") == "" {
+		return strings.Join(strings.Fields(s), " ")
+	}
+	return s
+}
