@@ -12,7 +12,8 @@ import (
 
 // The encoding of saved sources and subscriptions: a version byte, then the
 // fields in order, strings and bytes with their length (uvarint), times as
-// nanoseconds since 1970 (varint; 0: none). A later version may only append.
+// nanoseconds since 1970 (varint; 0: none). Fields that came later are at the end,
+// and those that a record does not have are zero.
 const codeVersion = 1
 
 var errCode = errors.New("store: malformed record")
@@ -72,7 +73,8 @@ func encodeSource(b []byte, s *presence.Source) []byte {
 	b = putBytes(b, s.Native.Bytes)
 	b = putTime(b, s.Expires)
 	b = putTime(b, s.Updated)
-	return putString(b, s.From)
+	b = putString(b, s.From)
+	return putString(b, s.Package)
 }
 
 func decodeSource(b []byte) (*presence.Source, error) {
@@ -86,13 +88,19 @@ func decodeSource(b []byte) (*presence.Source, error) {
 		Updated: d.time(),
 		From:    d.string(),
 	}
+	if d.more() {
+		s.Package = d.string()
+	}
 	return s, d.err
 }
 
 func encodeSubscription(b []byte, s *presence.Subscription) []byte {
 	var flags byte
 	if s.Durable {
-		flags = 1
+		flags |= isDurable
+	}
+	if s.Private {
+		flags |= isPrivate
 	}
 	b = append(b, codeVersion, byte(s.State), flags)
 	b = putString(b, s.ID)
@@ -103,18 +111,32 @@ func encodeSubscription(b []byte, s *presence.Subscription) []byte {
 	b = putString(b, s.Via.Handle)
 	b = putTime(b, s.Expires)
 	b = putTime(b, s.Created)
-	return putBytes(b, s.Opaque)
+	b = putBytes(b, s.Opaque)
+	b = append(b, byte(s.Event))
+	return putString(b, s.Package)
 }
+
+// Flags of a subscription.
+const (
+	isDurable = 1 << iota
+	isPrivate
+)
 
 func decodeSubscription(b []byte) (*presence.Subscription, error) {
 	d := decoder{b: b}
 	d.version()
-	s := &presence.Subscription{State: presence.State(d.byte()), Durable: d.byte()&1 != 0}
+	s := &presence.Subscription{State: presence.State(d.byte())}
+	flags := d.byte()
+	s.Durable, s.Private = flags&isDurable != 0, flags&isPrivate != 0
 	s.ID = d.string()
 	s.Watcher = presence.Entity{User: d.string(), Domain: d.string()}
 	s.Via = presence.Via{Node: d.string(), Edge: d.string(), Handle: d.string()}
 	s.Expires, s.Created = d.time(), d.time()
 	s.Opaque = d.bytes()
+	if d.more() {
+		s.Event = presence.WatcherEvent(d.byte())
+		s.Package = d.string()
+	}
 	return s, d.err
 }
 
@@ -133,6 +155,9 @@ type decoder struct {
 	b   []byte
 	err error
 }
+
+// more tells whether the record goes on: an older one ends here.
+func (d *decoder) more() bool { return len(d.b) > 0 }
 
 func (d *decoder) fail() { d.b, d.err = nil, errCode }
 

@@ -51,6 +51,7 @@ func TestSaveSaved(t *testing.T) {
 					Tag: text.Draw(t, "tag"), From: text.Draw(t, "from"),
 					Native:  presence.Payload{Type: text.Draw(t, "type"), Bytes: []byte(text.Draw(t, "native"))},
 					Expires: genTime(t, "expires"), Updated: genTime(t, "updated"),
+					Package: name.Draw(t, "package"),
 				}
 				want[k] = *sv.Source
 				sv.Source.Doc = &presence.Document{} // not kept
@@ -63,6 +64,8 @@ func TestSaveSaved(t *testing.T) {
 					Expires: genTime(t, "expires"), Created: genTime(t, "created"),
 					Durable: rapid.Bool().Draw(t, "durable"),
 					Opaque:  []byte(text.Draw(t, "opaque")),
+					Package: name.Draw(t, "package"), Private: rapid.Bool().Draw(t, "private"),
+					Event: presence.WatcherEvent(rapid.IntRange(0, 8).Draw(t, "event")),
 				}
 				want[k] = *sv.Subscription
 			}
@@ -172,8 +175,39 @@ func TestSavedUnreadable(t *testing.T) {
 	}
 }
 
+// Records of before there were packages, byte for byte, are of presence.
+func TestDecodeOld(t *testing.T) {
+	source := "\x01" + "\x01" + "\x04desk" + "\x02t1" + "\x14application/pidf+xml" + "\x0b<presence/>" +
+		"\x80\xa8\xd6\xb9\x07" + "\x80\x94\xeb\xdc\x03" + "\x07sip:udp"
+	s, err := decodeSource([]byte(source))
+	if err != nil || !same(*s, presence.Source{
+		ID: presence.SourceID{Kind: presence.Publication, Key: "desk"}, Tag: "t1",
+		Native:  presence.Payload{Type: "application/pidf+xml", Bytes: []byte("<presence/>")},
+		Expires: time.Unix(1, 0), Updated: time.Unix(0, 5e8), From: "sip:udp",
+	}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	subscription := "\x01" + "\x02" + "\x01" + "\x02s1" + "\x03bob" + "\x0bexample.com" + "\x00" + "\x03sip" + "\x02d1" +
+		"\x80\xa8\xd6\xb9\x07" + "\x00" + "\x06dialog"
+	sub, err := decodeSubscription([]byte(subscription))
+	if err != nil || !same(*sub, presence.Subscription{
+		ID: "s1", Watcher: bob, Via: presence.Via{Edge: "sip", Handle: "d1"}, State: presence.Pending, Durable: true,
+		Expires: time.Unix(1, 0), Opaque: []byte("dialog"),
+	}) {
+		t.Errorf("%+v, %v", sub, err)
+	}
+	// Cut anywhere else a record is damaged.
+	for i := range source {
+		if _, err := decodeSource([]byte(source[:i])); err == nil {
+			t.Errorf("a source of %d bytes is read", i)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(encodeSource(nil, &presence.Source{ID: presence.SourceID{Kind: 1, Key: "k"}, Tag: "t", Updated: time.Unix(1, 2)}))
+	f.Add(encodeSource(nil, &presence.Source{Package: "dialog"}))
+	f.Add(encodeSubscription(nil, &presence.Subscription{ID: "j", Watcher: bob, Package: "xcap-diff", Private: true, Event: presence.EventApproved}))
 	f.Add(encodeSubscription(nil, &presence.Subscription{ID: "i", Watcher: bob, Opaque: []byte("o"), Expires: time.Unix(3, 4)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := decodeSource(b); err == nil {
