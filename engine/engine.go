@@ -250,28 +250,42 @@ func (e *Engine) PolicyChanged(of presence.Entity) {
 	e.shardOf(of).policyChanged(of)
 }
 
-// Explain runs presence.Explain at the owner.
+// Explain runs presence.Explain at the owner, for presence.
 func (e *Engine) Explain(ctx context.Context, presentity, watcher presence.Entity) (presence.Explanation, error) {
+	return ask(ctx, e, presentity, func(p *presence.Presentity, now time.Time) presence.Explanation {
+		return p.Explain(now, watcher, "")
+	})
+}
+
+// Watchers lists who watches somebody's presence, and who waits for an answer,
+// as the owner knows it; the policy is loaded for it.
+func (e *Engine) Watchers(ctx context.Context, of presence.Entity) ([]presence.Watcher, error) {
+	return ask(ctx, e, of, (*presence.Presentity).Watchers)
+}
+
+// ask has the owner of a presentity look at it.
+func ask[T any](ctx context.Context, e *Engine, of presence.Entity, look func(*presence.Presentity, time.Time) T) (T, error) {
 	type answer struct {
-		x   presence.Explanation
+		x   T
 		err error
 	}
+	var none T
 	got := make(chan answer, 1)
-	err := e.shardOf(presentity).submit(item{to: presentity, asked: true, look: func(p *presence.Presentity, now time.Time, err error) {
+	err := e.shardOf(of).submit(item{to: of, asked: true, look: func(p *presence.Presentity, now time.Time, err error) {
 		if err != nil {
 			got <- answer{err: err}
 			return
 		}
-		got <- answer{x: p.Explain(now, watcher)}
+		got <- answer{x: look(p, now)}
 	}})
 	if err != nil {
-		return presence.Explanation{}, err
+		return none, err
 	}
 	select {
 	case a := <-got:
 		return a.x, a.err
 	case <-ctx.Done():
-		return presence.Explanation{}, ctx.Err()
+		return none, ctx.Err()
 	}
 }
 

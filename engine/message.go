@@ -133,14 +133,12 @@ func (e *Engine) refuses(ctx context.Context, m *Message) (bool, error) {
 	if e.policies == nil || m.From == m.To {
 		return false, nil
 	}
-	p := e.known.get(m.To)
-	if p == nil {
-		var err error
-		if p, err = e.policyOf(ctx, m.To); err != nil {
-			return false, err
-		}
+	p, err := e.Policy(ctx, m.To)
+	if err != nil {
+		return false, err
 	}
-	d := presence.Decide(p, m.To, m.From, presence.Circumstances{})
+	// The sphere is the owner's to know; rules that ask for it do not speak of messages.
+	d := presence.Decide(p, m.To, m.From, presence.Circumstances{Now: time.Now()})
 	return d.Class.Handling == presence.Block && d.Rule != presence.RuleDefault, nil
 }
 

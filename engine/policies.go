@@ -59,6 +59,18 @@ func (e *Engine) loadAll() {
 
 func (l *loader) wait() { l.wg.Wait() }
 
+// Policy is somebody's compiled policy, as it was last loaded or else loaded
+// now; it may wait for the store. Never nil without an error.
+func (e *Engine) Policy(ctx context.Context, of presence.Entity) (*presence.Policy, error) {
+	if e.policies == nil {
+		return &presence.Policy{Default: presence.Confirm}, nil
+	}
+	if p := e.known.get(of); p != nil {
+		return p, nil
+	}
+	return e.policyOf(ctx, of)
+}
+
 // policyOf loads a policy and remembers it.
 func (e *Engine) policyOf(ctx context.Context, of presence.Entity) (*presence.Policy, error) {
 	g := e.known.generation(of)

@@ -12,8 +12,9 @@ import (
 // about in XMPP's way: a pending row and a subscribe stanza (RFC 8048 §5.2). It
 // does not block; the row is written by the edge's worker.
 func (e *Edge) WatcherChanged(c presence.WatcherChange) {
-	// A session's own watches follow from the roster; they are no requests.
-	if c.Edge == EdgeName || c.State != presence.Pending || !e.local(c.Presentity.Domain) {
+	// A session's own watches follow from the roster; they are no requests. What
+	// is not about presence the roster cannot ask (RFC 6121 §3.1).
+	if c.Package != "" || c.Edge == EdgeName || c.State != presence.Pending || !e.local(c.Presentity.Domain) {
 		return
 	}
 	if !e.changes.put(relation{c.Presentity, c.Watcher}) {

@@ -1,5 +1,7 @@
 package presence
 
+import "time"
+
 // directed is a watcher to whom one source shows itself (RFC 6121 §4.6).
 type directed struct {
 	source  *Source
@@ -31,8 +33,8 @@ func (p *Presentity) checkDirect(in *Direct) error {
 	return nil
 }
 
-func (p *Presentity) direct(in *Direct, out *Outcome) {
-	if Decide(p.policy, p.entity, in.Watcher, Circumstances{}).Class.Handling == Block {
+func (p *Presentity) direct(now time.Time, in *Direct, out *Outcome) {
+	if p.decide(in.Watcher, false, p.at(now)).Class.Handling == Block {
 		out.State = Terminated
 		return
 	}
@@ -96,14 +98,14 @@ func (p *Presentity) covered(d *directed) bool {
 	return found
 }
 
-// recheckDirected ends what a new policy blocks; XEP-0191 §3.3 has the blocked
+// recheckDirected ends what is blocked now; XEP-0191 §3.3 has the blocked
 // contact told that the user is unavailable.
-func (p *Presentity) recheckDirected(out *Outcome) {
+func (p *Presentity) recheckDirected(at Circumstances, out *Outcome) {
 	if len(p.directed) == 0 {
 		return
 	}
 	for _, d := range p.removeDirected(func(d *directed) bool {
-		return Decide(p.policy, p.entity, d.watcher, Circumstances{}).Class.Handling == Block
+		return p.decide(d.watcher, false, at).Class.Handling == Block
 	}) {
 		out.Notices = append(out.Notices, p.directNotice(&Direct{Source: d.source, Watcher: d.watcher, Via: d.via}))
 	}

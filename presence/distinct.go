@@ -12,13 +12,20 @@ import (
 // form as long as the source lives: was is the document that doc replaces, nil
 // if that has no such ids. The ids of RPID elements are optional (RFC 4480
 // §3.1): a taken one is left out. renamed tells that a tuple or device got a suffix.
-func distinct(id SourceID, doc, was *Document, others []*live) (out *Document, renamed bool) {
+func (p *Presentity) distinct(id SourceID, doc, was *Document) (out *Document, renamed bool) {
 	var seen, old idSet
 	seen.add(PersonID)
 	seen.add(OfflineID)
-	for _, o := range others {
+	for _, o := range p.presence.sources {
 		if o.cur.ID != id {
 			seen.addAll(o.cur.Doc)
+		}
+	}
+	for _, c := range p.others {
+		for _, o := range c.sources {
+			if o.person != nil {
+				seen.addAll(o.person.Doc)
+			}
 		}
 	}
 	old.addAll(was)

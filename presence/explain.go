@@ -5,49 +5,72 @@ import "time"
 // Explanation says step by step what one watcher sees, and why.
 type Explanation struct {
 	Watcher, Presentity Entity
+	Package             string // event package; "": presence
 	Decision            Decision
 	Handling            string         // the decision's, in RFC 5025's words
+	Line                int            // of the rule that decided, in the user's document; 0: not a rule of it
+	Sphere              string         // of the user, where a rule looks at it
 	State               State          // of a subscription made now
 	Revision            uint64         // of the policy; 0 when none is known
-	Subscriptions       []Subscription // of this watcher
+	Subscriptions       []Subscription // of this watcher, to this package
 	Sources             []*Source
 	View                *View // nil: the watcher is shown nothing
 	Version             uint64
 }
 
 // Explain walks the same way as Step does, changing nothing.
-func (p *Presentity) Explain(now time.Time, watcher Entity) Explanation {
-	d := Decide(p.policy, p.entity, watcher, Circumstances{})
-	x := Explanation{Watcher: watcher, Presentity: p.entity, Decision: d, Handling: d.Class.Handling.String(),
-		State: d.Class.state(), Version: p.version}
-	if p.policy != nil {
-		x.Revision = p.policy.Revision
+func (p *Presentity) Explain(now time.Time, watcher Entity, pkg string) Explanation {
+	pkg = packageName(pkg)
+	c := p.column(pkg)
+	if c == nil {
+		c = &column{pkg: pkg}
 	}
+	at := p.at(now)
+	over := false
+	var sources, shown []*Source
+	for _, l := range c.sources {
+		if ended(l.cur, now) {
+			over = true
+			continue
+		}
+		sources, shown = append(sources, l.cur), append(shown, l.shown)
+	}
+	x := Explanation{Watcher: watcher, Presentity: p.entity, Package: pkg, Sphere: at.Sphere, Sources: sources, Version: c.version}
 	p.subs.eachOf(watcher, func(s *sub) bool {
-		if !s.over(now) {
+		if s.Package == pkg && !s.over(now) {
 			x.Subscriptions = append(x.Subscriptions, s.Subscription)
 		}
 		return true
 	})
-	var shown []*Source
-	for _, l := range p.sources {
-		if !ended(l.cur, now) {
-			x.Sources = append(x.Sources, l.cur)
-			shown = append(shown, l.shown)
-		}
+	d := p.decide(watcher, c.private || pkg == WatcherInfo, at)
+	x.Decision, x.Handling, x.State = d, d.Class.Handling.String(), d.Class.state()
+	if p.policy != nil {
+		x.Revision = p.policy.Revision
+		x.Line = p.policy.line(d.Rule)
 	}
 	switch {
 	case !d.Class.sees():
-	case len(shown) == len(p.sources):
-		x.View = p.view(d.Class)
+	case !over && pkg != WatcherInfo && c == p.column(pkg):
+		x.View = p.view(c, d.Class)
 	default:
-		// Something is over and the Tick has not come: show what it will leave.
-		v := &View{Presentity: p.entity, Version: p.version, class: d.Class}
-		if d.Class.Handling == Allow {
-			v.Sources = shown
+		// Something is over and the Tick has not come, or nobody has asked for
+		// this package: show what there would be.
+		x.View = &View{Presentity: p.entity, Version: c.version, Package: pkg, class: d.Class}
+		if pkg == WatcherInfo {
+			x.View.Watchers = p.Watchers(now)
+			break
 		}
-		v.Doc = Compose(v.Sources)
-		x.View = v
+		p.fill(x.View, c, shown, p.persons(), false)
 	}
 	return x
+}
+
+// line is where a rule stands in the document; 0 for those that stand nowhere.
+func (p *Policy) line(rule string) int {
+	for i := range p.Rules {
+		if p.Rules[i].ID == rule {
+			return p.Rules[i].Line
+		}
+	}
+	return 0
 }

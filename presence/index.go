@@ -14,8 +14,10 @@ type sub struct {
 	sibling *sub
 }
 
-// group is the watchers on one edge that are always told the same thing.
+// group is the watchers of one event package on one edge that are always told
+// the same thing.
 type group struct {
+	column     *column
 	node, edge string
 	class      Class
 	held       bool

@@ -5,11 +5,15 @@ import "time"
 // Input is one of the inputs below; nothing else reaches a Presentity.
 type Input interface{ input() }
 
-// Publish sets a source. With IfMatch the publication that has this tag is
-// refreshed (Doc nil) or modified, else ErrNoMatch. NewTag is the entity-tag it
+// Publish sets a source of a package. With IfMatch the publication of this
+// package that has this tag is refreshed (Doc nil, and for packages other than
+// presence no Native either) or modified, else ErrNoMatch. NewTag is the entity-tag it
 // gets; the caller chooses it, since the domain has no randomness. A publication
 // modified with the same bytes (Native) counts as refreshed and tells nobody; what a
 // session says again is told again (RFC 6121 §4.4.2).
+//
+// Of another package only Native is told to its watchers. With a Doc the
+// persons in it take part in the composition of presence as well.
 type Publish struct {
 	ID       SourceID // ignored with IfMatch; an existing source is replaced
 	IfMatch  string
@@ -21,11 +25,12 @@ type Publish struct {
 	Package  string // event package whose state this is, in lower case; "": presence
 }
 
-// Retract removes a source, by tag (publication, ErrNoMatch) or by ID.
+// Retract removes a source of a package, by tag (publication, ErrNoMatch) or by ID.
 type Retract struct {
 	ID      SourceID
 	IfMatch string
 	Native  Payload // XMPP: children of the unavailable presence, told to those who saw the source
+	Package string  // event package, in lower case; "": presence
 }
 
 // Direct is XMPP directed presence (RFC 6121 §4.6): shows one source to one

@@ -2,8 +2,12 @@ package presence
 
 // Bounds of one presentity. Beyond them Step answers ErrTooMany.
 const (
-	// MaxSources live at once: devices of one user.
+	// MaxSources of one event package live at once: devices of one user.
 	MaxSources = 50
+	// MaxExtended sources of kind Extended live at once, beside the others.
+	MaxExtended = 32
+	// MaxPackages beside presence, of one presentity.
+	MaxPackages = 32
 	// MaxSubscriptions to one presentity.
 	MaxSubscriptions = 10_000
 	// MaxPerWatcher subscriptions of one watcher to one presentity: his devices,

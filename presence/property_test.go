@@ -38,7 +38,7 @@ func (w *world) input(t *rapid.T) Input {
 	lasts := func() time.Duration { return time.Duration(pick(5, "lifetime")) * 10 * time.Second }
 	sub := func() string { return fmt.Sprintf("s%d", pick(24, "sub")) }
 	tagOf := func(id SourceID) string {
-		if l := w.p.byID(id); l != nil {
+		if l := w.p.presence.byID(id); l != nil {
 			return l.cur.Tag
 		}
 		return "unknown"
@@ -103,7 +103,7 @@ func (w *world) record(in Input, tag string) {
 	case Publish:
 		id := in.ID
 		if in.IfMatch != "" {
-			id = w.p.byTag(w.now, tag).cur.ID
+			id = w.p.presence.byTag(w.now, tag).cur.ID
 		}
 		set(id, in.Lifetime)
 	case Retract:
@@ -112,7 +112,7 @@ func (w *world) record(in Input, tag string) {
 			return
 		}
 		for id := range w.expires {
-			if w.p.byID(id) == nil {
+			if w.p.presence.byID(id) == nil {
 				delete(w.expires, id)
 			}
 		}
@@ -171,7 +171,9 @@ func sameView(a, b *View) bool {
 	return a.same(b)
 }
 
-func (w *world) decide(e Entity) Handling { return Decide(w.p.policy, w.p.entity, e, Circumstances{}).Class.Handling }
+func (w *world) decide(e Entity) Handling {
+	return Decide(w.p.policy, w.p.entity, e, Circumstances{}).Class.Handling
+}
 
 func (w *world) checkView(t *rapid.T, v *View) {
 	if v == nil {
@@ -201,10 +203,10 @@ func (w *world) checkView(t *rapid.T, v *View) {
 // checkState compares what is held with what was told.
 func (w *world) checkState(t *rapid.T) {
 	p := w.p
-	if p.version < w.version {
+	if p.presence.version < w.version {
 		t.Fatal("the version fell")
 	}
-	w.version = p.version
+	w.version = p.presence.version
 	if d := p.Deadline(); !d.IsZero() && !d.After(w.now) {
 		t.Fatalf("due %v ago", w.now.Sub(d))
 	}
@@ -223,7 +225,7 @@ func (w *world) checkState(t *rapid.T) {
 				t.Fatalf("%s is pending and shown something", s.ID)
 			}
 		case Active:
-			if s.Shown != p.view(s.class) {
+			if s.Shown != p.view(&p.presence, s.class) {
 				t.Fatalf("%s is not shown the view of its class", s.ID)
 			}
 			if !sameView(w.told[s.ID], s.Shown) {
@@ -232,7 +234,7 @@ func (w *world) checkState(t *rapid.T) {
 			w.checkView(t, s.Shown)
 		}
 	}
-	for _, g := range p.groups {
+	for _, g := range p.presence.groups {
 		grouped += len(g.subs)
 		if len(g.subs) == 0 {
 			t.Fatal("an empty group")
@@ -247,10 +249,10 @@ func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
 		step := func(in Input) {
-			before := w.p.version
+			before := w.p.presence.version
 			out, err := w.p.Step(w.now, in)
 			if err != nil {
-				if w.p.version != before || len(out.Notices)+len(out.Saves)+len(out.Watchers) > 0 {
+				if w.p.presence.version != before || len(out.Notices)+len(out.Saves)+len(out.Watchers) > 0 {
 					t.Fatal("an error, and yet something changed")
 				}
 				return
@@ -299,8 +301,8 @@ func TestProperties(t *testing.T) {
 		for len(w.p.subs.list) > 0 {
 			step(Unwatch{ID: w.p.subs.list[0].ID})
 		}
-		if !w.p.Idle() || !w.p.Deadline().IsZero() || len(w.p.groups) != 0 {
-			t.Fatalf("all have left: idle %v, deadline %v, %d groups", w.p.Idle(), w.p.Deadline(), len(w.p.groups))
+		if !w.p.Idle() || !w.p.Deadline().IsZero() || len(w.p.presence.groups) != 0 {
+			t.Fatalf("all have left: idle %v, deadline %v, %d groups", w.p.Idle(), w.p.Deadline(), len(w.p.presence.groups))
 		}
 	})
 }

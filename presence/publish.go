@@ -2,11 +2,15 @@ package presence
 
 import (
 	"bytes"
+	"reflect"
 	"time"
 )
 
-func (p *Presentity) byID(id SourceID) *live {
-	for _, l := range p.sources {
+func (c *column) byID(id SourceID) *live {
+	if c == nil {
+		return nil
+	}
+	for _, l := range c.sources {
 		if l.cur.ID == id {
 			return l
 		}
@@ -14,9 +18,13 @@ func (p *Presentity) byID(id SourceID) *live {
 	return nil
 }
 
-// byTag finds the publication that has this entity-tag now.
-func (p *Presentity) byTag(now time.Time, tag string) *live {
-	for _, l := range p.sources {
+// byTag finds the publication that has this entity-tag now. A tag of one
+// package says nothing in another (RFC 3903 §6).
+func (c *column) byTag(now time.Time, tag string) *live {
+	if c == nil {
+		return nil
+	}
+	for _, l := range c.sources {
 		if l.cur.Tag == tag && !ended(l.cur, now) {
 			return l
 		}
@@ -24,38 +32,49 @@ func (p *Presentity) byTag(now time.Time, tag string) *live {
 	return nil
 }
 
-func (p *Presentity) liveSources(now time.Time) (n int) {
-	for _, l := range p.sources {
-		if !ended(l.cur, now) {
+// roomFor tells whether the source is there already or may come.
+func (c *column) roomFor(now time.Time, id SourceID) bool {
+	if c == nil || len(c.sources) < min(MaxSources, MaxExtended) || c.byID(id) != nil {
+		return true
+	}
+	most := MaxSources
+	if id.Kind == Extended {
+		most = MaxExtended
+	}
+	n := 0
+	for _, l := range c.sources {
+		if !ended(l.cur, now) && (l.cur.ID.Kind == Extended) == (id.Kind == Extended) {
 			n++
 		}
 	}
-	return n
+	return n < most
 }
 
 func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
+	c := p.need(in.Package)
 	var l *live
 	if in.IfMatch != "" {
-		l = p.byTag(now, in.IfMatch)
+		l = c.byTag(now, in.IfMatch)
 	} else {
-		l = p.byID(in.ID)
+		l = c.byID(in.ID)
 	}
-	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now}
+	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now, Package: c.pkg}
 	if in.Lifetime > 0 {
 		src.Expires = now.Add(in.Lifetime)
 	}
 	out.Tag, out.Lifetime = in.NewTag, in.Lifetime
 	if l == nil {
-		src.Native = in.Native
-		src.Doc = in.Doc
-		if src.Doc == nil {
-			src.Doc = &Document{}
-		}
+		src.Native, src.Doc = in.Native, in.Doc
 		l = &live{cur: src, shown: src}
-		src.Doc, l.renamed = distinct(src.ID, src.Doc, nil, p.sources)
-		p.sources = append(p.sources, l)
+		if c == &p.presence {
+			if src.Doc == nil {
+				src.Doc = &Document{}
+			}
+			src.Doc, l.renamed = p.distinct(src.ID, src.Doc, nil)
+		}
+		c.sources = append(c.sources, l)
 		out.saveSource(p.entity, src, nil, true)
-		p.changed(out, nil)
+		p.published(now, c, l, nil, out)
 		return
 	}
 	was := l.cur
@@ -66,67 +85,135 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	if src.From == "" {
 		src.From = was.From
 	}
-	if in.Doc == nil || repeats(in, was) {
-		src.Doc, src.Native, src.Updated = was.Doc, was.Native, was.Updated
-		l.cur = src
+	if in.brings(c, was) {
+		src.Native, src.Doc = in.Native, in.Doc
+		if c == &p.presence {
+			var renamed *Document
+			if l.renamed {
+				renamed = was.Doc
+			}
+			src.Doc, l.renamed = p.distinct(src.ID, in.Doc, renamed)
+		}
+		l.cur, l.shown = src, src
 		out.saveSource(p.entity, src, was, false)
+		p.published(now, c, l, was, out)
 		return
 	}
-	var renamed *Document
-	if l.renamed {
-		renamed = was.Doc
-	}
-	src.Doc, l.renamed = distinct(src.ID, in.Doc, renamed, p.sources)
-	src.Native = in.Native
-	l.cur, l.shown = src, src
+	src.Doc, src.Native, src.Updated = was.Doc, was.Native, was.Updated
+	l.cur = src
 	out.saveSource(p.entity, src, was, false)
-	p.changed(out, nil)
 }
 
-// repeats tells that a publication brings what is there already: phones
-// refresh by sending everything again.
-func repeats(in *Publish, was *Source) bool {
-	return was.ID.Kind != Session && len(in.Native.Bytes) > 0 &&
-		in.Native.Type == was.Native.Type && bytes.Equal(in.Native.Bytes, was.Native.Bytes)
+// brings tells that a publication has something new to say; phones refresh by
+// sending everything again.
+func (in *Publish) brings(c *column, was *Source) bool {
+	if in.Doc == nil && (c.pkg == "" || len(in.Native.Bytes) == 0) {
+		return false
+	}
+	return was.ID.Kind == Session || len(in.Native.Bytes) == 0 ||
+		in.Native.Type != was.Native.Type || !bytes.Equal(in.Native.Bytes, was.Native.Bytes)
+}
+
+// published tells what a source says anew; was is what it said before, nil for nothing.
+func (p *Presentity) published(now time.Time, c *column, l *live, was *Source, out *Outcome) {
+	speaks := p.speak(c, l, was)
+	p.changed(now, c, nil, out)
+	if speaks {
+		p.changed(now, &p.presence, nil, out)
+	}
+}
+
+// speak has what a source of another package says of the person take part in
+// presence: a call that is published makes its user on the phone. It returns
+// whether that changes anything.
+func (p *Presentity) speak(c *column, l *live, was *Source) bool {
+	if c == &p.presence {
+		return false
+	}
+	said, says := was.persons(), l.cur.persons()
+	if l.person != nil && reflect.DeepEqual(said, says) {
+		return false
+	}
+	before := l.person
+	l.person = nil
+	if len(says) > 0 {
+		s := &Source{ID: l.cur.ID, Expires: l.cur.Expires, Updated: l.cur.Updated, Package: c.pkg}
+		s.Doc, _ = p.distinct(SourceID{}, &Document{Persons: says}, nil)
+		l.person = s
+	}
+	return before != nil || l.person != nil
+}
+
+func (s *Source) persons() []Person {
+	if s == nil || s.Doc == nil {
+		return nil
+	}
+	return s.Doc.Persons
 }
 
 func (p *Presentity) retract(now time.Time, in *Retract, out *Outcome) {
-	id := in.ID
+	c, id := p.column(in.Package), in.ID
 	if in.IfMatch != "" {
-		id = p.byTag(now, in.IfMatch).cur.ID
+		id = c.byTag(now, in.IfMatch).cur.ID
 	}
+	if c == &p.presence {
+		p.leave(now, id, in.Native, out)
+	} else if c != nil {
+		p.dropSource(now, c, id, in.Native, out)
+	}
+}
+
+// leave has a source of presence go, whether it was published or only shown
+// itself to some.
+func (p *Presentity) leave(now time.Time, id SourceID, words Payload, out *Outcome) {
 	// Who was shown the source by a subscription is told by that; this must
 	// be known before the views change.
-	ends := p.endDirected(id, in.Native)
-	p.dropSource(id, in.Native, out)
+	ends := p.endDirected(id, words)
+	p.dropSource(now, &p.presence, id, words, out)
 	out.Notices = append(out.Notices, ends...)
 }
 
 // dropSource lets one source go and tells the watchers; nothing if it is not there.
-func (p *Presentity) dropSource(id SourceID, words Payload, out *Outcome) {
-	for i, l := range p.sources {
+func (p *Presentity) dropSource(now time.Time, c *column, id SourceID, words Payload, out *Outcome) {
+	for i, l := range c.sources {
 		if l.cur.ID != id {
 			continue
 		}
-		last := len(p.sources) - 1
-		copy(p.sources[i:], p.sources[i+1:])
-		p.sources[last] = nil
-		p.sources = p.sources[:last]
+		last := len(c.sources) - 1
+		copy(c.sources[i:], c.sources[i+1:])
+		c.sources[last] = nil
+		c.sources = c.sources[:last]
 		out.deleteSource(p.entity, l.cur)
-		p.changed(out, []LastWord{{ID: id, Native: words}})
+		p.changed(now, c, []LastWord{{ID: id, Native: words}}, out)
+		if l.person != nil {
+			p.changed(now, &p.presence, nil, out)
+		}
 		return
 	}
 }
 
+// saveKey is the key of a source's record: of a publication its own, which is
+// unique; others are told apart by their kind and package.
+func (s *Source) saveKey() string {
+	k := s.ID.Key
+	if s.ID.Kind != Publication {
+		k = s.ID.String()
+	}
+	if s.Package != "" {
+		k = s.Package + " " + k
+	}
+	return k
+}
+
 func (o *Outcome) saveSource(e Entity, s, before *Source, fresh bool) {
 	if s.ID.durable() {
-		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.ID.Key, Source: s, before: before, fresh: fresh})
+		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.saveKey(), Source: s, before: before, fresh: fresh})
 	}
 }
 
 func (o *Outcome) deleteSource(e Entity, s *Source) {
 	if s.ID.durable() {
-		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.ID.Key, Delete: true})
+		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.saveKey(), Delete: true})
 	}
 }
 
@@ -136,60 +223,74 @@ func (p *Presentity) undo(now time.Time, saves []Save, out *Outcome) {
 		sv := &saves[i]
 		switch {
 		case sv.Source != nil:
-			l := p.byID(sv.Source.ID)
-			if l == nil || l.cur != sv.Source {
-				continue // gone or replaced since
-			}
-			if sv.before == nil || ended(sv.before, now) {
-				ends := p.endDirected(l.cur.ID, Payload{})
-				p.dropSource(l.cur.ID, Payload{}, out)
-				out.Notices = append(out.Notices, ends...)
-				continue
-			}
-			out.saveSource(p.entity, sv.before, nil, false)
-			told := l.shown.Doc != sv.before.Doc
-			l.renamed = true // perhaps: then the ids are compared
-			l.cur = sv.before
-			if told {
-				l.shown = sv.before
-				p.changed(out, nil)
-			}
+			p.undoSource(now, sv, out)
 		case sv.Subscription != nil && sv.fresh:
 			if s := p.subs.get(sv.Key); s != nil && s.Created.Equal(sv.Subscription.Created) {
 				p.drop(s)
 				out.deleteSubscription(p.entity, s)
-				out.watcher(p.entity, s, Terminated, Deactivated, now)
+				p.report(now, s, Terminated, Deactivated, out)
 			}
 		}
 	}
 }
 
+func (p *Presentity) undoSource(now time.Time, sv *Save, out *Outcome) {
+	c := p.column(sv.Source.Package)
+	l := c.byID(sv.Source.ID)
+	if l == nil || l.cur != sv.Source {
+		return // gone or replaced since
+	}
+	switch {
+	case sv.before != nil && !ended(sv.before, now):
+		out.saveSource(p.entity, sv.before, nil, false)
+		told := l.shown.Doc != sv.before.Doc || !bytes.Equal(l.shown.Native.Bytes, sv.before.Native.Bytes)
+		was := l.cur
+		l.renamed = true // perhaps: then the ids are compared
+		l.cur = sv.before
+		if told {
+			l.shown = sv.before
+			p.published(now, c, l, was, out)
+		}
+	case c == &p.presence:
+		p.leave(now, l.cur.ID, Payload{}, out)
+	default:
+		p.dropSource(now, c, l.cur.ID, Payload{}, out)
+	}
+}
+
 func (p *Presentity) restore(in *Restore) {
 	for _, s := range in.Sources {
+		c := p.need(packageName(s.Package))
 		// What ended while nobody ran is taken too: the next input lets it go,
 		// and its record with it.
-		if p.byID(s.ID) != nil {
+		if c.byID(s.ID) != nil {
 			continue
 		}
-		c := *s
-		if c.Doc == nil {
-			c.Doc = &Document{}
+		src := *s
+		src.Package = c.pkg
+		l := &live{cur: &src, shown: &src}
+		if c == &p.presence {
+			if src.Doc == nil {
+				src.Doc = &Document{}
+			}
+			src.Doc, l.renamed = p.distinct(src.ID, src.Doc, nil)
 		}
-		l := &live{cur: &c, shown: &c}
-		c.Doc, l.renamed = distinct(c.ID, c.Doc, nil, p.sources)
-		p.sources = append(p.sources, l)
-	}
-	if len(in.Sources) > 0 {
-		p.version++
-		clear(p.views)
-		p.views = p.views[:0]
+		c.sources = append(c.sources, l)
+		if p.speak(c, l, nil) {
+			p.presence.next()
+		}
+		c.next()
 	}
 	for _, s := range in.Subscriptions {
 		if p.subs.get(s.ID) != nil || s.State == Terminated {
 			continue
 		}
 		c := &sub{Subscription: *s, held: true, class: Class{Handling: Confirm}}
-		c.Shown = nil
+		c.Shown, c.Package = nil, packageName(s.Package)
+		if c.Event == 0 {
+			c.Event = EventSubscribe // saved before events were
+		}
 		p.insert(c)
+		c.group.column.private = c.group.column.private || c.Private
 	}
 }

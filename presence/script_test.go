@@ -150,7 +150,7 @@ func (a args) lasts(t *testing.T) time.Duration {
 	return d
 }
 
-var kinds = map[string]SourceKind{"pub": Publication, "ses": Session, "perm": Permanent, "rem": Remote}
+var kinds = map[string]SourceKind{"pub": Publication, "ses": Session, "perm": Permanent, "rem": Remote, "ext": Extended}
 
 func sourceID(t *testing.T, s string) SourceID {
 	k, key, ok := strings.Cut(s, "/")
@@ -247,7 +247,7 @@ func (s *script) command(ws []string) {
 			in.ID = sourceID(s.t, arg())
 		}
 		a := parseArgs(ws)
-		in.IfMatch, in.NewTag, in.Doc, in.Lifetime = a["match"], a["tag"], a.doc(), a.lasts(s.t)
+		in.IfMatch, in.NewTag, in.Doc, in.Lifetime, in.Package = a["match"], a["tag"], a.doc(), a.lasts(s.t), a["package"]
 		in.Native = Payload{Type: "test", Bytes: []byte(a["native"])}
 		s.step(in)
 	case "retract":
@@ -256,7 +256,7 @@ func (s *script) command(ws []string) {
 			in.ID = sourceID(s.t, arg())
 		}
 		a := parseArgs(ws)
-		in.IfMatch = a["match"]
+		in.IfMatch, in.Package = a["match"], a["package"]
 		in.Native.Bytes = []byte(a["words"])
 		s.step(in)
 	case "direct":
@@ -267,7 +267,8 @@ func (s *script) command(ws []string) {
 	case "watch":
 		id, w, via := arg(), user(arg()), viaOf(arg())
 		a := parseArgs(ws)
-		s.step(Watch{ID: id, Watcher: w, Via: via, Lifetime: a.lasts(s.t), Fetch: a["fetch"] != "", Durable: a["durable"] != "", Opaque: []byte(a["opaque"])})
+		s.step(Watch{ID: id, Watcher: w, Via: via, Lifetime: a.lasts(s.t), Fetch: a["fetch"] != "", Durable: a["durable"] != "", Opaque: []byte(a["opaque"]),
+			Package: a["package"], Private: a["private"] != ""})
 	case "unwatch":
 		in := Unwatch{ID: arg()}
 		a := parseArgs(ws)
@@ -288,21 +289,30 @@ func (s *script) command(ws []string) {
 		s.step(Renotify{})
 	case "remove":
 		s.step(Remove{})
+	case "touch":
+		in := Touch{}
+		if len(ws) > 0 {
+			in.Package = arg()
+		}
+		s.step(in)
+	case "watchers":
+		s.watchers("", s.p.Watchers(s.now))
 	case "undo":
 		s.step(Undo{s.last.Saves})
 	case "decide":
 		d := Decide(s.p.policy, s.p.entity, user(arg()), Circumstances{})
 		fmt.Fprintf(&s.said, "%s by %s: %s\n", d.Class.Handling, d.Rule, d.Reason)
 	case "explain":
-		x := s.p.Explain(s.now, user(arg()))
-		fmt.Fprintf(&s.said, "%s by %s, %s, policy %d, composition %d\n", x.Handling, x.Decision.Rule, x.State, x.Revision, x.Version)
+		w := user(arg())
+		x := s.p.Explain(s.now, w, parseArgs(ws)["package"])
+		fmt.Fprintf(&s.said, "%s by %s, %s, policy %d, version %d\n", x.Handling, x.Decision.Rule, x.State, x.Revision, x.Version)
 		for _, src := range x.Sources {
 			fmt.Fprintf(&s.said, "source %s tag=%s\n", short(src.ID), src.Tag)
 		}
 		for _, sub := range x.Subscriptions {
 			fmt.Fprintf(&s.said, "subscription %s %s shown=%s\n", sub.ID, sub.State, viewName(sub.Shown))
 		}
-		s.said.WriteString(docText(x.View))
+		s.view(x.View)
 	case "size":
 		a, b, c := s.p.Size()
 		d := "never"
@@ -325,6 +335,8 @@ func (s *script) policy(ws []string) *Policy {
 		case k == "rev":
 			n, _ := strconv.ParseUint(v, 10, 64)
 			p.Revision = n
+		case k == "waiting":
+			p.Waiting = append(p.Waiting, Watcher{ID: "w-" + v, Watcher: user(v), Since: epoch})
 		case !ok:
 			s.t.Fatalf("policy: %q", w)
 		case k == "default":
@@ -351,14 +363,15 @@ func (s *script) restore(ws []string) {
 	case "source":
 		id := sourceID(s.t, ws[0])
 		a := parseArgs(ws[1:])
-		in.Sources = []*Source{{ID: id, Tag: a["tag"], Doc: a.doc(), Expires: expires(a)}}
+		in.Sources = []*Source{{ID: id, Tag: a["tag"], Doc: a.doc(), Expires: expires(a), Package: a["package"]}}
 	case "sub":
 		a := parseArgs(ws[3:])
 		st := Active
 		if a["pending"] != "" {
 			st = Pending
 		}
-		in.Subscriptions = []*Subscription{{ID: ws[0], Watcher: user(ws[1]), Via: viaOf(ws[2]), State: st, Durable: true, Expires: expires(a)}}
+		in.Subscriptions = []*Subscription{{ID: ws[0], Watcher: user(ws[1]), Via: viaOf(ws[2]), State: st, Durable: true, Expires: expires(a),
+			Package: a["package"], Private: a["private"] != "", Created: s.now}}
 	default:
 		s.t.Fatalf("restore %q", kind)
 	}
@@ -366,7 +379,7 @@ func (s *script) restore(ws []string) {
 }
 
 func (s *script) step(in Input) {
-	version := s.p.version
+	before := s.versions()
 	out, err := s.p.Step(s.now, in)
 	if err != nil {
 		switch {
@@ -388,9 +401,11 @@ func (s *script) step(in Input) {
 	if out.State != 0 {
 		ok = append(ok, out.State.String())
 	}
-	if s.p.version != version {
-		ok = append(ok, fmt.Sprintf("#%d", s.p.version))
-	}
+	s.p.eachColumn(func(c *column) {
+		if c.version != before[c.pkg] {
+			ok = append(ok, fmt.Sprintf("%s#%d", c.pkg, c.version))
+		}
+	})
 	fmt.Fprintf(&s.said, "%s\n", strings.TrimSpace("ok "+strings.Join(ok, " ")))
 	for _, sv := range out.Saves {
 		kind := "source"
@@ -410,7 +425,7 @@ func (s *script) step(in Input) {
 		s.notice(n)
 	}
 	for _, w := range out.Watchers {
-		fmt.Fprintf(&s.said, "watcher %s %s %s %s\n", w.Sub, w.Watcher.User, w.State, w.Reason)
+		fmt.Fprintf(&s.said, "watcher %s %s %s %s%s\n", w.Sub, w.Watcher.User, w.State, w.Reason, of(w.Package))
 	}
 }
 
@@ -418,11 +433,14 @@ func viewName(v *View) string {
 	if v == nil {
 		return "nothing"
 	}
+	if v.class.Shown != "" {
+		return fmt.Sprintf("#%d/%s/%s", v.Version, v.class.Handling, v.class.Shown)
+	}
 	return fmt.Sprintf("#%d/%s", v.Version, v.class.Handling)
 }
 
 func (s *script) notice(n *Notice) {
-	fmt.Fprintf(&s.said, "notice %s %s", n.Edge, n.State)
+	fmt.Fprintf(&s.said, "notice %s%s %s", n.Edge, of(n.Package), n.State)
 	if n.Reason != NoReason {
 		fmt.Fprintf(&s.said, ";%s", n.Reason)
 	}
@@ -459,7 +477,54 @@ func (s *script) notice(n *Notice) {
 	for _, src := range changed {
 		fmt.Fprintf(&s.said, " +%s", short(src.ID))
 	}
-	s.said.WriteString("\n" + docText(n.View))
+	s.said.WriteString("\n")
+	s.view(n.View)
+}
+
+// view writes what a view shows.
+func (s *script) view(v *View) {
+	if v == nil {
+		return
+	}
+	if v.Package == "" {
+		s.said.WriteString(docText(v))
+		return
+	}
+	for _, src := range v.Sources {
+		fmt.Fprintf(&s.said, "  source %s %q\n", short(src.ID), src.Native.Bytes)
+	}
+	s.watchers("", v.Watchers)
+	s.watchers("ended ", v.Ended)
+}
+
+var eventNames = [...]string{"", "subscribe", "approved", "deactivated", "probation", "rejected", "timeout", "giveup", "noresource"}
+
+func (s *script) watchers(head string, ws []Watcher) {
+	for _, w := range ws {
+		st := w.State.String()
+		if w.Waiting {
+			st = "waiting"
+		}
+		left := "while its session lives"
+		if !w.Expires.IsZero() {
+			left = w.Expires.Sub(s.now).String()
+		}
+		fmt.Fprintf(&s.said, "  %s%s %s %s %s since %s for %s\n", head, w.ID, w.Watcher.User, st, eventNames[w.Event], s.now.Sub(w.Since), left)
+	}
+}
+
+// of names a package where it is not presence.
+func of(pkg string) string {
+	if pkg == "" {
+		return ""
+	}
+	return " " + pkg
+}
+
+func (s *script) versions() map[string]uint64 {
+	vs := map[string]uint64{}
+	s.p.eachColumn(func(c *column) { vs[c.pkg] = c.version })
+	return vs
 }
 
 func docText(v *View) string {

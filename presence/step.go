@@ -5,16 +5,17 @@ import "time"
 // Presentity is one user's presence. It is not safe for concurrent use: one
 // owner steps it.
 type Presentity struct {
-	entity   Entity
-	policy   *Policy
-	version  uint64 // of the composition
-	serial   uint64 // of views
-	sources  []*live
-	subs     index
-	groups   []*group
-	directed []directed
-	views    []*View // of the present version, by class, made when first needed
-	pending  int
+	entity     Entity
+	policy     *Policy
+	conditions *conditions // nil: no rule looks at circumstances
+	serial     uint64      // of views
+	presence   column
+	others     []*column // of other event packages
+	winfo      *winfo    // nil: nobody has asked for it yet
+	filters    []*filter // by the name of their Transform
+	subs       index
+	directed   []directed
+	pending    int
 }
 
 // live is a source. What views hold changes only with its content, so that a
@@ -22,7 +23,8 @@ type Presentity struct {
 type live struct {
 	cur     *Source
 	shown   *Source
-	renamed bool // an id in the document had to be changed, see distinct
+	person  *Source // what a source of another package adds to presence; nil: nothing
+	renamed bool    // an id in the document had to be changed, see distinct
 }
 
 // New makes an empty presentity.
@@ -43,7 +45,7 @@ func (p *Presentity) Step(now time.Time, in Input) (Outcome, error) {
 	case Retract:
 		p.retract(now, &in, &out)
 	case Direct:
-		p.direct(&in, &out)
+		p.direct(now, &in, &out)
 	case Watch:
 		p.watch(now, &in, &out)
 	case Unwatch:
@@ -58,26 +60,30 @@ func (p *Presentity) Step(now time.Time, in Input) (Outcome, error) {
 		p.renotify(&out)
 	case Remove:
 		p.remove(now, &out)
+	case Touch:
+		p.touch(in.Package, &out)
 	case Undo:
 		p.undo(now, in.Saves, &out)
 	}
+	p.tellWatchers(now, &out)
 	return out, nil
 }
 
 func (p *Presentity) check(now time.Time, in Input) error {
 	switch in := in.(type) {
 	case Publish:
+		c := p.column(in.Package)
 		if in.IfMatch != "" {
-			if p.byTag(now, in.IfMatch) == nil {
+			if c.byTag(now, in.IfMatch) == nil {
 				return ErrNoMatch
 			}
 			return nil
 		}
-		if p.byID(in.ID) == nil && len(p.sources) >= MaxSources && p.liveSources(now) >= MaxSources {
+		if !p.room(in.Package) || !c.roomFor(now, in.ID) {
 			return ErrTooMany
 		}
 	case Retract:
-		if in.IfMatch != "" && p.byTag(now, in.IfMatch) == nil {
+		if in.IfMatch != "" && p.column(in.Package).byTag(now, in.IfMatch) == nil {
 			return ErrNoMatch
 		}
 	case Direct:
@@ -101,29 +107,37 @@ func (p *Presentity) Deadline() time.Time {
 	if len(p.subs.due) > 0 {
 		d = p.subs.due[0].Expires
 	}
-	for _, l := range p.sources {
-		if e := l.cur.Expires; !e.IsZero() && (d.IsZero() || e.Before(d)) {
-			d = e
+	p.eachColumn(func(c *column) {
+		for _, l := range c.sources {
+			if e := l.cur.Expires; !e.IsZero() && (d.IsZero() || e.Before(d)) {
+				d = e
+			}
 		}
+	})
+	// Without anybody to decide about, no decision changes.
+	if c := p.conditions; c != nil && !c.due.IsZero() && len(p.subs.list)+len(p.directed) > 0 && (d.IsZero() || c.due.Before(d)) {
+		d = c.due
 	}
 	return d
 }
 
 // Idle is true when nothing is held and the presentity may be dropped from memory.
 func (p *Presentity) Idle() bool {
-	return len(p.sources) == 0 && len(p.subs.list) == 0 && len(p.directed) == 0
+	sources, subscriptions, _ := p.Size()
+	return sources+subscriptions+len(p.directed) == 0
 }
 
-// Size counts what is held; pending ones are among the subscriptions.
+// Size counts what is held, of all packages; pending ones are among the subscriptions.
 func (p *Presentity) Size() (sources, subscriptions, pending int) {
-	return len(p.sources), len(p.subs.list), p.pending
+	p.eachColumn(func(c *column) { sources += len(c.sources) })
+	return sources, len(p.subs.list), p.pending
 }
 
 // Entity is whose presence this is.
 func (p *Presentity) Entity() Entity { return p.entity }
 
 // Version of the composition; rises by one with each change.
-func (p *Presentity) Version() uint64 { return p.version }
+func (p *Presentity) Version() uint64 { return p.presence.version }
 
 // expire lets go what is over at now.
 func (p *Presentity) expire(now time.Time, out *Outcome) {
@@ -132,41 +146,100 @@ func (p *Presentity) expire(now time.Time, out *Outcome) {
 		p.drop(s)
 		over = append(over, s)
 	}
-	keep := p.sources[:0]
-	var words []LastWord
-	var ends []*Notice
-	for _, l := range p.sources {
+	var gone departures
+	p.eachColumn(func(c *column) { p.expireSources(now, c, &gone, out) })
+	again := p.conditions.over(now)
+	if gone.columns == nil && over == nil && !again {
+		return
+	}
+	if again {
+		p.conditions.due = p.policy.Change(now)
+	}
+	// What is decided by time and sphere is so before anybody is told.
+	if p.resphere() || again {
+		p.redecide(now, nil, out)
+		for _, s := range over {
+			s.class = p.decide(s.Watcher, s.Private, p.at(now)).Class
+			s.State = s.class.state()
+		}
+	}
+	for _, c := range gone.columns {
+		p.tellAll(c, nil, out)
+	}
+	out.Notices = append(out.Notices, gone.ends...)
+	// Those whose time is up are told last, and what is true now.
+	p.end(now, over, Timeout, out)
+	p.tellWatchers(now, out)
+}
+
+// departures are sources that went, and what follows from it.
+type departures struct {
+	columns []*column // whose watchers must be told; presence is first
+	ends    []*Notice // of directed presence
+}
+
+func (p *Presentity) expireSources(now time.Time, c *column, gone *departures, out *Outcome) {
+	keep := c.sources[:0]
+	spoke := false
+	for _, l := range c.sources {
 		if !ended(l.cur, now) {
 			keep = append(keep, l)
 			continue
 		}
-		words = append(words, LastWord{ID: l.cur.ID})
-		ends = append(ends, p.endDirected(l.cur.ID, Payload{})...)
+		if c == &p.presence {
+			gone.ends = append(gone.ends, p.endDirected(l.cur.ID, Payload{})...)
+		}
+		spoke = spoke || l.person != nil
 		out.deleteSource(p.entity, l.cur)
 	}
-	if len(keep) != len(p.sources) {
-		clear(p.sources[len(keep):])
-		p.sources = keep
-		p.changed(out, words)
-		out.Notices = append(out.Notices, ends...)
+	if len(keep) == len(c.sources) {
+		return
 	}
-	// Those whose time is up are told last, and what is true now.
-	p.end(now, over, Timeout, out)
+	clear(c.sources[len(keep):])
+	c.sources = keep
+	c.next()
+	if spoke && (len(gone.columns) == 0 || gone.columns[0] != &p.presence) {
+		p.presence.next()
+		gone.columns = append([]*column{&p.presence}, gone.columns...)
+	}
+	gone.columns = append(gone.columns, c)
 }
 
 func ended(s *Source, now time.Time) bool { return !s.Expires.IsZero() && !s.Expires.After(now) }
 
-// changed makes the next version and tells everybody who sees the difference.
-// words are of sources that went.
-func (p *Presentity) changed(out *Outcome, words []LastWord) {
-	p.version++
-	clear(p.views)
-	p.views = p.views[:0]
-	for _, g := range p.groups {
+// changed makes the next version of a package and tells everybody who sees the
+// difference. words are of sources that went.
+func (p *Presentity) changed(now time.Time, c *column, words []LastWord, out *Outcome) {
+	c.next()
+	if c == &p.presence && p.resphere() {
+		// Who may no longer look at what comes with the new sphere is not shown it.
+		p.redecide(now, words, out)
+	}
+	p.tellAll(c, words, out)
+}
+
+// touch is a change of something that is not a source.
+func (p *Presentity) touch(pkg string, out *Outcome) {
+	c := p.column(pkg)
+	if c == nil {
+		return // nobody has ever asked
+	}
+	if pkg == WatcherInfo {
+		p.winfo.dirty = true
+		return
+	}
+	c.touched++
+	c.next()
+	p.tellAll(c, nil, out)
+}
+
+// tellAll tells the watchers of a package its present version.
+func (p *Presentity) tellAll(c *column, words []LastWord, out *Outcome) {
+	for _, g := range c.groups {
 		if g.held || len(g.subs) == 0 || !g.class.sees() {
 			continue
 		}
-		p.tell(g, p.view(g.class), words, out)
+		p.tell(g, p.view(c, g.class), words, out)
 	}
 }
 
@@ -184,7 +257,7 @@ func (p *Presentity) tell(g *group, v *View, words []LastWord, out *Outcome) {
 			prev, compared, same = s.Shown, true, v.same(s.Shown)
 		}
 		if !same {
-			n := t.notice(noticeKey{g.node, g.edge, Active, NoReason, v, prev}, len(g.subs))
+			n := t.notice(noticeKey{g.column, g.node, g.edge, Active, NoReason, v, prev}, len(g.subs))
 			if n.LastWords == nil && len(words) > 0 {
 				n.LastWords = wordsFor(prev, words)
 			}
@@ -205,28 +278,6 @@ func wordsFor(prev *View, words []LastWord) []LastWord {
 	return ws
 }
 
-// view is the one View of a class at the present version.
-func (p *Presentity) view(c Class) *View {
-	for _, v := range p.views {
-		if v.class == c {
-			return v
-		}
-	}
-	p.serial++
-	v := &View{Presentity: p.entity, Version: p.version, class: c, serial: p.serial}
-	if c.Handling == Allow {
-		v.Sources = make([]*Source, len(p.sources))
-		for i, l := range p.sources {
-			v.Sources[i] = l.shown
-		}
-	}
-	// Polite blocking (RFC 5025 §3.2.1) shows what everybody sees of a user who
-	// is away: the composition of no sources.
-	v.Doc = Compose(v.Sources)
-	p.views = append(p.views, v)
-	return v
-}
-
 // teller groups targets into notices.
 type teller struct {
 	presentity Entity
@@ -237,6 +288,7 @@ type teller struct {
 }
 
 type noticeKey struct {
+	column     *column
 	node, edge string
 	state      State
 	reason     Reason
@@ -250,14 +302,14 @@ func (t *teller) notice(k noticeKey, room int) *Notice {
 		return t.last
 	}
 	for _, n := range t.out.Notices[t.from:] {
-		if n.Node == k.node && n.Edge == k.edge && n.State == k.state && n.Reason == k.reason && n.View == k.view &&
-			n.Direct == nil && len(n.Targets) > 0 && n.Targets[0].Shown == k.shown {
+		if n.Package == k.column.pkg && n.Node == k.node && n.Edge == k.edge && n.State == k.state && n.Reason == k.reason &&
+			n.View == k.view && n.Direct == nil && len(n.Targets) > 0 && n.Targets[0].Shown == k.shown {
 			t.last, t.key = n, k
 			return n
 		}
 	}
-	n := &Notice{Presentity: t.presentity, Node: k.node, Edge: k.edge, State: k.state, Reason: k.reason, View: k.view,
-		Targets: make([]Target, 0, room)}
+	n := &Notice{Presentity: t.presentity, Node: k.node, Edge: k.edge, Package: k.column.pkg, State: k.state, Reason: k.reason,
+		View: k.view, Targets: make([]Target, 0, room)}
 	t.out.Notices = append(t.out.Notices, n)
 	t.last, t.key = n, k
 	return n

@@ -58,11 +58,12 @@ type Subscription struct {
 	Watcher Entity
 	Via     Via
 	State   State
-	Expires time.Time // zero: as long as the session
-	Durable bool      // saved, and restored after a restart
-	Opaque  []byte    // the edge's own state (SIP dialog), saved with it
-	Shown   *View     // what the watcher was last told
+	Event   WatcherEvent // what brought it into its state
+	Durable bool         // saved, and restored after a restart
+	Private bool         // as in Watch
+	Expires time.Time    // zero: as long as the session
+	Opaque  []byte       // the edge's own state (SIP dialog), saved with it
+	Shown   *View        // what the watcher was last told
 	Created time.Time
 	Package string // event package; "": presence
-	Private bool   // as in Watch
 }

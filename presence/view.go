@@ -1,8 +1,10 @@
 package presence
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // View is what one class of watchers may see of one presentity at one version.
@@ -17,6 +19,7 @@ type View struct {
 	Ended      []Watcher // of WatcherInfo: subscriptions that ended with this version, State Terminated
 
 	class    Class
+	beside   *beside    // nil: all that is shown is in Sources
 	serial   uint64     // tells the views of one presentity apart
 	rendered renderings // caches bytes per format, see Render
 	diff     atomic.Pointer[difference]
@@ -120,5 +123,98 @@ func (v *View) same(prev *View) bool {
 			return false
 		}
 	}
-	return true
+	return v.beside.same(prev.beside)
+}
+
+// beside is what a view shows beside its sources.
+type beside struct {
+	touched uint64    // as in column
+	persons []*Source // of other packages, without their native payload
+}
+
+func (b *beside) same(o *beside) bool {
+	if b == nil || o == nil {
+		return b == o
+	}
+	return b.touched == o.touched && slices.Equal(b.persons, o.persons)
+}
+
+// view is the one View of a class at the present version.
+func (p *Presentity) view(c *column, class Class) *View {
+	if c.pkg == WatcherInfo {
+		p.winfo.ready(p)
+	}
+	for _, v := range c.views {
+		if v.class == class {
+			return v
+		}
+	}
+	p.serial++
+	v := &View{Presentity: p.entity, Version: c.version, Package: c.pkg, class: class, serial: p.serial}
+	sources := make([]*Source, len(c.sources))
+	for i, l := range c.sources {
+		sources[i] = l.shown
+	}
+	var persons []*Source
+	if c == &p.presence {
+		persons = p.persons()
+	}
+	p.fill(v, c, sources, persons, true)
+	c.views = append(c.views, v)
+	return v
+}
+
+// persons are what the sources of other packages add to presence.
+func (p *Presentity) persons() (list []*Source) {
+	for _, c := range p.others {
+		for _, l := range c.sources {
+			if l.person != nil {
+				list = append(list, l.person)
+			}
+		}
+	}
+	return list
+}
+
+// fill makes what v shows of the sources; keep is as in shown.
+//
+// Polite blocking (RFC 5025 §3.2.1) shows what everybody sees of a user who is
+// away: of presence the composition of no sources, of all else nothing.
+func (p *Presentity) fill(v *View, c *column, sources, persons []*Source, keep bool) {
+	allow := v.class.Handling == Allow
+	if allow && c.touched > 0 {
+		v.beside = &beside{touched: c.touched}
+	}
+	switch {
+	case c.pkg == WatcherInfo:
+		if allow {
+			v.Watchers, v.Ended = p.Watchers(time.Time{}), p.winfo.ended
+		}
+		return
+	case c.pkg != "":
+		if allow {
+			v.Sources = sources
+		}
+		return
+	case !allow:
+		v.Doc = Compose(nil)
+		return
+	}
+	all := sources
+	if len(persons) > 0 {
+		all = append(sources[:len(sources):len(sources)], persons...)
+	}
+	all = p.shown(v.class, all, keep)
+	v.Doc = Compose(all)
+	n := len(all)
+	for n > 0 && all[n-1].Package != "" {
+		n--
+	}
+	v.Sources = all[:n:n]
+	if n < len(all) {
+		if v.beside == nil {
+			v.beside = &beside{}
+		}
+		v.beside.persons = all[n:]
+	}
 }

@@ -77,7 +77,7 @@ func TestRefreshUnchanged(t *testing.T) {
 	if n.Targets[0].Shown != v1 || len(gone) != 0 || len(changed) != 1 || changed[0].ID.Key != "b" {
 		t.Errorf("gone %v, changed %v", gone, changed)
 	}
-	if x := p.Explain(epoch, user("bob")); x.Sources[0].Tag != "2" {
+	if x := p.Explain(epoch, user("bob"), ""); x.Sources[0].Tag != "2" {
 		t.Errorf("explained with tag %q", x.Sources[0].Tag)
 	}
 }

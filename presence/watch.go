@@ -13,6 +13,9 @@ func (p *Presentity) checkSubscription(now time.Time, id string) error {
 func (s *sub) over(now time.Time) bool { return !s.Expires.IsZero() && !s.Expires.After(now) }
 
 func (p *Presentity) checkWatch(now time.Time, in *Watch) error {
+	if !p.room(in.Package) {
+		return ErrTooMany
+	}
 	if in.isFetch() {
 		return nil
 	}
@@ -46,34 +49,36 @@ func (p *Presentity) checkWatch(now time.Time, in *Watch) error {
 func (in *Watch) isFetch() bool { return in.Fetch && in.Lifetime <= 0 }
 
 func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
-	d := Decide(p.policy, p.entity, in.Watcher, Circumstances{})
+	c := p.need(in.Package)
+	c.private = c.private || in.Private
+	d := p.decide(in.Watcher, c.private, p.at(now))
 	out.State = d.Class.state()
 	if in.isFetch() {
-		p.fetch(in, d.Class, out)
+		p.fetch(in, c, d.Class, out)
 		return
 	}
 	s := p.subs.get(in.ID)
-	if s != nil && s.Watcher != in.Watcher {
-		// The id went to somebody else; nothing of the former stays.
+	if s != nil && (s.Watcher != in.Watcher || s.Package != c.pkg) {
+		// The id went to somebody or something else; nothing of the former stays.
 		p.drop(s)
 		out.deleteSubscription(p.entity, s)
-		out.watcher(p.entity, s, Terminated, Deactivated, now)
+		p.report(now, s, Terminated, Deactivated, out)
 		s = nil
 	}
 	if out.State == Terminated {
-		p.refuse(now, in, s, out)
+		p.refuse(now, in, c, s, out)
 		return
 	}
 	out.Lifetime = in.Lifetime
 	fresh := s == nil
 	if fresh {
-		s = &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Created: now}}
+		s = &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Created: now, Package: c.pkg}}
 	} else {
 		p.unplace(s)
 	}
 	was := s.State
-	s.Via, s.Durable, s.Opaque = in.Via, in.Durable, in.Opaque
-	s.State, s.class, s.held = out.State, d.Class, false
+	s.Via, s.Durable, s.Private, s.Opaque = in.Via, in.Durable, c.private, in.Opaque
+	s.decided(d.Class)
 	s.Expires = time.Time{}
 	if in.Lifetime > 0 {
 		s.Expires = now.Add(in.Lifetime)
@@ -85,46 +90,62 @@ func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
 		p.subs.schedule(s)
 	}
 	if was != s.State {
-		out.watcher(p.entity, s, s.State, NoReason, now)
+		p.report(now, s, s.State, NoReason, out)
+	} else {
+		p.winfo.aged(s)
 	}
 	out.saveSubscription(p.entity, s, fresh)
-	n := p.answer(s.Via, s.target(), s.State, NoReason)
+	n := p.answer(c, s.Via, s.target(), s.State, NoReason)
 	s.Shown = nil
 	if s.State == Active {
-		n.View = p.view(s.class)
+		n.View = p.view(c, s.class)
 		s.Shown = n.View
 	}
 	out.Notices = append(out.Notices, n)
 }
 
+// decided takes over what the policy says now.
+func (s *sub) decided(c Class) {
+	st := c.state()
+	if s.State == Pending && st == Active {
+		s.Event = EventApproved
+	} else if st != s.State {
+		s.Event = EventSubscribe
+	}
+	s.class, s.State, s.held = c, st, false
+}
+
 // fetch answers once and keeps nothing (RFC 6665 §4.4.3).
-func (p *Presentity) fetch(in *Watch, c Class, out *Outcome) {
-	n := p.answer(in.Via, Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}, Terminated, Timeout)
+func (p *Presentity) fetch(in *Watch, c *column, cl Class, out *Outcome) {
+	n := p.answer(c, in.Via, Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}, Terminated, Timeout)
 	if out.State == Terminated {
 		n.Reason = Rejected
 	}
-	if c.sees() {
-		n.View = p.view(c)
+	if cl.sees() {
+		n.View = p.view(c, cl)
 	}
 	out.Notices = append(out.Notices, n)
 }
 
 // refuse answers a watcher who is blocked; s is his subscription from before, or nil.
-func (p *Presentity) refuse(now time.Time, in *Watch, s *sub, out *Outcome) {
+func (p *Presentity) refuse(now time.Time, in *Watch, c *column, s *sub, out *Outcome) {
 	t := Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}
 	if s != nil {
 		t.Shown = s.Shown
 		p.drop(s)
 		out.deleteSubscription(p.entity, s)
+		p.report(now, s, Terminated, Rejected, out)
 	} else {
-		s = &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Via: in.Via}}
+		// That one came and was refused is no watcher information (RFC 3857
+		// §4.7.2: not sent for transient states).
+		s = &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Via: in.Via, Package: c.pkg}}
+		out.watcher(p.entity, s, Terminated, Rejected, now)
 	}
-	out.watcher(p.entity, s, Terminated, Rejected, now)
-	out.Notices = append(out.Notices, p.answer(in.Via, t, Terminated, Rejected))
+	out.Notices = append(out.Notices, p.answer(c, in.Via, t, Terminated, Rejected))
 }
 
-func (p *Presentity) answer(via Via, t Target, st State, r Reason) *Notice {
-	return &Notice{Presentity: p.entity, Node: via.Node, Edge: via.Edge, State: st, Reason: r, Answer: true, Targets: []Target{t}}
+func (p *Presentity) answer(c *column, via Via, t Target, st State, r Reason) *Notice {
+	return &Notice{Presentity: p.entity, Node: via.Node, Edge: via.Edge, Package: c.pkg, State: st, Reason: r, Answer: true, Targets: []Target{t}}
 }
 
 func (p *Presentity) unwatch(now time.Time, in *Unwatch, out *Outcome) {
@@ -133,7 +154,7 @@ func (p *Presentity) unwatch(now time.Time, in *Unwatch, out *Outcome) {
 	out.State = Terminated
 	if in.Silent {
 		out.deleteSubscription(p.entity, s)
-		out.watcher(p.entity, s, Terminated, in.Reason, now)
+		p.report(now, s, Terminated, in.Reason, out)
 		return
 	}
 	p.end(now, []*sub{s}, in.Reason, out)
@@ -143,15 +164,16 @@ func (p *Presentity) unwatch(now time.Time, in *Unwatch, out *Outcome) {
 func (p *Presentity) end(now time.Time, over []*sub, r Reason, out *Outcome) {
 	t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
 	for _, s := range over {
+		c := p.need(s.Package)
 		var v *View
 		if s.State == Active && !s.held && r != Rejected && r != NoResource {
 			// RFC 6665 §4.1.2.3: the last NOTIFY brings the state.
-			v = p.view(s.class)
+			v = p.view(c, s.class)
 		}
-		n := t.notice(noticeKey{s.Via.Node, s.Via.Edge, Terminated, r, v, s.Shown}, 1)
+		n := t.notice(noticeKey{c, s.Via.Node, s.Via.Edge, Terminated, r, v, s.Shown}, 1)
 		n.Targets = append(n.Targets, s.target())
 		out.deleteSubscription(p.entity, s)
-		out.watcher(p.entity, s, Terminated, r, now)
+		p.report(now, s, Terminated, r, out)
 	}
 }
 
@@ -162,71 +184,22 @@ func (p *Presentity) keep(in *Keep, out *Outcome) {
 	out.saveSubscription(p.entity, s, false)
 }
 
-// setPolicy decides all living subscriptions again.
-func (p *Presentity) setPolicy(now time.Time, pol *Policy, out *Outcome) {
-	if pol == nil || p.policy != nil && pol.Revision < p.policy.Revision {
-		return
-	}
-	p.policy = pol
-	t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
-	var refused []*sub
-	for _, s := range p.subs.list {
-		c := Decide(pol, p.entity, s.Watcher, Circumstances{}).Class
-		if c == s.class && !s.held {
-			continue
-		}
-		if c.state() == Terminated {
-			refused = append(refused, s)
-			continue
-		}
-		p.unplace(s)
-		was, held := s.State, s.held
-		s.class, s.State, s.held = c, c.state(), false
-		p.place(s)
-		if was != s.State {
-			out.watcher(p.entity, s, s.State, NoReason, now)
-			out.saveSubscription(p.entity, s, false)
-		} else if held {
-			continue // as it was saved: Renotify or the next change tells him
-		}
-		p.retell(s, &t)
-	}
-	for _, s := range refused {
-		p.drop(s)
-	}
-	p.end(now, refused, Rejected, out)
-	p.recheckDirected(out)
-}
-
-// retell tells one watcher what a new decision about him means.
-func (p *Presentity) retell(s *sub, t *teller) {
-	var v *View
-	if s.State == Active {
-		v = p.view(s.class)
-		if v.same(s.Shown) {
-			s.Shown = v // polite or not, the user is not there
-			return
-		}
-	}
-	n := t.notice(noticeKey{s.Via.Node, s.Via.Edge, s.State, NoReason, v, s.Shown}, 1)
-	n.Targets = append(n.Targets, s.target())
-	s.Shown = v
-}
-
 func (p *Presentity) renotify(out *Outcome) {
-	for _, g := range p.groups {
-		if g.held || len(g.subs) == 0 || !g.class.sees() {
-			continue
+	p.eachColumn(func(c *column) {
+		for _, g := range c.groups {
+			if g.held || len(g.subs) == 0 || !g.class.sees() {
+				continue
+			}
+			v := p.view(c, g.class)
+			t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
+			for _, s := range g.subs {
+				n := t.notice(noticeKey{c, g.node, g.edge, Active, NoReason, v, s.Shown}, len(g.subs))
+				n.Answer = true
+				n.Targets = append(n.Targets, s.target())
+				s.Shown = v
+			}
 		}
-		v := p.view(g.class)
-		t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
-		for _, s := range g.subs {
-			n := t.notice(noticeKey{g.node, g.edge, Active, NoReason, v, s.Shown}, len(g.subs))
-			n.Answer = true
-			n.Targets = append(n.Targets, s.target())
-			s.Shown = v
-		}
-	}
+	})
 }
 
 func (p *Presentity) remove(now time.Time, out *Outcome) {
@@ -235,13 +208,16 @@ func (p *Presentity) remove(now time.Time, out *Outcome) {
 		p.drop(s)
 	}
 	p.end(now, over, NoResource, out)
-	for len(p.sources) > 0 {
-		id := p.sources[0].cur.ID
-		out.Notices = append(out.Notices, p.endDirected(id, Payload{})...)
-		p.dropSource(id, Payload{}, out)
+	for len(p.presence.sources) > 0 {
+		p.leave(now, p.presence.sources[0].cur.ID, Payload{}, out)
 	}
 	for len(p.directed) > 0 {
 		out.Notices = append(out.Notices, p.endDirected(p.directed[0].source.ID, Payload{})...)
+	}
+	for _, c := range p.others {
+		for len(c.sources) > 0 {
+			p.dropSource(now, c, c.sources[0].cur.ID, Payload{}, out)
+		}
 	}
 }
 
@@ -261,15 +237,16 @@ func (p *Presentity) place(s *sub) {
 	if s.State == Pending {
 		p.pending++
 	}
-	for _, g := range p.groups {
+	c := p.need(s.Package)
+	for _, g := range c.groups {
 		if g.edge == s.Via.Edge && g.node == s.Via.Node && g.class == s.class && g.held == s.held {
 			g.add(s)
 			return
 		}
 	}
-	g := &group{node: s.Via.Node, edge: s.Via.Edge, class: s.class, held: s.held}
+	g := &group{column: c, node: s.Via.Node, edge: s.Via.Edge, class: s.class, held: s.held}
 	g.add(s)
-	p.groups = append(p.groups, g)
+	c.groups = append(c.groups, g)
 }
 
 func (p *Presentity) unplace(s *sub) {
@@ -281,9 +258,10 @@ func (p *Presentity) unplace(s *sub) {
 	if len(g.subs) > 0 {
 		return
 	}
-	for i, o := range p.groups {
+	c := g.column
+	for i, o := range c.groups {
 		if o == g {
-			p.groups = append(p.groups[:i], p.groups[i+1:]...)
+			c.groups = append(c.groups[:i], c.groups[i+1:]...)
 			return
 		}
 	}
@@ -303,6 +281,12 @@ func (o *Outcome) deleteSubscription(e Entity, s *sub) {
 	}
 }
 
+// report tells of a subscription's new state: the edges, and in winfo the user.
+func (p *Presentity) report(now time.Time, s *sub, st State, r Reason, out *Outcome) {
+	out.watcher(p.entity, s, st, r, now)
+	p.winfo.changed(s, st, r)
+}
+
 func (o *Outcome) watcher(e Entity, s *sub, st State, r Reason, now time.Time) {
-	o.Watchers = append(o.Watchers, WatcherChange{Presentity: e, Watcher: s.Watcher, Sub: s.ID, Edge: s.Via.Edge, State: st, Reason: r, At: now})
+	o.Watchers = append(o.Watchers, WatcherChange{Presentity: e, Watcher: s.Watcher, Sub: s.ID, Edge: s.Via.Edge, State: st, Reason: r, At: now, Package: s.Package})
 }

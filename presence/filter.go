@@ -1,0 +1,95 @@
+package presence
+
+import (
+	"reflect"
+	"slices"
+)
+
+// filter keeps what one Transform leaves of each source, so that a filtered
+// source is the same as long as it says the same.
+type filter struct {
+	name string
+	of   []filtered
+}
+
+// filtered is one source: to is nil where nothing is left of it.
+type filtered struct{ from, to *Source }
+
+// shown are the sources, or what the class may see of them. The outcome is kept
+// for the next view if keep is set.
+func (p *Presentity) shown(c Class, sources []*Source, keep bool) []*Source {
+	if c.Shown == "" || len(sources) == 0 {
+		return sources
+	}
+	f := p.filter(c.Shown)
+	t := p.policy.Transform(c.Shown)
+	next := make([]filtered, 0, len(sources))
+	out := make([]*Source, 0, len(sources))
+	for _, s := range sources {
+		to := f.apply(t, s)
+		next = append(next, filtered{s, to})
+		if to != nil {
+			out = append(out, to)
+		}
+	}
+	if keep {
+		f.of = next
+	}
+	return out
+}
+
+func (p *Presentity) filter(name string) *filter {
+	for _, f := range p.filters {
+		if f.name == name {
+			return f
+		}
+	}
+	f := &filter{name: name}
+	p.filters = append(p.filters, f)
+	return f
+}
+
+// dropFilters lets those go that no watcher needs any more.
+func (p *Presentity) dropFilters() {
+	if len(p.filters) == 0 {
+		return
+	}
+	keep := p.filters[:0]
+	for _, f := range p.filters {
+		if slices.ContainsFunc(p.presence.groups, func(g *group) bool { return g.class.Shown == f.name }) {
+			keep = append(keep, f)
+		}
+	}
+	clear(p.filters[len(keep):])
+	p.filters = keep
+}
+
+// apply makes the filtered source, without the native payload, which holds
+// more than the watchers may see, and without what only the user's own devices
+// and the operator know.
+func (f *filter) apply(t *Transform, s *Source) *Source {
+	var before *Source
+	for i := range f.of {
+		if f.of[i].from == s {
+			return f.of[i].to
+		}
+		if to := f.of[i].to; to != nil && to.ID == s.ID && to.Package == s.Package {
+			before = to
+		}
+	}
+	to := &Source{ID: s.ID, Expires: s.Expires, Updated: s.Updated, Package: s.Package}
+	if s.Doc != nil {
+		if to.Doc = t.Document(s.Doc); to.Doc.empty() && !s.Doc.empty() {
+			return nil
+		}
+	}
+	if before != nil && reflect.DeepEqual(before.Doc, to.Doc) {
+		// Whoever cannot see what changed must not see that something did.
+		return before
+	}
+	return to
+}
+
+func (d *Document) empty() bool {
+	return len(d.Tuples)+len(d.Persons)+len(d.Devices)+len(d.Notes)+len(d.Extra) == 0
+}
