@@ -1,0 +1,234 @@
+// Package xcap is the edge for XCAP clients (RFC 4825): documents of users, and
+// the elements and attributes in them, as HTTP resources. What a document of an
+// application may hold, and who may read it, is a Usage; documents are kept by xdm.
+package xcap
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"pharos/account"
+	"pharos/engine"
+	"pharos/load"
+	"pharos/presence"
+	"pharos/store"
+	"pharos/xdm"
+)
+
+// Documents is what is needed of xdm.Documents.
+type Documents interface {
+	Get(ctx context.Context, n xdm.Name) (xdm.Document, error)
+	List(ctx context.Context, u presence.Entity, auid string) ([]xdm.Document, error)
+	Update(ctx context.Context, n xdm.Name, fn func(old *xdm.Document) (body []byte, err error)) (before, after *xdm.Document, err error)
+}
+
+// Limits of requests. A zero field means its default.
+type Limits struct {
+	URI      int           // octets of a request URI; 8192
+	Body     int           // octets of a request body and of a document; 524288
+	Changes  int           // changes under way at once, with their bodies in memory; 64
+	Transfer time.Duration // for the rest of a request, and for its answer; 30s
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&l.URI, 8192)
+	def(&l.Body, 512<<10)
+	def(&l.Changes, 64)
+	if l.Transfer <= 0 {
+		l.Transfer = 30 * time.Second
+	}
+	return l
+}
+
+// Config of an Edge.
+type Config struct {
+	Documents Documents
+	Accounts  *account.Accounts
+	Gate      *load.Gate // nil: everything is admitted
+	Domains   []string   // the first one is that of users without a domain
+	Root      string     // path of the XCAP root, "/xcap"; "" for the whole of the server
+	Trusted   []netip.Prefix
+	Limits    Limits
+	Log       *slog.Logger // nil: discards
+}
+
+// Edge serves XCAP. Safe for concurrent use.
+type Edge struct {
+	Config
+	usages  map[string]*Usage
+	names   []string // of the usages, sorted
+	changes chan struct{}
+	domains map[string]bool
+}
+
+// New makes an Edge with all usages.
+func New(c Config) *Edge {
+	c.Root = strings.TrimSuffix(c.Root, "/")
+	c.Limits = c.Limits.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Edge{Config: c, usages: map[string]*Usage{}, changes: make(chan struct{}, c.Limits.Changes), domains: map[string]bool{}}
+	for _, d := range c.Domains {
+		e.domains[strings.ToLower(d)] = true
+	}
+	for _, u := range usages {
+		e.add(u)
+	}
+	return e
+}
+
+// request is one request with what was found out about it.
+type request struct {
+	*http.Request
+	edge  *Edge
+	w     http.ResponseWriter
+	sel   selector
+	usage *Usage
+	who   principal
+}
+
+// Owns tells whether a request path is of the XCAP root. Whoever routes requests has
+// to ask it before a http.ServeMux, which would redirect selectors that hold "//".
+func (e *Edge) Owns(path string) bool {
+	rest, ok := strings.CutPrefix(path, e.Root)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// ServeHTTP answers one request.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	r := &request{Request: hr, edge: e, w: w}
+	// Bounds of the listener are for heads; a body may take longer.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(e.Limits.Transfer)) // in-memory connections of tests have none
+	_ = rc.SetWriteDeadline(time.Now().Add(2 * e.Limits.Transfer))
+	if err := r.serve(); err != nil {
+		r.fail(err)
+	}
+}
+
+func (r *request) serve() error {
+	e := r.edge
+	if len(r.RequestURI) > e.Limits.URI {
+		return say(http.StatusRequestURITooLong, "the request URI has more than %d octets", e.Limits.URI)
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete:
+	default: // RFC 4825 §8.1
+		return notAllowed("GET, HEAD, PUT, DELETE", "XCAP knows GET, HEAD, PUT and DELETE")
+	}
+	if err := r.parse(); err != nil {
+		return err
+	}
+	if err := r.authenticate(); err != nil {
+		return err
+	}
+	if err := r.authorize(); err != nil {
+		return err
+	}
+	if err := r.sel.err; err != nil { // RFC 4825 §8: after authorization
+		return err
+	}
+	change := r.Method == http.MethodPut || r.Method == http.MethodDelete
+	if change && (r.usage.Generate != nil || r.sel.global) {
+		return notAllowed("GET, HEAD", "this document is made by the server")
+	}
+	if change && r.sel.node != nil && r.sel.node.terminal == namespaces {
+		return notAllowed("GET, HEAD", "namespace bindings cannot be changed") // RFC 4825 §8.2, §8.4
+	}
+	if err := r.admit(change); err != nil {
+		return err
+	}
+	if !change {
+		return r.get()
+	}
+	select {
+	case e.changes <- struct{}{}:
+	default:
+		return &failure{status: http.StatusServiceUnavailable, text: "too many changes are under way", retry: time.Second}
+	}
+	defer func() { <-e.changes }()
+	if r.Method == http.MethodPut {
+		return r.put()
+	}
+	return r.delete()
+}
+
+// admit asks the gate. A change is work like a publication; reading is what a
+// client does that has just come back, and is shed last.
+func (r *request) admit(change bool) error {
+	if r.edge.Gate == nil {
+		return nil
+	}
+	class := load.Refresh
+	if change {
+		class = load.Publish
+	}
+	if ok, retry := r.edge.Gate.Enter(class); !ok {
+		return &failure{status: http.StatusServiceUnavailable, text: "the server is overloaded", retry: retry}
+	}
+	return nil
+}
+
+// fail answers with an error.
+func (r *request) fail(err error) {
+	f := r.failure(err)
+	h := r.w.Header()
+	h.Set("Cache-Control", noCache)
+	if f.allow != "" {
+		h.Set("Allow", f.allow)
+	}
+	if f.accept != "" {
+		h.Set("Accept", f.accept)
+	}
+	if f.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(f.retry.Seconds()+0.5)))
+	}
+	body := []byte(f.text + "\n")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if f.conflict != nil {
+		h.Set("Content-Type", "application/xcap-error+xml")
+		body = f.conflict.append(nil)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	r.w.WriteHeader(f.status)
+	if r.Method != http.MethodHead {
+		_, _ = r.w.Write(body)
+	}
+}
+
+// failure finds the answer to an error.
+func (r *request) failure(err error) *failure {
+	var f *failure
+	var big *http.MaxBytesError
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, xdm.ErrNotFound):
+		return say(http.StatusNotFound, "there is no such document")
+	case errors.Is(err, xdm.ErrTooMany):
+		return say(http.StatusInsufficientStorage, "you have as many documents as the server keeps for a user; delete some")
+	case errors.Is(err, xdm.ErrTooLarge):
+		return say(http.StatusInsufficientStorage, "your documents would be larger together than the server keeps for a user")
+	case errors.As(err, &big):
+		return say(http.StatusRequestEntityTooLarge, "the body has more than %d octets", big.Limit)
+	case errors.Is(err, account.ErrBusy), errors.Is(err, store.ErrBusy), errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped):
+		return &failure{status: http.StatusServiceUnavailable, text: "the server is overloaded", retry: 2 * time.Second}
+	}
+	r.edge.Log.Error("xcap: request failed", "method", r.Method, "uri", r.RequestURI, "user", r.who.user.String(), "err", err)
+	return say(http.StatusInternalServerError, "the server has failed; its log says why")
+}
+
+// noCache: other resources change with this one, which no cache can know (RFC 4825 §9).
+const noCache = "private, no-cache"
