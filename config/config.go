@@ -19,11 +19,12 @@ import (
 // Config is the whole file. Defaults gives values that work.
 type Config struct {
 	Domains []string `toml:"domains" doc:"Domains that this server answers for. A user is user@domain in SIP and in XMPP. The first one names the service."`
-	Listen  []string `toml:"listen" doc:"Where to listen, as URIs: sip+udp://, sip+tcp://, sips:// (TLS), xmpp:// (STARTTLS), xmpps:// (direct TLS), https:// (WebSockets at /xmpp and /sip, host-meta, /metrics). Unsafe ones say so: xmpp+insecure:// (passwords without TLS), http+insecure://. Host empty: all addresses, IPv4 and IPv6. Port 0: a free one, which 'pharos status' tells."`
+	Listen  []string `toml:"listen" doc:"Where to listen, as URIs: sip+udp://, sip+tcp://, sips:// (TLS), xmpp:// (STARTTLS), xmpps:// (direct TLS), https:// (XCAP at /xcap/, WebSockets at /xmpp and /sip, host-meta, /metrics). Unsafe ones say so: xmpp+insecure:// (passwords without TLS), http+insecure://. Host empty: all addresses, IPv4 and IPv6. Port 0: a free one, which 'pharos status' tells."`
 	SIP     SIP      `toml:"sip" doc:"The SIP side."`
 	TLS     TLS      `toml:"tls" doc:"Certificate for sips, xmpp, xmpps and https. Without one a self-signed certificate is made in the data folder. SIGHUP reads the files again."`
 	Policy  Policy   `toml:"policy" doc:"Privacy."`
 	HTTP    HTTP     `toml:"http" doc:"The http listeners."`
+	XCAP    XCAP     `toml:"xcap" doc:"Documents of users by XCAP, on the http listeners: buddy lists, presence rules, icons."`
 	Log     Log      `toml:"log" doc:"Logging, to standard error. SIGHUP reads the level again."`
 	Limits  Limits   `toml:"limits" doc:"What one address or user may cost. docs/limits.md lists the fixed bounds too."`
 }
@@ -49,6 +50,15 @@ type Policy struct {
 type HTTP struct {
 	Metrics []string `toml:"metrics" doc:"Addresses (CIDR) that may read /metrics."`
 	Origins []string `toml:"origins" doc:"Web origins whose pages may open the WebSockets; * for any."`
+}
+
+// XCAP settings.
+type XCAP struct {
+	Root      string   `toml:"root" doc:"Path of the XCAP root. Clients are given the whole URI, such as https://example.com:8443/xcap/."`
+	Trusted   []string `toml:"trusted" doc:"Addresses (CIDR) of authentication proxies whose X-3GPP-Asserted-Identity is believed without a password. Whoever can send from there can act as anybody."`
+	Documents int      `toml:"documents" doc:"Documents per user."`
+	Bytes     int      `toml:"bytes" doc:"Bytes of all documents of a user together."`
+	Body      int      `toml:"body" doc:"Bytes of one document."`
 }
 
 // Log settings.
@@ -83,6 +93,7 @@ func Defaults() Config {
 		Listen:  []string{"sip+udp://:5060", "sip+tcp://:5060", "sips://:5061", "xmpp://:5222", "xmpps://:5223", "https://:8443"},
 		Policy:  Policy{Default: "confirm"},
 		HTTP:    HTTP{Metrics: []string{"127.0.0.0/8", "::1/128"}, Origins: []string{"*"}},
+		XCAP:    XCAP{Root: "/xcap", Documents: 200, Bytes: 4 << 20, Body: 512 << 10},
 		Log:     Log{Level: "info", Format: "text"},
 		Limits: Limits{Connections: 100_000, PerAddress: 10_000, Unauthenticated: 200,
 			AuthenticateWithin: Duration(30 * time.Second), OfflineMessages: 1000},
@@ -212,6 +223,11 @@ func (c Config) Check() error {
 		oneOf("log.format", c.Log.Format, "text", "json"),
 		cidrs("sip.trusted", c.SIP.Trusted),
 		cidrs("http.metrics", c.HTTP.Metrics),
+		rooted(c.XCAP.Root),
+		cidrs("xcap.trusted", c.XCAP.Trusted),
+		positive("xcap.documents", int64(c.XCAP.Documents)),
+		positive("xcap.bytes", int64(c.XCAP.Bytes)),
+		positive("xcap.body", int64(c.XCAP.Body)),
 		positive("limits.connections", int64(c.Limits.Connections)),
 		positive("limits.per_address", int64(c.Limits.PerAddress)),
 		positive("limits.unauthenticated", int64(c.Limits.Unauthenticated)),
@@ -232,6 +248,19 @@ func oneOf(key, v string, allowed ...string) error {
 func cidrs(key string, list []string) error {
 	if _, err := Prefixes(list); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// rooted wants an XCAP root of its own, as no path of the WebSockets' is below it.
+func rooted(root string) error {
+	if len(root) < 2 || root[0] != '/' || strings.Contains(root, "//") || strings.ContainsAny(root, "?#% \t\"<>~") || strings.TrimSuffix(root, "/") != root {
+		return fmt.Errorf("xcap.root: %q is not a path such as /xcap", root)
+	}
+	for _, taken := range []string{"/sip", "/xmpp", "/metrics", "/.well-known"} {
+		if root == taken || strings.HasPrefix(root, taken+"/") {
+			return fmt.Errorf("xcap.root: %s is something else's", root)
+		}
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 func TestDescribeParsesBack(t *testing.T) {
 	c := Defaults()
 	c.SIP.Trusted = []string{"192.0.2.0/24", "::1"}
+	c.XCAP.Trusted = []string{"192.0.2.7"}
 	c.Limits.AuthenticateWithin = Duration(90 * time.Second)
 	var b strings.Builder
 	if err := Describe(&b, c); err != nil {

@@ -34,10 +34,17 @@ func (s *Server) routes() http.Handler {
 	m.Handle("GET /metrics", s.metrics())
 	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, "Pharos %s, presence for SIP and XMPP.\n\nXMPP WebSocket: %s\nSIP WebSocket:  %s\n",
-			s.Version, socketURL(r, "/xmpp"), socketURL(r, "/sip"))
+		fmt.Fprintf(w, "Pharos %s, presence for SIP and XMPP.\n\nXMPP WebSocket: %s\nSIP WebSocket:  %s\nXCAP root:      %s\n",
+			s.Version, socketURL(r, "/xmpp"), socketURL(r, "/sip"), s.xcapRoot(r))
 	})
-	return m
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Before the mux, which would clean selectors that hold "//".
+		if s.xcap.Owns(r.URL.EscapedPath()) {
+			s.xcap.ServeHTTP(w, r)
+			return
+		}
+		m.ServeHTTP(w, r)
+	})
 }
 
 // fromOrigin refuses pages of origins that are not listed (RFC 6455 §10.2).

@@ -28,6 +28,7 @@ import (
 	"pharos/simple"
 	"pharos/sip"
 	"pharos/store"
+	"pharos/xcap"
 	"pharos/xdm"
 	"pharos/xmpp"
 )
@@ -54,6 +55,7 @@ type Server struct {
 	store    *store.Store
 	accounts *account.Accounts
 	docs     *xdm.Documents
+	xcap     *xcap.Edge
 	engine   *engine.Engine
 	sip      *sip.Stack
 	simple   *simple.Edge
@@ -118,7 +120,8 @@ func (s *Server) wire() error {
 		Mailbox:  mailbox{st: s.store, max: c.Limits.OfflineMessages},
 		Log:      s.Log.With("part", "engine"),
 	})
-	s.docs = xdm.New(xdm.Config{Store: s.store, Default: handlings[c.Policy.Default]})
+	s.docs = xdm.New(xdm.Config{Store: s.store, Default: handlings[c.Policy.Default],
+		Limits: xdm.Limits{Documents: c.XCAP.Documents, Bytes: c.XCAP.Bytes, Body: c.XCAP.Body}})
 	s.docs.Listen(s.policyChanged)
 	gate := load.NewGate(s.engine.Depth)
 	trusted, err := config.Prefixes(c.SIP.Trusted)
@@ -142,6 +145,9 @@ func (s *Server) wire() error {
 	s.xmpp = &xmpp.Acceptor{
 		Domains: c.Domains, TLS: s.cert.config("xmpp-client"), Auth: authenticator{s.accounts},
 		Log: s.Log.With("part", "xmpp"), Limits: xmppLimits(c.Limits), Features: s.jabber.Features(), Serve: s.jabber.Serve,
+	}
+	if s.xcap, err = s.newXCAP(gate); err != nil {
+		return err
 	}
 	s.watch = newWatchEdge(s.engine)
 	s.engine.Register("sip", s.simple)
