@@ -146,7 +146,7 @@ func (p *Presentity) retell(s *sub, words []LastWord, t *teller) {
 	}
 	n := t.notice(noticeKey{c, s.Via.Node, s.Via.Edge, s.State, NoReason, v, s.Shown}, 1)
 	if n.LastWords == nil && v != nil && len(words) > 0 {
-		n.LastWords = wordsFor(s.Shown, words)
+		n.LastWords = wordsFor(s.Shown, v, words)
 	}
 	n.Targets = append(n.Targets, s.target())
 	s.Shown = v

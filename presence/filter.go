@@ -79,7 +79,7 @@ func (f *filter) apply(t *Transform, s *Source) *Source {
 	}
 	to := &Source{ID: s.ID, Expires: s.Expires, Updated: s.Updated, Package: s.Package}
 	if s.Doc != nil {
-		if to.Doc = t.Document(s.Doc); to.Doc.empty() && !s.Doc.empty() {
+		if to.Doc = t.Document(s.Doc); to.Doc.saysNothing() && !s.Doc.saysNothing() {
 			return nil
 		}
 	}
@@ -90,6 +90,13 @@ func (f *filter) apply(t *Transform, s *Source) *Source {
 	return to
 }
 
-func (d *Document) empty() bool {
-	return len(d.Tuples)+len(d.Persons)+len(d.Devices)+len(d.Notes)+len(d.Extra) == 0
+// saysNothing tells that nothing in d makes a difference to anybody.
+func (d *Document) saysNothing() bool {
+	for i := range d.Persons {
+		p := &d.Persons[i]
+		if len(p.Notes)+len(p.Extra) > 0 || !reflect.ValueOf(p.Rich).IsZero() {
+			return false
+		}
+	}
+	return len(d.Tuples)+len(d.Devices)+len(d.Notes)+len(d.Extra) == 0
 }

@@ -2,6 +2,9 @@ package presence
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,20 +16,27 @@ import (
 type world struct {
 	p       *Presentity
 	now     time.Time
-	version uint64
-	expires map[SourceID]time.Time // zero: no end
-	told    map[string]*View       // by subscription, as notices said
+	version map[string]uint64       // by package
+	expires map[sourceKey]time.Time // zero: no end
+	told    map[string]*View        // by subscription, as notices said
 	state   map[string]State
 	tags    int
 }
 
+type sourceKey struct {
+	pkg string
+	id  SourceID
+}
+
 func newWorld() *world {
-	return &world{p: New(user("alice")), now: epoch, expires: map[SourceID]time.Time{}, told: map[string]*View{}, state: map[string]State{}}
+	return &world{p: New(user("alice")), now: epoch, version: map[string]uint64{}, expires: map[sourceKey]time.Time{}, told: map[string]*View{}, state: map[string]State{}}
 }
 
 var (
 	someWatchers = []Entity{user("bob"), user("carol"), user("dave@example.org"), user("erin@example.org"), user("alice")}
-	someSources  = []SourceID{{Publication, "k1"}, {Publication, "k2"}, {Session, "pad"}, {Session, "k1"}, {Permanent, "card"}}
+	someSources  = []SourceID{{Publication, "k1"}, {Publication, "k2"}, {Session, "pad"}, {Session, "k1"}, {Permanent, "card"}, {Extended, "mood"}}
+	somePackages = []string{"", "", "", "dialog", "dialog", WatcherInfo, "xcap-diff"}
+	someSpheres  = []string{"", "", "work", "home"}
 	someEdges    = []string{"sip", "xmpp"}
 	someActs     = []string{"", "away", "busy", "on-the-phone", "unheard-of"}
 )
@@ -37,8 +47,14 @@ func (w *world) input(t *rapid.T) Input {
 	watcher := func() Entity { return someWatchers[pick(len(someWatchers), "watcher")] }
 	lasts := func() time.Duration { return time.Duration(pick(5, "lifetime")) * 10 * time.Second }
 	sub := func() string { return fmt.Sprintf("s%d", pick(24, "sub")) }
+	// Sources are of presence or dialog.
+	pkg := somePackages[pick(5, "package")]
 	tagOf := func(id SourceID) string {
-		if l := w.p.presence.byID(id); l != nil {
+		of := pkg
+		if pick(8, "of another package") == 0 {
+			of = somePackages[pick(5, "which")]
+		}
+		if l := w.p.column(of).byID(id); l != nil && l.cur.Tag != "" {
 			return l.cur.Tag
 		}
 		return "unknown"
@@ -52,25 +68,30 @@ func (w *world) input(t *rapid.T) Input {
 		}
 		if a := someActs[pick(len(someActs), "activity")]; a != "" {
 			d.Persons = []Person{{ID: "p", Rich: Rich{Activities: &Values{Names: []string{a}}}, Notes: []Note{{Text: a}}}}
+			d.Persons[0].Rich.Sphere = someSpheres[pick(4, "sphere")]
+			d.Persons[0].Rich.Activities.ID = fmt.Sprintf("r%d", pick(2, "rpid id of person"))
 		}
 		return d
 	}
 	w.tags++
 	tag := fmt.Sprintf("tag%d", w.tags)
-	switch pick(15, "input") {
+	switch pick(16, "input") {
 	case 0, 1, 2:
-		return Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts()}
+		return Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts(), Package: pkg, Native: Payload{Bytes: []byte(tag)}}
 	case 3:
-		return Publish{IfMatch: tagOf(src()), NewTag: tag, Lifetime: lasts()}
+		return Publish{IfMatch: tagOf(src()), NewTag: tag, Lifetime: lasts(), Package: pkg}
 	case 4:
-		return Publish{IfMatch: tagOf(src()), NewTag: tag, Lifetime: lasts(), Doc: doc()}
+		return Publish{IfMatch: tagOf(src()), NewTag: tag, Lifetime: lasts(), Doc: doc(), Package: pkg}
 	case 5:
-		return Retract{ID: src(), Native: Payload{Bytes: []byte("bye")}}
+		return Retract{ID: src(), Native: Payload{Bytes: []byte("bye")}, Package: pkg}
 	case 6:
-		return Retract{IfMatch: tagOf(src())}
+		return Retract{IfMatch: tagOf(src()), Package: pkg}
 	case 7, 8, 9:
+		pkg := somePackages[pick(len(somePackages), "watched")]
 		return Watch{ID: sub(), Watcher: watcher(), Via: Via{Edge: someEdges[pick(2, "edge")], Handle: "h"}, Lifetime: lasts(),
-			Fetch: pick(4, "fetch") == 0, Durable: pick(2, "durable") == 0}
+			Fetch: pick(4, "fetch") == 0, Durable: pick(2, "durable") == 0, Package: pkg, Private: pkg == "xcap-diff"}
+	case 15:
+		return Touch{Package: somePackages[pick(len(somePackages), "touched")]}
 	case 10:
 		return Unwatch{ID: sub(), Reason: Timeout, Silent: pick(2, "silent") == 0}
 	case 11, 12:
@@ -83,6 +104,14 @@ func (w *world) input(t *rapid.T) Input {
 		if h := pick(6, "domain"); h < 4 {
 			pol.Domains["example.org"] = Grant{Handling: Handling(h), Rule: "d"}
 		}
+		for i := range pick(4, "rules") {
+			pol.Rules = append(pol.Rules, w.rule(t, i))
+		}
+		for _, e := range someWatchers[:3] {
+			if pick(4, "waits") == 0 {
+				pol.Waiting = append(pol.Waiting, Watcher{ID: "w-" + e.User, Watcher: e, Since: epoch})
+			}
+		}
 		return SetPolicy{pol}
 	case 13:
 		return Direct{Source: &Source{ID: src()}, Watcher: watcher(), Via: Via{Edge: "xmpp"}, Available: pick(3, "gone") > 0}
@@ -91,29 +120,50 @@ func (w *world) input(t *rapid.T) Input {
 	return Tick{}
 }
 
+// rule is one that looks at the watcher, sphere or time, and shows all or a part.
+func (w *world) rule(t *rapid.T, i int) Rule {
+	pick := func(n int, label string) int { return rapid.IntRange(0, n-1).Draw(t, label) }
+	r := Rule{ID: fmt.Sprint("rule", i), Rank: Named, Handling: Handling(pick(4, "handling"))}
+	if e := pick(4, "who"); e < 3 {
+		r.Identity = one(someWatchers[e])
+	}
+	if s := someSpheres[pick(4, "at")]; s != "" {
+		r.Spheres = []string{s}
+	}
+	if pick(2, "validity") == 0 {
+		from := w.now.Add(time.Duration(pick(60, "from")-30) * time.Second)
+		r.Validity = []Span{{from, from.Add(time.Duration(1+pick(60, "until")) * time.Second)}}
+	}
+	if pick(2, "shows a part") == 0 {
+		r.Shows = &Transform{Services: Selection{All: pick(2, "services") == 0}, Persons: Selection{All: pick(2, "persons") == 0},
+			Attributes: map[string]bool{"activities": pick(2, "activities") == 0, "note": pick(2, "notes") == 0}}
+	}
+	return r
+}
+
 // record takes over what an input that was accepted means for the sources.
 func (w *world) record(in Input, tag string) {
-	set := func(id SourceID, life time.Duration) {
-		w.expires[id] = time.Time{}
+	set := func(k sourceKey, life time.Duration) {
+		w.expires[k] = time.Time{}
 		if life > 0 {
-			w.expires[id] = w.now.Add(life)
+			w.expires[k] = w.now.Add(life)
 		}
 	}
 	switch in := in.(type) {
 	case Publish:
 		id := in.ID
 		if in.IfMatch != "" {
-			id = w.p.presence.byTag(w.now, tag).cur.ID
+			id = w.p.column(in.Package).byTag(w.now, tag).cur.ID
 		}
-		set(id, in.Lifetime)
+		set(sourceKey{in.Package, id}, in.Lifetime)
 	case Retract:
 		if in.IfMatch == "" {
-			delete(w.expires, in.ID)
+			delete(w.expires, sourceKey{in.Package, in.ID})
 			return
 		}
-		for id := range w.expires {
-			if w.p.presence.byID(id) == nil {
-				delete(w.expires, id)
+		for k := range w.expires {
+			if w.p.column(k.pkg).byID(k.id) == nil {
+				delete(w.expires, k)
 			}
 		}
 	}
@@ -127,14 +177,21 @@ func (w *world) checkNotice(t *rapid.T, in Input, n *Notice) {
 		if n.View != nil {
 			t.Fatal("directed presence with a view")
 		}
-		if n.Direct.Available && w.decide(n.Targets[0].Watcher) == Block {
+		if n.Direct.Available && w.decide("", n.Targets[0].Watcher).Handling == Block {
 			t.Fatal("directed presence past a block")
 		}
 		return
 	}
 	for i, tg := range n.Targets {
-		h := w.decide(tg.Watcher)
+		if s := w.p.subs.get(tg.Sub); s != nil && s.Package != n.Package && n.State != Terminated {
+			t.Fatalf("%s watches %q and is told of %q", tg.Sub, s.Package, n.Package)
+		}
+		class := w.decide(n.Package, tg.Watcher)
+		h := class.Handling
 		if n.View != nil {
+			if n.View.class != class || n.View.Package != n.Package {
+				t.Fatalf("%s is shown what is for %v of %q", tg.Watcher, n.View.class, n.View.Package)
+			}
 			if h != Allow && h != PoliteBlock {
 				t.Fatalf("%s has a view under %s", tg.Watcher, h)
 			}
@@ -171,8 +228,8 @@ func sameView(a, b *View) bool {
 	return a.same(b)
 }
 
-func (w *world) decide(e Entity) Handling {
-	return Decide(w.p.policy, w.p.entity, e, Circumstances{}).Class.Handling
+func (w *world) decide(pkg string, e Entity) Class {
+	return w.p.decide(e, pkg == WatcherInfo || pkg == "xcap-diff", w.p.at(w.now)).Class
 }
 
 func (w *world) checkView(t *rapid.T, v *View) {
@@ -180,13 +237,22 @@ func (w *world) checkView(t *rapid.T, v *View) {
 		return
 	}
 	for _, s := range v.Sources {
-		end, ok := w.expires[s.ID]
+		if v.class.Shown != "" && v.Package == "" {
+			w.checkFiltered(t, v, s)
+		}
+		end, ok := w.expires[sourceKey{v.Package, s.ID}]
 		if !ok {
 			t.Fatalf("%s is shown, but gone", s.ID)
 		}
 		if !end.IsZero() && !end.After(w.now) {
 			t.Fatalf("%s is shown, but expired", s.ID)
 		}
+	}
+	if v.Package != "" {
+		if v.Doc != nil {
+			t.Fatal("a composed document of another package")
+		}
+		return
 	}
 	if len(v.Doc.Persons) != 1 || len(v.Doc.Tuples) == 0 {
 		t.Fatalf("%d persons, %d tuples", len(v.Doc.Persons), len(v.Doc.Tuples))
@@ -203,19 +269,24 @@ func (w *world) checkView(t *rapid.T, v *View) {
 // checkState compares what is held with what was told.
 func (w *world) checkState(t *rapid.T) {
 	p := w.p
-	if p.presence.version < w.version {
-		t.Fatal("the version fell")
+	p.eachColumn(func(c *column) {
+		if c.version < w.version[c.pkg] {
+			t.Fatalf("the version of %q fell", c.pkg)
+		}
+		w.version[c.pkg] = c.version
+	})
+	if s := w.sphere(); p.conditions != nil && p.conditions.spheres && p.conditions.sphere != s {
+		t.Fatalf("the sphere is %q, taken for %q", s, p.conditions.sphere)
 	}
-	w.version = p.presence.version
 	if d := p.Deadline(); !d.IsZero() && !d.After(w.now) {
 		t.Fatalf("due %v ago", w.now.Sub(d))
 	}
 	pending, grouped := 0, 0
 	for _, s := range p.subs.list {
-		if p.subs.get(s.ID) != s || s.group.subs[s.inGroup] != s || s.group.class != s.class || s.group.edge != s.Via.Edge {
+		if p.subs.get(s.ID) != s || s.group.subs[s.inGroup] != s || s.group.class != s.class || s.group.edge != s.Via.Edge || s.group.column.pkg != s.Package {
 			t.Fatalf("%s is misplaced", s.ID)
 		}
-		if s.class != Decide(p.policy, p.entity, s.Watcher, Circumstances{}).Class || s.State != s.class.state() || w.state[s.ID] != s.State {
+		if s.class != w.decide(s.Package, s.Watcher) || s.State != s.class.state() || w.state[s.ID] != s.State {
 			t.Fatalf("%s is %s, was told %s, decided %s", s.ID, s.State, w.state[s.ID], s.class.Handling)
 		}
 		switch s.State {
@@ -225,8 +296,11 @@ func (w *world) checkState(t *rapid.T) {
 				t.Fatalf("%s is pending and shown something", s.ID)
 			}
 		case Active:
-			if s.Shown != p.view(&p.presence, s.class) {
+			if s.Shown != p.view(s.group.column, s.class) && s.Package != WatcherInfo {
 				t.Fatalf("%s is not shown the view of its class", s.ID)
+			}
+			if s.Package == WatcherInfo && !slices.EqualFunc(s.Shown.Watchers, p.Watchers(w.now), sameButEnd) {
+				t.Fatalf("%s was told of %v, not of %v", s.ID, s.Shown.Watchers, p.Watchers(w.now))
 			}
 			if !sameView(w.told[s.ID], s.Shown) {
 				t.Fatalf("%s was told another view than it is said to be shown", s.ID)
@@ -234,14 +308,108 @@ func (w *world) checkState(t *rapid.T) {
 			w.checkView(t, s.Shown)
 		}
 	}
-	for _, g := range p.presence.groups {
-		grouped += len(g.subs)
-		if len(g.subs) == 0 {
-			t.Fatal("an empty group")
+	p.eachColumn(func(c *column) {
+		for _, g := range c.groups {
+			grouped += len(g.subs)
+			if len(g.subs) == 0 {
+				t.Fatal("an empty group")
+			}
 		}
-	}
+	})
 	if pending != p.pending || grouped != len(p.subs.list) || len(w.state) != len(p.subs.list) {
 		t.Fatalf("%d pending, %d grouped, %d told of %d", pending, grouped, len(w.state), len(p.subs.list))
+	}
+}
+
+// checkFiltered compares a source with what its Transform leaves of it.
+func (w *world) checkFiltered(t *rapid.T, v *View, s *Source) {
+	l := w.p.presence.byID(s.ID)
+	if l == nil {
+		return // that it is shown is found later
+	}
+	if len(s.Native.Bytes) > 0 || s.Tag != "" || s.From != "" {
+		t.Fatalf("%s is filtered and shows its payload", s.ID)
+	}
+	if want := w.p.policy.Transform(v.class.Shown).Document(l.shown.Doc); !reflect.DeepEqual(s.Doc, want) {
+		t.Fatalf("%s is filtered to %+v, want %+v", s.ID, s.Doc, want)
+	}
+}
+
+// sphere is RFC 5025 §3.1.2, from the sources.
+func (w *world) sphere() string {
+	said := map[string]bool{}
+	w.p.eachColumn(func(c *column) {
+		for _, l := range c.sources {
+			for _, p := range l.cur.persons() {
+				if p.Rich.Sphere != "" {
+					said[p.Rich.Sphere] = true
+				}
+			}
+		}
+	})
+	if len(said) != 1 {
+		return ""
+	}
+	for s := range said {
+		return s
+	}
+	return ""
+}
+
+func sameButEnd(a, b Watcher) bool {
+	a.Expires, b.Expires = time.Time{}, time.Time{}
+	return a.same(b)
+}
+
+// checkOthers: what one package is told is no business of the others.
+func (w *world) checkOthers(t *rapid.T, in Input, out Outcome) {
+	var of string
+	speaks := true // of persons, perhaps
+	switch in := in.(type) {
+	case Publish:
+		of = in.Package
+	case Touch:
+		of, speaks = in.Package, false
+	default:
+		return
+	}
+	touched := map[string]bool{}
+	for _, n := range out.Notices {
+		if n.Package != of && !(speaks && n.Package == "") && w.p.conditions == nil {
+			t.Fatalf("a change of %q is told to watchers of %q", of, n.Package)
+		}
+		for _, tg := range n.Targets {
+			touched[tg.Sub] = true
+		}
+	}
+	if speaks {
+		return
+	}
+	for _, s := range w.p.subs.list {
+		if s.Package == of && s.class.Handling == Allow && !touched[s.ID] {
+			t.Fatalf("%s is not told that %q was touched", s.ID, of)
+		}
+	}
+}
+
+// checkEnded: who is no longer listed in winfo has ended. told is what was before.
+func (w *world) checkEnded(t *rapid.T, out Outcome, told map[string]*View) {
+	for _, n := range out.Notices {
+		if n.Package != WatcherInfo || n.State != Active {
+			continue
+		}
+		for _, tg := range n.Targets {
+			was := told[tg.Sub]
+			if was == nil || n.View.Version != was.Version+1 {
+				continue
+			}
+			for _, o := range was.Watchers {
+				listed := func(e Watcher) bool { return e.ID == o.ID }
+				if slices.ContainsFunc(n.View.Watchers, listed) == slices.ContainsFunc(n.View.Ended, listed) {
+					t.Fatalf("%s was listed and is neither listed nor ended, or both", o.ID)
+				}
+			}
+		}
 	}
 }
 
@@ -250,6 +418,7 @@ func TestProperties(t *testing.T) {
 		w := newWorld()
 		step := func(in Input) {
 			before := w.p.presence.version
+			told := maps.Clone(w.told)
 			out, err := w.p.Step(w.now, in)
 			if err != nil {
 				if w.p.presence.version != before || len(out.Notices)+len(out.Saves)+len(out.Watchers) > 0 {
@@ -264,7 +433,7 @@ func TestProperties(t *testing.T) {
 			if sw, ok := in.(Watch); ok {
 				// An id that changes hands ends the former silently.
 				for _, c := range out.Watchers {
-					if c.Sub == sw.ID && c.Watcher != sw.Watcher && c.State == Terminated && c.Reason == Deactivated {
+					if c.Sub == sw.ID && (c.Watcher != sw.Watcher || c.Package != sw.Package) && c.State == Terminated && c.Reason == Deactivated {
 						delete(w.told, sw.ID)
 					}
 				}
@@ -280,6 +449,8 @@ func TestProperties(t *testing.T) {
 			if _, ok := in.(Watch); ok != (answers == 1) {
 				t.Fatalf("%d answers to %T", answers, in)
 			}
+			w.checkOthers(t, in, out)
+			w.checkEnded(t, out, told)
 			last := map[string]*View{}
 			for _, n := range out.Notices {
 				for _, tg := range n.Targets {
@@ -297,13 +468,19 @@ func TestProperties(t *testing.T) {
 		// When all have left, nothing is held.
 		for _, id := range someSources {
 			step(Retract{ID: id})
+			step(Retract{ID: id, Package: "dialog"})
 		}
 		for len(w.p.subs.list) > 0 {
 			step(Unwatch{ID: w.p.subs.list[0].ID})
 		}
-		if !w.p.Idle() || !w.p.Deadline().IsZero() || len(w.p.presence.groups) != 0 {
-			t.Fatalf("all have left: idle %v, deadline %v, %d groups", w.p.Idle(), w.p.Deadline(), len(w.p.presence.groups))
+		if !w.p.Idle() || !w.p.Deadline().IsZero() {
+			t.Fatalf("all have left: idle %v, deadline %v", w.p.Idle(), w.p.Deadline())
 		}
+		w.p.eachColumn(func(c *column) {
+			if len(c.groups) != 0 {
+				t.Fatalf("all have left %q but %d groups", c.pkg, len(c.groups))
+			}
+		})
 	})
 }
 

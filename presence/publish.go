@@ -116,11 +116,7 @@ func (in *Publish) brings(c *column, was *Source) bool {
 
 // published tells what a source says anew; was is what it said before, nil for nothing.
 func (p *Presentity) published(now time.Time, c *column, l *live, was *Source, out *Outcome) {
-	speaks := p.speak(c, l, was)
-	p.changed(now, c, nil, out)
-	if speaks {
-		p.changed(now, &p.presence, nil, out)
-	}
+	p.changed(now, c, p.speak(c, l, was), nil, out)
 }
 
 // speak has what a source of another package says of the person take part in
@@ -184,10 +180,7 @@ func (p *Presentity) dropSource(now time.Time, c *column, id SourceID, words Pay
 		c.sources[last] = nil
 		c.sources = c.sources[:last]
 		out.deleteSource(p.entity, l.cur)
-		p.changed(now, c, []LastWord{{ID: id, Native: words}}, out)
-		if l.person != nil {
-			p.changed(now, &p.presence, nil, out)
-		}
+		p.changed(now, c, l.person != nil, []LastWord{{ID: id, Native: words}}, out)
 		return
 	}
 }

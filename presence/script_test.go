@@ -195,7 +195,7 @@ func (a args) doc() *Document {
 		}
 		d.Tuples = []Tuple{t}
 	}
-	if a["person"] != "" || a["activity"] != "" || a["idle"] != "" || a["note"] != "" || a["mood"] != "" {
+	if a["person"] != "" || a["activity"] != "" || a["idle"] != "" || a["note"] != "" || a["mood"] != "" || a["sphere"] != "" {
 		any = true
 		p := Person{ID: "p1"}
 		if a["activity"] != "" {
@@ -204,6 +204,7 @@ func (a args) doc() *Document {
 		if a["mood"] != "" {
 			p.Rich.Mood = &Values{Names: []string{a["mood"]}}
 		}
+		p.Rich.Sphere = a["sphere"]
 		if a["idle"] != "" {
 			p.Rich.UserInput.State = "idle"
 		}
@@ -300,12 +301,15 @@ func (s *script) command(ws []string) {
 	case "undo":
 		s.step(Undo{s.last.Saves})
 	case "decide":
-		d := Decide(s.p.policy, s.p.entity, user(arg()), Circumstances{})
+		d := s.p.decide(user(arg()), false, s.p.at(s.now))
 		fmt.Fprintf(&s.said, "%s by %s: %s\n", d.Class.Handling, d.Rule, d.Reason)
 	case "explain":
 		w := user(arg())
 		x := s.p.Explain(s.now, w, parseArgs(ws)["package"])
 		fmt.Fprintf(&s.said, "%s by %s, %s, policy %d, version %d\n", x.Handling, x.Decision.Rule, x.State, x.Revision, x.Version)
+		if x.Line > 0 {
+			fmt.Fprintf(&s.said, "line %d, sphere %q, sees %s: %s\n", x.Line, x.Sphere, shownName(x.Decision.Class.Shown), x.Decision.Reason)
+		}
 		for _, src := range x.Sources {
 			fmt.Fprintf(&s.said, "source %s tag=%s\n", short(src.ID), src.Tag)
 		}
@@ -335,6 +339,9 @@ func (s *script) policy(ws []string) *Policy {
 		case k == "rev":
 			n, _ := strconv.ParseUint(v, 10, 64)
 			p.Revision = n
+		case k == "rule":
+			p.Rules = append(p.Rules, s.rule(v, handling))
+			p.Rules[len(p.Rules)-1].Line = len(p.Rules)
 		case k == "waiting":
 			p.Waiting = append(p.Waiting, Watcher{ID: "w-" + v, Watcher: user(v), Since: epoch})
 		case !ok:
@@ -348,6 +355,50 @@ func (s *script) policy(ws []string) *Policy {
 		}
 	}
 	return p
+}
+
+// rule reads "id who handling", then sphere=a,b from=10m until=1h (from now on) and
+// sees= of persons, services, devices and names of attributes; everything without it.
+func (s *script) rule(line string, handling map[string]Handling) Rule {
+	ws := strings.Fields(line)
+	a := parseArgs(ws[3:])
+	r := Rule{ID: ws[0], Rank: Named, Handling: handling[ws[2]]}
+	if ws[1] != "*" {
+		r.Identity = [][]Identity{{{One: map[Entity]struct{}{user(ws[1]): {}}}}}
+	}
+	if a["sphere"] != "" {
+		r.Spheres = strings.Split(a["sphere"], ",")
+	}
+	at := func(k string) (t time.Time) {
+		if a[k] != "" {
+			d, err := time.ParseDuration(a[k])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			t = s.now.Add(d)
+		}
+		return t
+	}
+	if a["from"]+a["until"] != "" {
+		r.Validity = []Span{{at("from"), at("until")}}
+	}
+	if a["sees"] == "" {
+		return r
+	}
+	r.Shows = &Transform{Attributes: map[string]bool{}}
+	for _, w := range strings.Split(a["sees"], ",") {
+		switch w {
+		case "persons":
+			r.Shows.Persons.All = true
+		case "services":
+			r.Shows.Services.All = true
+		case "input":
+			r.Shows.UserInput = FullUserInput
+		default:
+			r.Shows.Attributes[w] = true
+		}
+	}
+	return r
 }
 
 func (s *script) restore(ws []string) {
@@ -434,9 +485,14 @@ func viewName(v *View) string {
 		return "nothing"
 	}
 	if v.class.Shown != "" {
-		return fmt.Sprintf("#%d/%s/%s", v.Version, v.class.Handling, v.class.Shown)
+		return fmt.Sprintf("#%d/%s/%s", v.Version, v.class.Handling, shownName(v.class.Shown))
 	}
 	return fmt.Sprintf("#%d/%s", v.Version, v.class.Handling)
+}
+
+// shownName is the name of a Transform, shorter.
+func shownName(name string) string {
+	return strings.NewReplacer(`"`, "", "{All:true}", "all").Replace(name)
 }
 
 func (s *script) notice(n *Notice) {
@@ -546,6 +602,9 @@ func docText(v *View) string {
 		}
 		if r.UserInput.State != "" {
 			fmt.Fprintf(&b, " input:%s", r.UserInput.State)
+		}
+		if r.Sphere != "" {
+			fmt.Fprintf(&b, " sphere:%s", r.Sphere)
 		}
 	}
 	for i := range v.Doc.Tuples {

@@ -207,15 +207,22 @@ func (p *Presentity) expireSources(now time.Time, c *column, gone *departures, o
 
 func ended(s *Source, now time.Time) bool { return !s.Expires.IsZero() && !s.Expires.After(now) }
 
-// changed makes the next version of a package and tells everybody who sees the
-// difference. words are of sources that went.
-func (p *Presentity) changed(now time.Time, c *column, words []LastWord, out *Outcome) {
+// changed makes the next version of a package, and of presence too if the source
+// speaks there, and tells everybody who sees the difference. words are of sources
+// that went.
+func (p *Presentity) changed(now time.Time, c *column, speaks bool, words []LastWord, out *Outcome) {
 	c.next()
-	if c == &p.presence && p.resphere() {
+	if speaks {
+		p.presence.next()
+	}
+	if (speaks || c == &p.presence) && p.resphere() {
 		// Who may no longer look at what comes with the new sphere is not shown it.
 		p.redecide(now, words, out)
 	}
 	p.tellAll(c, words, out)
+	if speaks {
+		p.tellAll(&p.presence, nil, out)
+	}
 }
 
 // touch is a change of something that is not a source.
@@ -259,7 +266,7 @@ func (p *Presentity) tell(g *group, v *View, words []LastWord, out *Outcome) {
 		if !same {
 			n := t.notice(noticeKey{g.column, g.node, g.edge, Active, NoReason, v, prev}, len(g.subs))
 			if n.LastWords == nil && len(words) > 0 {
-				n.LastWords = wordsFor(prev, words)
+				n.LastWords = wordsFor(prev, v, words)
 			}
 			n.Targets = append(n.Targets, s.target())
 		}
@@ -268,7 +275,12 @@ func (p *Presentity) tell(g *group, v *View, words []LastWord, out *Outcome) {
 }
 
 // wordsFor picks the last words of sources that the watchers had been shown.
-func wordsFor(prev *View, words []LastWord) []LastWord {
+// Whoever sees only a part of the sources is not told them: they are as the
+// source wrote them.
+func wordsFor(prev, v *View, words []LastWord) []LastWord {
+	if v.class != (Class{Handling: Allow}) || prev != nil && prev.class != v.class {
+		return nil
+	}
 	var ws []LastWord
 	for _, w := range words {
 		if len(w.Native.Bytes) > 0 && prev.shows(w.ID) {

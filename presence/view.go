@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -123,20 +124,24 @@ func (v *View) same(prev *View) bool {
 			return false
 		}
 	}
-	return v.beside.same(prev.beside)
+	b, was := v.beside, prev.beside
+	if b == was {
+		return true
+	}
+	if b == nil {
+		b = &beside{}
+	}
+	if was == nil {
+		was = &beside{}
+	}
+	// Other packages' persons are seen only as far as they make a difference.
+	return b.touched == was.touched && (slices.Equal(b.persons, was.persons) || reflect.DeepEqual(v.Doc, prev.Doc))
 }
 
 // beside is what a view shows beside its sources.
 type beside struct {
 	touched uint64    // as in column
 	persons []*Source // of other packages, without their native payload
-}
-
-func (b *beside) same(o *beside) bool {
-	if b == nil || o == nil {
-		return b == o
-	}
-	return b.touched == o.touched && slices.Equal(b.persons, o.persons)
 }
 
 // view is the one View of a class at the present version.

@@ -160,7 +160,12 @@ func (p *Presentity) tellWatchers(now time.Time, out *Outcome) {
 			w.ending = append(w.ending, o)
 		}
 	}
-	w.ended, w.ending, w.waiting, w.dirty = w.ending, nil, waiting, false
+	// An id that went to somebody else is listed as his.
+	w.ending = slices.DeleteFunc(w.ending, func(e Watcher) bool {
+		s := p.subs.get(e.ID)
+		return s != nil && s.Package == ""
+	})
+	w.ended, w.ending, w.waiting, w.dirty, w.missed = w.ending, nil, waiting, false, false
 	w.column.touched++
 	w.column.next()
 	p.tellAll(w.column, nil, out)
