@@ -17,10 +17,24 @@ var (
 		nsPing, nsTime,
 	}
 	accountFeatures = []string{nsInfo, nsItems, nsLast}
+	// pepFeatures by XEP-0060 §10, of what XEP-0163 asks for.
+	pepFeatures = []string{
+		nsPubSub, nsPubSub + "#access-open", nsPubSub + "#access-presence", nsPubSub + "#access-whitelist",
+		nsPubSub + "#auto-create", nsPubSub + "#auto-subscribe", nsPubSub + "#config-node",
+		nsPubSub + "#create-and-configure", nsPubSub + "#create-nodes", nsPubSub + "#delete-items",
+		nsPubSub + "#delete-nodes", nsPubSub + "#filtered-notifications", nsPubSub + "#item-ids",
+		nsPubSub + "#last-published", nsPubSub + "#multi-items", nsPubSub + "#persistent-items",
+		nsPubSub + "#publish", nsPubSub + "#publish-options", nsPubSub + "#purge-nodes",
+		nsPubSub + "#retract-items", nsPubSub + "#retrieve-default", nsPubSub + "#retrieve-items",
+	}
 )
 
 // discoInfo answers disco#info (XEP-0030 §3).
 func (r *request) discoInfo(ctx context.Context) {
+	if node := r.child.Attr("node"); node != "" && !r.server() && !r.set && r.edge.c.Documents != nil {
+		r.discoNode(ctx, node)
+		return
+	}
 	if !r.disco(ctx) {
 		return
 	}
@@ -32,19 +46,40 @@ func (r *request) discoInfo(ctx context.Context) {
 			features = serverFeatures
 		} else {
 			b = append(b, "<identity category='account' type='registered'/>"...)
+			if r.edge.c.Documents != nil {
+				// XEP-0163 §6.1
+				b = append(b, "<identity category='pubsub' type='pep'/>"...)
+				b = appendFeatures(b, pepFeatures)
+			}
 		}
-		for _, f := range features {
-			b = append(b, "<feature"...)
-			b = markup.AppendAttr(b, "var", f)
-			b = append(b, "/>"...)
-		}
-		return append(b, "</query>"...)
+		return append(appendFeatures(b, features), "</query>"...)
+	})
+}
+
+func appendFeatures(b []byte, features []string) []byte {
+	for _, f := range features {
+		b = append(markup.AppendAttr(append(b, "<feature"...), "var", f), "/>"...)
+	}
+	return b
+}
+
+// discoNode answers for a node of an account (XEP-0060 §5.3) those who may read it.
+func (r *request) discoNode(ctx context.Context, name string) {
+	n, err := r.readable(ctx, name)
+	if err != nil {
+		r.refusePubSub(err)
+		return
+	}
+	r.result(func(b []byte) []byte {
+		b = append(b, "<query xmlns='"+nsInfo+"'"...)
+		b = append(markup.AppendAttr(b, "node", name), "><identity category='pubsub' type='leaf'/>"...)
+		return append(appendFeatures(append(b, appendMetaData(nil, n)...), []string{nsPubSub}), "</query>"...)
 	})
 }
 
 // discoItems answers disco#items: nothing is below the server; below an account are
-// its available resources, for those who may see its presence. To others an account
-// is as empty as one that does not exist (XEP-0030 §8).
+// its available resources and its nodes, for those who may see its presence. To others
+// an account is as empty as one that does not exist (XEP-0030 §8).
 func (r *request) discoItems(ctx context.Context) {
 	shows := r.own() || !r.server() && r.edge.shows(ctx, r.to, r.user.entity)
 	switch node := r.child.Attr("node"); {
@@ -52,8 +87,16 @@ func (r *request) discoItems(ctx context.Context) {
 		r.refuse("service-unavailable")
 		return
 	case node != "" && (shows || r.server()):
-		r.refuse("item-not-found")
+		r.discoNodeItems(ctx, node)
 		return
+	}
+	var nodes []string
+	if shows {
+		var err error
+		if nodes, err = r.visibleNodes(ctx); err != nil {
+			r.failed("nodes not listed", err)
+			return
+		}
 	}
 	r.result(func(b []byte) []byte {
 		b = append(b, "<query xmlns='"+nsItems+"'"...)
@@ -65,6 +108,32 @@ func (r *request) discoItems(ctx context.Context) {
 					b = append(b, "/>"...)
 				}
 			}
+			for _, node := range nodes { // XEP-0060 §5.2
+				b = markup.AppendAttr(append(b, "<item"...), "jid", r.to.String())
+				b = append(markup.AppendAttr(b, "node", node), "/>"...)
+			}
+		}
+		return append(b, "</query>"...)
+	})
+}
+
+// discoNodeItems lists the items of a node (XEP-0060 §5.5).
+func (r *request) discoNodeItems(ctx context.Context, name string) {
+	if r.server() || r.edge.c.Documents == nil {
+		r.refuse("item-not-found")
+		return
+	}
+	n, err := r.readable(ctx, name)
+	if err != nil {
+		r.refusePubSub(err)
+		return
+	}
+	r.result(func(b []byte) []byte {
+		b = append(b, "<query xmlns='"+nsItems+"'"...)
+		b = append(markup.AppendAttr(b, "node", name), '>')
+		for i := range n.Items {
+			b = markup.AppendAttr(append(b, "<item"...), "jid", r.to.String())
+			b = append(markup.AppendAttr(b, "name", n.Items[i].ID), "/>"...)
 		}
 		return append(b, "</query>"...)
 	})

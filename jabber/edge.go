@@ -5,7 +5,7 @@
 // that reads a session's stream, or on the one worker for watcher changes.
 // Notify, WatcherChanged and Deliver never wait for anything but short locks.
 //
-// Locks, in the order in which they may be taken: a pair of users (edge.pairLock),
+// Locks, in the order in which they may be taken: a user's nodes (edge.pepLock), a pair of users (edge.pairLock),
 // a user's roster lock (edge.rosterLock), a session's act, a registry shard, a session's mu.
 package jabber
 
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"pharos/load"
 	"pharos/presence"
 	"pharos/store"
+	"pharos/xdm"
 	"pharos/xmpp"
 )
 
@@ -30,7 +32,8 @@ type Config struct {
 	Engine    *engine.Engine
 	Accounts  *account.Accounts
 	Store     *store.Store
-	Gate      *load.Gate // nil: everything is admitted
+	Documents *xdm.Documents // nil: no PEP, no vCards
+	Gate      *load.Gate     // nil: everything is admitted
 	Domains   []string
 	Version   string // for XEP-0092
 	Strangers Strangers
@@ -51,6 +54,9 @@ type Edge struct {
 	seq     atomic.Uint64 // numbers sessions, pushes and fetches
 	seed    maphash.Seed
 	rosters [64]waitLock // see rosterLock
+	nodes   [64]waitLock // see pepLock
+	caps    capsCache
+	looks   sync.Map     // handle -> chan *presence.View, see look
 	pairs   [64]waitLock // see pairLock
 	changes watcherQueue
 	forgot  forgotten
@@ -71,7 +77,7 @@ func New(c Config) *Edge {
 		e.domains[d] = true
 	}
 	for i := range e.rosters {
-		e.rosters[i], e.pairs[i] = make(waitLock, 1), make(waitLock, 1)
+		e.rosters[i], e.pairs[i], e.nodes[i] = make(waitLock, 1), make(waitLock, 1), make(waitLock, 1)
 	}
 	e.reg.init()
 	e.changes.start(e)
@@ -141,7 +147,11 @@ func (l waitLock) Unlock() { <-l }
 // follows from them - pushes in the order of versions, watches - and with a
 // session's becoming available, which reads them. Only lockRosters holds two.
 func (e *Edge) rosterLock(u presence.Entity) waitLock {
-	return e.rosters[maphash.Comparable(e.seed, u)%uint64(len(e.rosters))]
+	return e.rosters[e.lockIndex(u)]
+}
+
+func (e *Edge) lockIndex(u presence.Entity) uint64 {
+	return maphash.Comparable(e.seed, u) % uint64(len(e.rosters))
 }
 
 // pairLock serialises what changes the subscriptions between two users, so that

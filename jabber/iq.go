@@ -39,6 +39,8 @@ var answers = map[name]func(*request, context.Context){
 	{nsVCard, "vCard"}:        (*request).vcard,
 	{nsCarbons, "enable"}:     (*request).carbonsOn,
 	{nsCarbons, "disable"}:    (*request).carbonsOff,
+	{nsPubSub, "pubsub"}:      (*request).pubsub,
+	{nsPubSubOwner, "pubsub"}: (*request).pubsubOwner,
 	{nsBlocking, "blocklist"}: (*request).blocklist,
 	{nsBlocking, "block"}:     (*request).block,
 	{nsBlocking, "unblock"}:   (*request).unblock,
@@ -59,6 +61,9 @@ func (s *session) iq(ctx context.Context, el *markup.Element) {
 		}
 	}
 	asks := typ == "get" || typ == "set"
+	if !asks && s.learned(ctx, el) {
+		return
+	}
 	if asks && children != 1 || typ == "result" && children > 1 {
 		s.refuse(el, "bad-request")
 		return

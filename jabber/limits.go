@@ -44,6 +44,28 @@ const (
 	MaxWatcherChanges = 1 << 16
 	// MaxPreBind elements before a resource is bound.
 	MaxPreBind = 16
+	// MaxPEPItems of a node (XEP-0163), which "max" means in its configuration.
+	MaxPEPItems = 256
+	// MaxPEPNode bytes of a node with all its items; over it a publication is
+	// not-acceptable with payload-too-big (XEP-0060 §7.1.3.4) when the item alone is, else
+	// resource-constraint. How many nodes there may be is the bound on a user's documents.
+	MaxPEPNode = 400 << 10
+	// MaxNodeName bytes of a node's name, and MaxItemID of an item's id.
+	MaxNodeName = 512
+	MaxItemID   = 512
+	// MaxPEPSource bytes of an item that contacts are notified of. Larger ones
+	// (pictures, key bundles) are for those who ask.
+	MaxPEPSource = 16 << 10
+	// MaxPEPSources nodes whose items contacts are notified of, besides those that
+	// also mean something to SIP; of further ones only the user's own clients are told.
+	MaxPEPSources = 16
+	// MaxCaps sets of entity capabilities (XEP-0115) that are known at once,
+	// MaxCapsKey bytes of what names one, and MaxNotify nodes that one client wants events of.
+	MaxCaps    = 8192
+	MaxCapsKey = 256
+	MaxNotify  = 128
+	// MaxForm fields and values of one data form (XEP-0004).
+	MaxForm = 64
 	// MaxSubmitWait is how long an overloaded engine is asked again.
 	MaxSubmitWait = 10 * time.Second
 )

@@ -23,6 +23,8 @@ func (e *Edge) Notify(n *presence.Notice) {
 	for i := range n.Targets {
 		if s := e.reg.session(n.Targets[i].Handle); s != nil {
 			s.notify(n, &n.Targets[i], &w)
+		} else {
+			e.looked(n, &n.Targets[i])
 		}
 	}
 }
@@ -32,6 +34,7 @@ func (e *Edge) Notify(n *presence.Notice) {
 type heldNotice struct {
 	prev, view *presence.View
 	words      []presence.LastWord
+	renew      bool // the client wants events that it has not been told of
 }
 
 func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
@@ -67,6 +70,9 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 		return
 	}
 	s.tell(n.Presentity, w.of(n.Presentity, t.Shown, view, n.LastWords))
+	if !s.caps.silent() {
+		s.tellEvents(n.Presentity, s.caps, w.eventsOf(t.Shown, view, n.LastWords))
+	}
 }
 
 // holding tells whether presence has to wait: the client is away, does not want
@@ -105,6 +111,13 @@ func (s *session) flush() {
 	for of, h := range held {
 		var w wording
 		s.tell(of, w.of(of, h.prev, h.view, h.words))
+		if s.caps.silent() {
+			continue
+		}
+		if h.renew {
+			h.prev = nil
+		}
+		s.tellEvents(of, s.caps, w.eventsOf(h.prev, h.view, h.words))
 	}
 }
 
@@ -175,6 +188,17 @@ type wording struct {
 	made       bool
 	prev, view *presence.View
 	phrases    []phrase
+
+	compared bool // the same for events
+	from, to *presence.View
+	events   []event
+}
+
+func (w *wording) eventsOf(prev, view *presence.View, words []presence.LastWord) []event {
+	if !w.compared || w.from != prev || w.to != view {
+		w.compared, w.from, w.to, w.events = true, prev, view, changesOf(prev, view, words)
+	}
+	return w.events
 }
 
 func (w *wording) of(of presence.Entity, prev, view *presence.View, words []presence.LastWord) []phrase {
@@ -218,6 +242,9 @@ func knows(v *presence.View, id presence.SourceID) bool {
 
 // isOpen tells whether a source is available presence in XMPP's sense.
 func isOpen(src *presence.Source) bool {
+	if src.ID.Kind == presence.Extended {
+		return false // says something of the user, and nothing of a resource
+	}
 	return src.Native.Type == nsClient || readDocument(src.Doc).Available
 }
 
@@ -265,6 +292,10 @@ func cut(b []byte) (part, rest []byte) {
 func renderView(v *presence.View) []byte {
 	b := make([]byte, 0, 512)
 	for _, src := range v.Sources {
+		if src.ID.Kind == presence.Extended {
+			b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // told as an event, see changesOf
+			continue
+		}
 		at := len(b)
 		b = appendHead(append(b, 0, 0, 0, 0), v.Presentity, src)
 		binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))

@@ -136,6 +136,7 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 	} else if !s.arrive(ctx, el, in, prio) {
 		return
 	}
+	s.learn(ctx, el)
 	if prio >= 0 && was < 0 {
 		s.takeOffline(ctx) // XEP-0160 §3
 	}

@@ -81,6 +81,9 @@ type session struct {
 	watches     map[presence.Entity]*presence.View // what was last told
 	directed    map[xmpp.JID]struct{}              // who got directed presence
 	held        map[presence.Entity]*heldNotice
+	caps        *capability // XEP-0115; nil: unknown, or none
+	capsKey     capsKey     // of caps, or of what was asked for
+	capsAsked   string      // id of the request that is under way
 	sm          *management
 }
 
@@ -280,6 +283,7 @@ func (s *session) depart(ctx context.Context, native presence.Payload) {
 	s.mu.Lock()
 	watches, directed := s.watches, s.directed
 	s.watches, s.directed, s.held, s.loaded = nil, nil, nil, nil
+	s.forgetCaps()
 	s.mu.Unlock()
 	if s.prio.Swap(unavailable) != unavailable || len(directed) > 0 {
 		// Those who got directed presence are told by the same (RFC 6121 §4.6.5).

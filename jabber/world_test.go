@@ -19,23 +19,25 @@ import (
 	"pharos/policy"
 	"pharos/presence"
 	"pharos/store"
+	"pharos/xdm"
 	"pharos/xmpp"
 )
 
 // world is an edge with all that stands behind it, and a stand-in for the SIP
 // edge; clients come over in-memory connections.
 type world struct {
-	t      testing.TB
-	store  *store.Store
-	engine *engine.Engine
-	edge   *Edge
-	sip    *sipEdge
-	acc    *xmpp.Acceptor
-	mail   *mailbox
-	ctx    context.Context
-	stop   context.CancelFunc
-	ran    chan error
-	conns  sync.WaitGroup
+	t         testing.TB
+	store     *store.Store
+	documents *xdm.Documents
+	engine    *engine.Engine
+	edge      *Edge
+	sip       *sipEdge
+	acc       *xmpp.Acceptor
+	mail      *mailbox
+	ctx       context.Context
+	stop      context.CancelFunc
+	ran       chan error
+	conns     sync.WaitGroup
 
 	clients map[string]*client
 }
@@ -64,6 +66,7 @@ func newWorld(t testing.TB, users ...string) *world {
 	if err := w.store.PutAccounts(w.ctx, as); err != nil {
 		t.Fatal(err)
 	}
+	w.documents = xdm.New(xdm.Config{Store: w.store, Default: presence.Confirm})
 	accounts := account.New(w.store, []string{domain})
 	w.engine = engine.New(engine.Config{
 		Save: w.store, Mailbox: w.mail,
@@ -71,7 +74,7 @@ func newWorld(t testing.TB, users ...string) *world {
 	})
 	var level slog.Level = slog.LevelWarn
 	w.edge = New(Config{
-		Engine: w.engine, Accounts: accounts, Store: w.store, Domains: []string{domain}, Version: "test",
+		Engine: w.engine, Accounts: accounts, Store: w.store, Documents: w.documents, Domains: []string{domain}, Version: "test",
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	w.engine.Register(EdgeName, w.edge)

@@ -139,7 +139,7 @@ func (s *Server) wire() error {
 	})
 	s.simple.Use(s.sip)
 	s.jabber = jabber.New(jabber.Config{
-		Engine: s.engine, Accounts: s.accounts, Store: s.store, Gate: gate, Domains: c.Domains,
+		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Gate: gate, Domains: c.Domains,
 		Version: s.Version, Strangers: strangers[c.Policy.Default], Log: s.Log.With("part", "xmpp"),
 	})
 	s.xmpp = &xmpp.Acceptor{
@@ -173,6 +173,11 @@ func (s *Server) restore() error {
 	err := s.store.Saved(func(e presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
 		kept := sources[:0]
 		for _, src := range sources {
+			if doc, ok := jabber.RestoreItem(src.Native); ok {
+				src.Doc = doc
+				kept = append(kept, src)
+				continue
+			}
 			doc, _, err := pidf.Parse(src.Native.Bytes)
 			if err != nil {
 				s.Log.Error("a stored publication cannot be read; it is left out", "entity", e.String(), "err", err)

@@ -1,0 +1,51 @@
+package jabber
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"pharos/presence"
+)
+
+// lookMark begins the handles of those who look once.
+const lookMark = "?look "
+
+// look asks what a watcher may see of a presentity now, deciding as for every
+// watch. Nil without an error: nothing, since the watcher has no permission. It blocks.
+func (e *Edge) look(ctx context.Context, of, watcher presence.Entity) (*presence.View, error) {
+	handle := lookMark + strconv.FormatUint(e.seq.Add(1), 36)
+	c := make(chan *presence.View, 1)
+	e.looks.Store(handle, c)
+	defer e.looks.Delete(handle)
+	failed := make(chan error, 1)
+	err := e.submit(ctx, of, presence.Watch{
+		ID: handle, Watcher: watcher, Fetch: true, Via: presence.Via{Edge: EdgeName, Handle: handle},
+	}, func(_ presence.Outcome, err error) {
+		if err != nil {
+			failed <- err
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case v := <-c:
+		return v, nil
+	case err := <-failed:
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// looked hands the answer over; false when nobody looked.
+func (e *Edge) looked(n *presence.Notice, t *presence.Target) bool {
+	if !strings.HasPrefix(t.Handle, lookMark) {
+		return false
+	}
+	if c, ok := e.looks.LoadAndDelete(t.Handle); ok {
+		c.(chan *presence.View) <- n.View
+	}
+	return true
+}
