@@ -17,16 +17,10 @@ var (
 	eve   = entity("eve", "example.net")
 )
 
-// decide looks a watcher up as the domain's Decide does: by name, by domain,
-// default.
+// decide says how alice handles a watcher, and by which rule.
 func decide(p *presence.Policy, w presence.Entity) (presence.Handling, string) {
-	if g, ok := p.Watchers[w]; ok {
-		return g.Handling, g.Rule
-	}
-	if g, ok := p.Domains[w.Domain]; ok {
-		return g.Handling, g.Rule
-	}
-	return p.Default, "default"
+	d := presence.Decide(p, alice, w, presence.Circumstances{})
+	return d.Class.Handling, d.Rule
 }
 
 func TestCompile(t *testing.T) {
@@ -141,4 +135,81 @@ func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		Compile(1, presence.Confirm, items, nil)
 	}
+}
+
+// put writes a document as xdm does, with the version counted up.
+func put(t *testing.T, s *store.Store, path [2]string, body string) {
+	t.Helper()
+	err := s.Transact(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.PutDocument(alice, path[0], path[1], []byte(body))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The document counts where there is one, with the lists that it refers to.
+func TestLoaderOfDocuments(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l := &Loader{Store: s, Default: presence.Confirm}
+	load := func() *presence.Policy {
+		t.Helper()
+		p, err := l.Policy(ctx, alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, i := range []store.Item{{Contact: bob, From: true, Visible: true}, {Contact: dave, PendingIn: true}} {
+		if _, err := s.UpdateItem(ctx, alice, i.Contact, func(to *store.Item) bool { *to = i; return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := load().Revision
+	rules, lists := [2]string{"pres-rules", "index"}, [2]string{"resource-lists", "index"}
+	put(t, s, rules, ruleset(`
+<rule id="friends"><conditions><ocp:external-list>
+  <ocp:entry anc="http://xcap.example.com/xcap-root/resource-lists/users/sip:alice@example.com/index/~~/resource-lists/list%5B@name=%22friends%22%5D"/>
+</ocp:external-list></conditions><actions><pr:sub-handling>allow</pr:sub-handling></actions></rule>
+<rule id="others"><conditions><ocp:other-identity/></conditions><actions><pr:sub-handling>polite-block</pr:sub-handling></actions></rule>`))
+	p := load()
+	if p.Revision <= before {
+		t.Errorf("revision %d after %d", p.Revision, before)
+	}
+	check := func(what string, w presence.Entity, want presence.Handling, rule string) {
+		t.Helper()
+		if h, by := decide(p, w); h != want || by != rule {
+			t.Errorf("%s: %s: %v by %s, want %v by %s", what, w, h, by, want, rule)
+		}
+	}
+	check("the row no longer counts", bob, presence.PoliteBlock, "others")
+	check("a request does not outweigh a rule", dave, presence.PoliteBlock, "others")
+	if len(p.Waiting) != 1 || p.Waiting[0].Watcher != dave || !p.Waiting[0].Waiting || p.Waiting[0].State != presence.Pending {
+		t.Errorf("waiting: %+v", p.Waiting)
+	}
+	put(t, s, lists, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">
+<list name="friends"><entry uri="sip:bob@example.com"/><list><entry uri="xmpp:carol@example.org"/></list></list>
+<list name="foes"><entry uri="sip:eve@example.net"/></list></resource-lists>`)
+	p = load()
+	check("in the list", bob, presence.Allow, "friends")
+	check("in a list in the list", carol, presence.Allow, "friends")
+	check("in another list", eve, presence.PoliteBlock, "others")
+	// What cannot be read opens no door.
+	put(t, s, rules, `<ruleset xmlns="urn:ietf:params:xml:ns:common-policy"><rule/></ruleset>`)
+	p = load()
+	check("damaged", bob, presence.Block, presence.RuleUnreadable)
+	check("damaged", eve, presence.Block, presence.RuleUnreadable)
+	check("damaged", alice, presence.Allow, presence.RuleSelf)
+	if want := "The user's rules (pres-rules/index) cannot be read, so nobody is let in: policy: line 1: a rule without id"; p.Unreadable != want {
+		t.Errorf("%q", p.Unreadable)
+	}
+	put(t, s, rules, `no document`)
+	p = load()
+	check("no document", bob, presence.Block, presence.RuleUnreadable)
 }
