@@ -263,6 +263,19 @@ func (e *Engine) Watchers(ctx context.Context, of presence.Entity) ([]presence.W
 	return ask(ctx, e, of, (*presence.Presentity).Watchers)
 }
 
+// Publication finds the live publication of a package ("": presence) that has an
+// entity-tag, and calls done with it, or with nil when there is none. The error
+// is that of a Submit that was refused; done may get ErrStopped.
+func (e *Engine) Publication(of presence.Entity, pkg, tag string, done func(*presence.Source, error)) error {
+	return e.shardOf(of).submit(item{to: of, asked: true, look: func(p *presence.Presentity, now time.Time, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(p.Publication(now, pkg, tag), nil)
+	}})
+}
+
 // ask has the owner of a presentity look at it.
 func ask[T any](ctx context.Context, e *Engine, of presence.Entity, look func(*presence.Presentity, time.Time) T) (T, error) {
 	type answer struct {

@@ -32,6 +32,15 @@ func (c *column) byTag(now time.Time, tag string) *live {
 	return nil
 }
 
+// Publication is the live publication of a package that has an entity-tag; nil:
+// there is none.
+func (p *Presentity) Publication(now time.Time, pkg, tag string) *Source {
+	if l := p.column(packageName(pkg)).byTag(now, tag); l != nil {
+		return l.cur
+	}
+	return nil
+}
+
 // roomFor tells whether the source is there already or may come.
 func (c *column) roomFor(now time.Time, id SourceID) bool {
 	if c == nil || len(c.sources) < min(MaxSources, MaxExtended) || c.byID(id) != nil {

@@ -144,6 +144,16 @@ type beside struct {
 	persons []*Source // of other packages, without their native payload
 }
 
+// Persons are sources of other packages (a call that goes on) which say something
+// of the person. They take part in Doc, and are not among Sources. Shared: not to be
+// changed.
+func (v *View) Persons() []*Source {
+	if v.beside == nil {
+		return nil
+	}
+	return v.beside.persons
+}
+
 // view is the one View of a class at the present version.
 func (p *Presentity) view(c *column, class Class) *View {
 	if c.pkg == WatcherInfo {

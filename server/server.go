@@ -22,7 +22,6 @@ import (
 	"pharos/engine"
 	"pharos/jabber"
 	"pharos/load"
-	"pharos/pidf"
 	"pharos/policy"
 	"pharos/presence"
 	"pharos/simple"
@@ -178,7 +177,10 @@ func (s *Server) restore() error {
 				kept = append(kept, src)
 				continue
 			}
-			doc, _, err := pidf.Parse(src.Native.Bytes)
+			doc, known, err := simple.Document(src.Native)
+			if !known {
+				err = fmt.Errorf("a payload of type %q", src.Native.Type)
+			}
 			if err != nil {
 				s.Log.Error("a stored publication cannot be read; it is left out", "entity", e.String(), "err", err)
 				continue

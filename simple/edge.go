@@ -110,6 +110,7 @@ type Edge struct {
 	bindings locationTable
 	out      outbox
 	lanes    laneTable
+	calls    callTable
 	messages chan struct{} // one token for each message being worked on
 
 	tagPrefix string // of entity-tags of this process
@@ -178,6 +179,6 @@ func newID() string {
 	return string(b[:])
 }
 
-// WatcherChanged is for watcher information (RFC 3857), which is not there yet:
-// what SIP needs of a change comes as a notice.
+// WatcherChanged has nothing to do: what SIP needs of a change comes as a notice
+// of presence.winfo.
 func (e *Edge) WatcherChanged(presence.WatcherChange) {}

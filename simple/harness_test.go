@@ -180,10 +180,9 @@ func (w *world) start() {
 	var all []*presence.Subscription
 	err = st.Saved(func(of presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
 		for _, s := range sources {
-			if s.Native.Type == pidf.Type {
-				if s.Doc, _, err = pidf.Parse(s.Native.Bytes); err != nil {
-					return err
-				}
+			var ok bool
+			if s.Doc, ok, err = Document(s.Native); !ok || err != nil {
+				return fmt.Errorf("%s: %v, %w", s.Native.Type, ok, err)
 			}
 		}
 		all = append(all, subs...)

@@ -69,9 +69,27 @@ type publishing struct {
 	types []string      // documents that are read
 	// proxied: a trusted peer publishes for users of this server.
 	proxied bool
-	// read reads a document of one of the types. When it returns false it has
-	// answered the request. The document may be made of body, which is not changed.
-	read func(r *request, mediaType string, body []byte) (*presence.Document, presence.Payload, bool)
+	// read reads p.body, which is one of the types and is not changed afterwards,
+	// fills in what is to be published, and calls next, at once or later; or it
+	// answers the request.
+	read func(r *request, p *publication, next func())
+	// revive makes the document of a stored payload of one of the types; nil:
+	// there is none to be made.
+	revive func(native []byte) (*presence.Document, error)
+}
+
+// publication is an initial or modifying PUBLISH on its way.
+type publication struct {
+	tag       string // SIP-If-Match; empty: initial
+	mediaType string // one of publishing.types
+	body      []byte
+
+	// What read fills in. The lifetime is the wish, and may be made shorter; key
+	// is for an initial publication that takes the place of one like it.
+	doc      *presence.Document
+	native   presence.Payload
+	lifetime time.Duration
+	key      string
 }
 
 // packages is the table. A further package is a further row. It is filled by
@@ -86,7 +104,7 @@ var allowEvents, allowPublish string
 var publishTypes []string
 
 func init() {
-	packages = []*eventPackage{presencePackage}
+	packages = []*eventPackage{presencePackage, winfoPackage, dialogPackage, summaryPackage}
 	var names, published []string
 	for _, p := range packages {
 		if !slices.Contains(names, p.name) {

@@ -28,6 +28,10 @@ var presencePackage = &eventPackage{
 		def:   time.Hour, // RFC 3856 §6.4; pjsua sends none
 		types: []string{pidf.Type},
 		read:  readPIDF,
+		revive: func(native []byte) (*presence.Document, error) {
+			doc, _, err := pidf.Parse(native)
+			return doc, err
+		},
 	},
 }
 
@@ -37,7 +41,7 @@ var presencePackage = &eventPackage{
 func renderPIDF(v *presence.View) []byte {
 	return v.Render(pidf.Type, func(v *presence.View) []byte {
 		uri := aor(v.Presentity)
-		if len(v.Sources) == 1 && v.Sources[0].Native.Type == pidf.Type {
+		if len(v.Sources) == 1 && v.Sources[0].Native.Type == pidf.Type && len(v.Persons()) == 0 {
 			if b, ok := pidf.Carry(v.Sources[0].Native.Bytes, uri); ok {
 				return b
 			}
@@ -56,11 +60,13 @@ func renderPIDF(v *presence.View) []byte {
 // sender's, and clients write there what their account dialog happened to hold
 // (pres:, a port, an IP address). Watchers never see it: what is carried to them
 // gets the entity that they know (renderPIDF).
-func readPIDF(r *request, mediaType string, body []byte) (*presence.Document, presence.Payload, bool) {
+func readPIDF(r *request, p *publication, next func()) {
 	// A payload is never changed, so that the document may be made of its text.
-	doc, _, err := pidf.ParseString(unsafe.String(unsafe.SliceData(body), len(body)))
+	doc, _, err := pidf.ParseString(unsafe.String(unsafe.SliceData(p.body), len(p.body)))
 	if err == nil {
-		return doc, presence.Payload{Type: mediaType, Bytes: body}, true
+		p.doc, p.native = doc, presence.Payload{Type: p.mediaType, Bytes: p.body}
+		next()
+		return
 	}
 	var bad *pidf.Error
 	switch {
@@ -74,5 +80,4 @@ func readPIDF(r *request, mediaType string, body []byte) (*presence.Document, pr
 	default:
 		r.badDocument(bad.Text, bad)
 	}
-	return nil, presence.Payload{}, false
 }

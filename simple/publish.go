@@ -58,34 +58,14 @@ func (r *request) publishState(pkg *eventPackage) {
 	switch {
 	case r.msg.Body == "" && !hasTag:
 		r.fail(400, "Initial PUBLISH Without Body") // RFC 3903 §4.1
-	case hasTag && !pkg.gave(tag):
-		r.fail(412, "") // RFC 3903 §6 step 4: no publication of this package has it
 	case hasTag && lifetime == 0:
-		r.submit(pkg, presence.Retract{IfMatch: tag}, 0) // with or without a body
+		r.submit(presence.Retract{IfMatch: tag, Package: pkg.key}, 0) // with or without a body
 	case r.msg.Body == "":
-		r.submit(pkg, presence.Publish{IfMatch: tag, NewTag: r.edge.tagOf(pkg), Lifetime: lifetime,
+		r.submit(presence.Publish{IfMatch: tag, NewTag: r.edge.newTag(), Lifetime: lifetime,
 			From: r.source(), Package: pkg.key}, lifetime)
 	default:
 		r.publishBody(pkg, tag, lifetime)
 	}
-}
-
-// tagOf makes an entity-tag, which shows the package that it is for: a tag is
-// good for publications of that one only (RFC 3903 §4.1).
-func (e *Edge) tagOf(pkg *eventPackage) string {
-	if pkg.key == "" {
-		return e.newTag()
-	}
-	return pkg.key + tagMark + e.newTag()
-}
-
-// tagMark ends the package in an entity-tag.
-const tagMark = "~"
-
-// gave tells whether a tag can be one of the package's.
-func (p *eventPackage) gave(tag string) bool {
-	key, _, marked := strings.Cut(tag, tagMark)
-	return marked == (p.key != "") && (!marked || key == p.key)
 }
 
 // publishBody is an initial or modifying PUBLISH.
@@ -102,26 +82,30 @@ func (r *request) publishBody(pkg *eventPackage, tag string, lifetime time.Durat
 		r.fail(400, "PUBLISH Without Document")
 		return
 	}
-	doc, native, ok := pkg.publish.read(r, mediaType, []byte(body))
-	if !ok {
-		return
-	}
-	if lifetime == 0 {
+	p := &publication{tag: tag, mediaType: mediaType, body: []byte(body), lifetime: lifetime}
+	pkg.publish.read(r, p, func() { r.submitDocument(pkg, p) })
+}
+
+// submitDocument publishes what has been read.
+func (r *request) submitDocument(pkg *eventPackage, p *publication) {
+	if p.lifetime == 0 {
 		// Published and gone at once: nobody could have seen it.
-		r.published(r.edge.tagOf(pkg), 0)
+		r.published(r.edge.newTag(), 0)
 		return
 	}
 	in := presence.Publish{
-		IfMatch: tag, NewTag: r.edge.tagOf(pkg), Doc: doc, Native: native,
-		Lifetime: lifetime, From: r.source(), Package: pkg.key,
+		IfMatch: p.tag, NewTag: r.edge.newTag(), Doc: p.doc, Native: p.native,
+		Lifetime: p.lifetime, From: r.source(), Package: pkg.key,
 	}
-	if tag == "" {
+	if p.tag == "" {
 		in.ID = presence.SourceID{Kind: presence.Publication, Key: in.NewTag}
-		if ua, _ := r.msg.Get(sip.HUserAgent); publishesTwice(ua) {
+		if ua, _ := r.msg.Get(sip.HUserAgent); p.key != "" {
+			in.ID.Key = p.key
+		} else if publishesTwice(ua) {
 			in.ID.Key = r.onceKey()
 		}
 	}
-	r.submit(pkg, in, lifetime)
+	r.submit(in, p.lifetime)
 }
 
 // publishesTwice knows clients that publish anew while their first PUBLISH is
@@ -157,7 +141,7 @@ func phrase(s string) string {
 }
 
 // submit hands a publication to the presentity; the answer follows the commit.
-func (r *request) submit(pkg *eventPackage, in presence.Input, lifetime time.Duration) {
+func (r *request) submit(in presence.Input, lifetime time.Duration) {
 	err := r.edge.engine.Submit(r.to, in, func(out presence.Outcome, err error) {
 		if err != nil {
 			r.failed(err)
@@ -167,7 +151,7 @@ func (r *request) submit(pkg *eventPackage, in presence.Input, lifetime time.Dur
 			lifetime = min(lifetime, out.Lifetime)
 		}
 		if out.Tag == "" {
-			out.Tag = r.edge.tagOf(pkg) // of a removal; step 7 asks for one in every 2xx
+			out.Tag = r.edge.newTag() // of a removal; step 7 asks for one in every 2xx
 		}
 		r.published(out.Tag, lifetime)
 	})

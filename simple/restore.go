@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,20 @@ func (e *Edge) Restore(subs []*presence.Subscription) error {
 		}
 	}
 	return e.restoreBindings()
+}
+
+// Document makes the document of a stored publication from its payload. It is
+// nil where there is nothing to be made: of a mailbox, and of calls that do not go
+// on. ok is false when the payload is none that a PUBLISH can have brought; the
+// error says what is wrong with it.
+func Document(native presence.Payload) (doc *presence.Document, ok bool, err error) {
+	for _, p := range packages {
+		if p.publish != nil && slices.Contains(p.publish.types, native.Type) {
+			doc, err = p.publish.revive(native.Bytes)
+			return doc, true, err
+		}
+	}
+	return nil, false, nil
 }
 
 func restored(sub *presence.Subscription) (*dialog, error) {

@@ -68,8 +68,10 @@ func TestSubscribeRefusals(t *testing.T) {
 		want   string // in the response
 	}{
 		{"no Event", out{to: "alice", lines: contact}, 489, "Allow-Events: presence"},
-		{"other package", out{to: "alice", lines: contact + "Event: dialog\r\n"}, 489, "Allow-Events: presence"},
-		{"template of ours", out{to: "alice", lines: contact + "Event: presence.winfo\r\n"}, 489, ""},
+		{"other package", out{to: "alice", lines: contact + "Event: conference\r\n"}, 489, "Allow-Events: presence"},
+		{"template of ours", out{to: "alice", lines: contact + "Event: dialog.winfo\r\n"}, 489, "Allow-Events: presence"},
+		{"no type of ours", out{to: "alice", lines: contact + "Event: dialog\r\nAccept: application/pidf+xml\r\n"}, 406, "Accept: application/dialog-info+xml"},
+		{"of somebody else", out{to: "alice", lines: contact + "Event: presence.winfo\r\n"}, 403, ""},
 		{"capital package", out{to: "alice", lines: contact + "Event: Presence\r\n"}, 200, ""},
 		{"unknown user", out{to: "nobody", lines: contact + "Event: presence\r\n"}, 404, ""},
 		{"other domain", out{to: "alice", uri: "sip:alice@example.org", lines: contact + "Event: presence\r\n"}, 404, ""},
