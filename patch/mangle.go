@@ -17,6 +17,12 @@ func (a *application) fragment(to []markup.Decl) (string, error) {
 	for c := range a.content.Children() {
 		m.top = c
 		m.element(c, nil)
+		for _, d := range c.Decls {
+			// What is said around it need not be said again.
+			if s, ok := markup.Bound(to, d.Prefix); ok && s == d.Space {
+				m.edit.RemoveAttr(c, declName(d.Prefix))
+			}
+		}
 	}
 	b, err := m.edit.Bytes()
 	if err != nil {
@@ -101,12 +107,15 @@ func (m *mangler) name(prefix, local, space string, inner []markup.Decl, element
 	if ok {
 		return p + ":" + local, true
 	}
-	if prefix == "" {
-		m.edit.SetAttr(m.top, "xmlns", space)
-	} else {
-		m.edit.SetAttr(m.top, "xmlns:"+prefix, space)
-	}
+	m.edit.SetAttr(m.top, declName(prefix), space)
 	return "", false
+}
+
+func declName(prefix string) string {
+	if prefix == "" {
+		return "xmlns"
+	}
+	return "xmlns:" + prefix
 }
 
 func hides(decls []markup.Decl, prefix string) bool {
