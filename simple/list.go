@@ -44,8 +44,8 @@ type member struct {
 	asked  bool             // the answer to the first Watch is being waited for
 }
 
-// listed is one entry as a list has it.
-type listed struct {
+// listEntry is one entry as a list has it.
+type listEntry struct {
 	uri    string
 	names  []rlmi.Name
 	entity presence.Entity // of a user of this server, else zero
@@ -57,7 +57,7 @@ const maxStates = 16
 
 // set replaces the entries. added are members that were not there before, gone
 // those that are not any more.
-func (l *resourceList) set(names []rlmi.Name, entries []listed) (added, gone []*member) {
+func (l *resourceList) set(names []rlmi.Name, entries []listEntry) (added, gone []*member) {
 	before := l.members
 	was := make(map[string]resource, len(l.resources))
 	for _, r := range l.resources {

@@ -93,13 +93,13 @@ func renderedTestView(v *presence.View) []byte {
 	return fmt.Appendf(nil, "%s %d %s", v.Presentity, v.Version, strings.Repeat("x", int(v.Version*37%200)))
 }
 
-func entries(uris ...string) (ls []listed) {
+func entries(uris ...string) (ls []listEntry) {
 	for _, u := range uris {
 		who, ok := entityOf(u)
 		if !ok || who.Domain != "example.com" {
 			who = presence.Entity{}
 		}
-		ls = append(ls, listed{uri: u, entity: who})
+		ls = append(ls, listEntry{uri: u, entity: who})
 	}
 	return ls
 }
@@ -135,7 +135,7 @@ func TestListMembers(t *testing.T) {
 
 	// A new one is told alone; one that goes, by full state.
 	added, gone = l.set(nil, append(entries("sip:bob@example.com", "tel:+43123", "sip:Bob@example.com", "sip:carol@example.com",
-		"sip:dave@elsewhere.example"), listed{uri: "sip:erin@example.com", names: []rlmi.Name{{Text: "Erin"}}, entity: presence.Entity{User: "erin", Domain: "example.com"}}))
+		"sip:dave@elsewhere.example"), listEntry{uri: "sip:erin@example.com", names: []rlmi.Name{{Text: "Erin"}}, entity: presence.Entity{User: "erin", Domain: "example.com"}}))
 	if len(added) != 1 || len(gone) != 0 || l.full {
 		t.Fatalf("%d added, %d gone, full %v", len(added), len(gone), l.full)
 	}
