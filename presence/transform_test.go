@@ -66,6 +66,33 @@ func TestTransformNames(t *testing.T) {
 	}
 }
 
+func TestHides(t *testing.T) {
+	all := Selection{All: true}
+	attributes := map[string]bool{}
+	for _, a := range Attributes {
+		attributes[a] = a != "mood"
+	}
+	for _, c := range []struct {
+		h    Handling
+		t    *Transform
+		want string
+	}{
+		{Allow, nil, ""},
+		{Allow, &Transform{Services: all, Persons: all, AllAttributes: true}, "all devices"},
+		{Allow, &Transform{Services: Selection{ServiceScheme: []string{"sip"}, ServiceURI: []string{"x:y"}}, Persons: Selection{Class: []string{"work"}}, Devices: all, AllAttributes: true},
+			"services other than x:y, scheme sip; persons other than class work"},
+		{Allow, &Transform{Services: all, Persons: all, Devices: all, Attributes: attributes, UserInput: ThresholdUserInput, Unknown: map[Unknown]bool{{"urn:x", "foo"}: true}},
+			"mood; last-input of user-input; extensions other than foo"},
+		{Allow, &Transform{}, "all services; all persons; all devices; " + strings.Join(Attributes[:], "; ") + "; user-input; extensions"},
+		{PoliteBlock, nil, "everything: to it the user is not available"},
+		{Confirm, nil, "everything"},
+	} {
+		if got := strings.Join(Class{c.h, c.t.Name()}.Hides(), "; "); got != c.want {
+			t.Errorf("%s hides %s\nwant %s", c.t.Name(), got, c.want)
+		}
+	}
+}
+
 // A policy knows the Transform of every class that it decides, and of others, and
 // remembers no more than so many.
 func TestPolicyTransforms(t *testing.T) {
