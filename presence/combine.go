@@ -106,12 +106,8 @@ func (r *Rule) reason(document string) string {
 	return "Rule " + strconv.Quote(r.ID) + " (" + at + ") " + does[r.Handling.known()] + "."
 }
 
-// byRules combines the rules that match (RFC 4745 §10). The deciding rule is the
-// first in the document that has the combined handling. False: none matches.
-func (p *Policy) byRules(w Entity, at Circumstances) (Decision, bool) {
-	x := p.indexed()
-	var room [16]int32
-	matched := room[:0] // of the highest rank that matched
+// matching appends the rules that match: those of the highest rank among them.
+func (p *Policy) matching(x *ruleIndex, matched []int32, w Entity, at Circumstances) []int32 {
 	var rank Rank
 	ask := asking{p: p, w: w}
 	for _, list := range x.candidates(w) {
@@ -127,6 +123,31 @@ func (p *Policy) byRules(w Entity, at Circumstances) (Decision, bool) {
 			matched = append(matched, n)
 		}
 	}
+	return matched
+}
+
+// Matching names the rules of the document that match a watcher and so combine,
+// in document order, for people. They decide only where no Grant does.
+func (p *Policy) Matching(w Entity, at Circumstances) []string {
+	if p == nil || len(p.Rules) == 0 {
+		return nil
+	}
+	x := p.indexed()
+	matched := p.matching(x, nil, w, at)
+	slices.Sort(matched)
+	var names []string
+	for _, n := range slices.Compact(matched) {
+		names = append(names, x.reasons[n])
+	}
+	return names
+}
+
+// byRules combines the rules that match (RFC 4745 §10). The deciding rule is the
+// first in the document that has the combined handling. False: none matches.
+func (p *Policy) byRules(w Entity, at Circumstances) (Decision, bool) {
+	x := p.indexed()
+	var room [16]int32
+	matched := p.matching(x, room[:0], w, at)
 	if len(matched) == 0 {
 		return Decision{}, false
 	}

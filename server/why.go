@@ -110,6 +110,9 @@ func itemState(it store.Item) string {
 
 func (s *Server) whyPolicy(w *Why, x presence.Explanation) {
 	w.add("policy", x.Decision.Class.Handling == presence.Allow, "%s, by rule %q: %s", x.Handling, x.Decision.Rule, x.Decision.Reason)
+	if len(x.Matching) > 1 {
+		w.add("policy", true, "these rules match and combine: %s", strings.Join(x.Matching, " "))
+	}
 	if hidden := x.Decision.Class.Hides(); hidden != nil && x.Decision.Class.Handling == presence.Allow {
 		w.add("filter", true, "of the presence this watcher is not shown: %s", strings.Join(hidden, "; "))
 	}

@@ -32,19 +32,20 @@ func TestWhyRules(t *testing.T) {
  <actions><pr:sub-handling>allow</pr:sub-handling></actions>
  <transformations><pr:provide-services><pr:all-services/></pr:provide-services><pr:provide-all-attributes/></transformations>
 </rule>
-<rule id="xmpp-blocked">
+<rule id="all"><actions><pr:sub-handling>confirm</pr:sub-handling></actions></rule><rule id="xmpp-blocked">
  <conditions><identity><one id="sip:eve@localhost"/></identity></conditions>
  <actions><pr:sub-handling>block</pr:sub-handling></actions>
 </rule>
 </ruleset>`)
 	write("carol", `<ruleset/>`)
 	for _, c := range []struct{ watcher, presentity, policy, filter, answer string }{
-		{"bob", "alice", `allow, by rule "friends": Rule "friends" (pres-rules/index line 2) allows it.`,
+		{"bob", "alice", `allow, by rule "friends": Rule "friends" (pres-rules/index line 2) allows it.` +
+			`these rules match and combine: Rule "friends" (pres-rules/index line 2) allows it. Rule "all" (pres-rules/index line 7) has the user asked first.`,
 			"of the presence this watcher is not shown: all persons; all devices",
 			"bob@localhost may see alice@localhost, but nothing of bob@localhost watches at this time."},
 		{"eve", "alice", `block, by rule "xmpp-blocked": Rule "xmpp-blocked" (pres-rules/index line 7) blocks it.`, "", "alice@localhost has blocked eve@localhost."},
-		{"carol", "alice", `confirm, by rule "default": No rule speaks of this watcher; the user is asked first.`, "",
-			"carol@localhost has not asked to see alice@localhost, or was refused: no request is open."},
+		{"carol", "alice", `confirm, by rule "all": Rule "all" (pres-rules/index line 7) has the user asked first.`, "",
+			"carol@localhost waits for the word of alice@localhost, who has neither approved nor refused."},
 		{"bob", "carol", `block, by rule "unreadable": The user's rules (pres-rules/index) cannot be read, so nobody is let in: policy: line 1: the document is not a <ruleset> of urn:ietf:params:xml:ns:common-policy`, "",
 			"The rules of carol@localhost cannot be read, so that nobody else sees anything."},
 		{"bob", "bob", `allow, by rule "self": Everybody may watch himself.`, "", "bob@localhost may see bob@localhost, but nothing of bob@localhost watches at this time."},
