@@ -58,6 +58,30 @@ func (s *Store) Documents(ctx context.Context, u presence.Entity) ([]Document, e
 	return slices.Clone(st.docs), nil
 }
 
+// Holders lists the users who have a document of this name, the global tree's
+// User "" among them. It reads the index of all documents: not for every day.
+func (s *Store) Holders(ctx context.Context, auid, path string) ([]presence.Entity, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return read(ctx, s.reader, func() ([]presence.Entity, error) {
+		rows, err := s.reads.holders.Query(auid, path)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		var list []presence.Entity
+		for rows.Next() {
+			var u presence.Entity
+			if err := rows.Scan(&u.Domain, &u.User); err != nil {
+				return nil, err
+			}
+			list = append(list, u)
+		}
+		return list, rows.Err()
+	})
+}
+
 func (s *Store) readDocuments(u presence.Entity) ([]Document, error) {
 	rows, err := s.reads.documents.Query(u.Domain, u.User)
 	if err != nil {
@@ -131,6 +155,11 @@ func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error) error {
 	err := s.w.do(ctx, func(q *statements) error {
 		tx := &Tx{s: s, q: q}
 		failed = fn(tx)
+		for u := range tx.buried {
+			if failed == nil {
+				failed = s.bury(q, u)
+			}
+		}
 		if failed != nil && !tx.wrote {
 			return refusal{failed} // the others of the group need not wait
 		}
@@ -144,9 +173,10 @@ func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error) error {
 
 // Tx is what a transaction may do. Reads see its own writes.
 type Tx struct {
-	s     *Store
-	q     *statements
-	wrote bool
+	s      *Store
+	q      *statements
+	wrote  bool
+	buried map[presence.Entity]bool // users with new tombstones, which are bounded at the end
 }
 
 // state is what is cached of a user, while that is what the transaction sees.
@@ -195,7 +225,13 @@ func (tx *Tx) PutItem(u presence.Entity, i *Item) error {
 		}
 	}
 	tx.wrote = true
-	return tx.s.putItem(tx.q, u, i, absent)
+	if i.flags() == flagRemoved {
+		if tx.buried == nil {
+			tx.buried = map[presence.Entity]bool{}
+		}
+		tx.buried[u] = true
+	}
+	return tx.s.writeItem(tx.q, u, i, absent)
 }
 
 // Blocks lists blocked addresses, as Store.Blocks does.

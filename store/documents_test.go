@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,6 +90,9 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("made again as version %d", d.Version)
 	}
 	check("b", "index", "", 6)
+	if l, err := s.Holders(ctx, "a", "x/y"); err != nil || len(l) != 2 || !slices.Contains(l, alice) || !slices.Contains(l, bob) {
+		t.Errorf("held by %v, %v", l, err)
+	}
 	global := presence.Entity{Domain: "example.com"}
 	putDocument(t, s, global, "a", "index", "<global/>")
 	if d, err := s.Document(ctx, global, "a", "index"); err != nil || string(d.Body) != "<global/>" {

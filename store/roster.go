@@ -249,7 +249,15 @@ func (s *Store) currentItem(q *statements, u, contact presence.Entity) (i Item, 
 	return i, false, err
 }
 
+// putItem writes a row and bounds the tombstones.
 func (s *Store) putItem(q *statements, u presence.Entity, i *Item, absent bool) error {
+	if err := s.writeItem(q, u, i, absent); err != nil || i.flags() != flagRemoved {
+		return err
+	}
+	return s.bury(q, u)
+}
+
+func (s *Store) writeItem(q *statements, u presence.Entity, i *Item, absent bool) error {
 	flags := i.flags()
 	if flags == 0 && absent {
 		return nil
@@ -274,16 +282,6 @@ func (s *Store) putItem(q *statements, u presence.Entity, i *Item, absent bool) 
 			return err
 		}
 	}
-	if flags == flagRemoved {
-		pruned, err := pruneTombstones(q, u)
-		if err != nil {
-			return err
-		}
-		if pruned {
-			q.after(u, func() { s.cache.drop(u) })
-			return nil
-		}
-	}
 	if n := q.touched[u]; n >= copyUpTo {
 		// Each change copies what is cached of the user; many are read again at once.
 		if n == copyUpTo {
@@ -303,20 +301,21 @@ func (s *Store) putItem(q *statements, u presence.Entity, i *Item, absent bool) 
 	return nil
 }
 
-// pruneTombstones keeps the newest; who last asked before the oldest of them
-// gets a full roster.
-func pruneTombstones(q *statements, u presence.Entity) (bool, error) {
+// bury bounds the tombstones to the newest; who last asked before the oldest of
+// them gets a full roster.
+func (s *Store) bury(q *statements, u presence.Entity) error {
 	var v int64
 	err := q.tombstones.QueryRow(u.Domain, u.User, flagRemoved, maxTombstones).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	if _, err := q.pruneTombstones.Exec(u.Domain, u.User, flagRemoved, v); err != nil {
-		return false, err
+		return err
 	}
+	q.after(u, func() { s.cache.drop(u) })
 	_, err = q.raiseFloor.Exec(v, u.Domain, u.User)
-	return true, err
+	return err
 }
