@@ -16,6 +16,7 @@ import (
 // two of them the one that shows less counts.
 type Change struct {
 	Approve, Withdraw []presence.Entity // into Approved; out of it (and, where the other rules still allow, into Cancelled)
+	Forget            []presence.Entity // out of Approved and no more: not by the user's word
 	Block, Unblock    []string          // block list addresses; those with a resource have no place in the document
 }
 
@@ -86,6 +87,9 @@ func (r *reader) wanted(root *markup.Element, c Change) (want [len(kinds)]wishes
 	}
 	approved, blocked, cancelled := &want[0], &want[1], &want[2]
 	for _, w := range c.Withdraw {
+		approved.out[w.String()] = true
+	}
+	for _, w := range c.Forget {
 		approved.out[w.String()] = true
 	}
 	for _, w := range c.Approve {
