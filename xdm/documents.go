@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"pharos/presence"
@@ -13,6 +14,10 @@ import (
 // tries of a change while others are faster. The users' locks keep all out
 // who write by this package, so hardly anybody ever is.
 const tries = 5
+
+// maxGenerated bounds a document that we write for the other face, in bytes: it is what
+// a parser of ours takes. A roster that needs more has no document.
+const maxGenerated = 1 << 20
 
 // errFaster: what a change was worked out from is not what is there any more.
 var errFaster = errors.New("xdm: somebody else was faster")
@@ -30,7 +35,8 @@ func Canonical(n Name) Name {
 // etag is short, since each version of whatever document of a user has its own number.
 func etag(version uint64) string { return strconv.FormatUint(version, 36) }
 
-func document(n Name, d *store.Document) *Document {
+// named is a stored document under a name.
+func named(n Name, d *store.Document) *Document {
 	return &Document{Name: n, Body: d.Body, Size: d.Size, ETag: etag(d.Version), Modified: d.Modified}
 }
 
@@ -53,7 +59,7 @@ func (d *Documents) Get(ctx context.Context, n Name) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	return *document(n, &doc), nil
+	return *named(n, &doc), nil
 }
 
 // List returns the documents of a user without bodies, by AUID and path, each
@@ -83,7 +89,7 @@ func (d *Documents) List(ctx context.Context, u presence.Entity, auid string) ([
 		case auid != "" && auid != n.AUID:
 			continue
 		}
-		list = append(list, *document(n, &all[i]))
+		list = append(list, *named(n, &all[i]))
 	}
 	return list, nil
 }
@@ -106,25 +112,20 @@ func (d *Documents) Update(ctx context.Context, n Name, fn func(old *Document) (
 		}
 	}
 	for range tries {
-		before, after, err = d.update(ctx, n, k, fn)
+		before, after, err = d.update(ctx, k, fn)
 		if !errors.Is(err, errFaster) {
 			break
 		}
 	}
-	return before, after, err
+	return renamed(before, n), renamed(after, n), err
 }
 
-func (d *Documents) update(ctx context.Context, n, k Name, fn func(old *Document) ([]byte, error)) (before, after *Document, err error) {
-	// First: what is read after it may be newer, and is then found out.
-	revision, err := d.c.Store.Revision(ctx, k.User)
+func (d *Documents) update(ctx context.Context, k Name, fn func(old *Document) ([]byte, error)) (before, after *Document, err error) {
+	s, err := d.read(ctx, k.User)
 	if err != nil {
 		return nil, nil, err
 	}
-	old, err := d.c.Store.Document(ctx, k.User, k.AUID, k.Path)
-	switch {
-	case err == nil:
-		before = document(n, &old)
-	case !errors.Is(err, store.ErrNotFound):
+	if before, err = d.document(ctx, k); err != nil {
 		return nil, nil, err
 	}
 	body, err := fn(before)
@@ -137,33 +138,34 @@ func (d *Documents) update(ctx context.Context, n, k Name, fn func(old *Document
 	if err := d.bound(ctx, k, before, body); err != nil {
 		return before, before, err
 	}
-	c := &Change{User: k.User, ByXCAP: true, Policy: hasFace(k) && k.AUID == PresRules}
-	err = d.c.Store.Transact(ctx, func(tx *store.Tx) error {
-		if now, err := tx.Revision(k.User); err != nil || now != revision {
-			return errors.Join(err, errFaster)
-		}
-		if body == nil {
-			return tx.DropDocument(k.User, k.AUID, k.Path)
-		}
-		now, err := tx.PutDocument(k.User, k.AUID, k.Path, body)
-		after = document(n, &now)
-		return err
-	})
+	p := &plan{state: s, byXCAP: true}
+	p.write(k, before, body)
+	switch {
+	case !hasFace(k):
+	case k.AUID == ResourceLists:
+		err = d.followLists(p, body)
+	default:
+		err = d.followRules(p, body)
+	}
+	if err == nil && k.AUID == ResourceLists {
+		err = d.followExternal(ctx, p)
+	}
+	if err == nil {
+		err = d.commit(ctx, p)
+	}
 	if err != nil {
 		return before, before, err
 	}
-	c.Documents = []DocumentChange{{renamed(before, k), renamed(after, k)}}
-	d.tell(c)
-	return before, after, nil
+	return before, p.writtenDocument[0].After, nil
 }
 
-// renamed is a document under its canonical name, for listeners.
-func renamed(d *Document, k Name) *Document {
-	if d == nil || d.Name == k {
+// renamed is a document under the name that was asked for.
+func renamed(d *Document, n Name) *Document {
+	if d == nil || d.Name == n {
 		return d
 	}
 	c := *d
-	c.Name = k
+	c.Name = n
 	return &c
 }
 
@@ -220,4 +222,49 @@ func (d *Documents) materialise(ctx context.Context, k Name) error {
 	return d.materialiseHeld(ctx, k)
 }
 
-func (d *Documents) materialiseHeld(ctx context.Context, k Name) error { return nil }
+func (d *Documents) materialiseHeld(ctx context.Context, k Name) error {
+	for range tries {
+		if has, err := d.has(ctx, k); err != nil || has {
+			return err
+		}
+		s, err := d.read(ctx, k.User)
+		if err != nil {
+			return err
+		}
+		var body []byte
+		if k.AUID == ResourceLists {
+			body = generateLists(s)
+		} else {
+			body = generateRules(s)
+		}
+		if body == nil {
+			return nil
+		}
+		if len(body) > maxGenerated {
+			return ErrTooLarge
+		}
+		p := &plan{state: s, byXCAP: true}
+		p.write(k, nil, body)
+		if k.AUID == ResourceLists {
+			// A row may have a name that no list can have.
+			if err := d.followLists(p, body); err != nil {
+				return err
+			}
+		}
+		if err := d.commit(ctx, p); !errors.Is(err, errFaster) {
+			return err
+		}
+	}
+	return errFaster
+}
+
+// Exists tells whether there is a document by now; one that could be generated
+// is not. It costs next to nothing.
+func (d *Documents) Exists(ctx context.Context, n Name) (bool, error) {
+	return d.has(ctx, Canonical(n))
+}
+
+func (d *Documents) has(ctx context.Context, k Name) (bool, error) {
+	all, err := d.c.Store.Documents(ctx, k.User)
+	return slices.ContainsFunc(all, func(x store.Document) bool { return x.AUID == k.AUID && x.Path == k.Path }), err
+}

@@ -116,7 +116,7 @@ func TestList(t *testing.T) {
 	d, ctx := open(t, Limits{}), t.Context()
 	for _, n := range []Name{{RLSServices, alice, Index}, {OMAPresRules, alice, OMAPath}, {Manipulation, alice, "a/b"}, {RLSServices, bob, Index},
 		{RLSServices, presence.Entity{Domain: "example.com"}, Index}} {
-		put(t, d, n, "<x xmlns='urn:ietf:params:xml:ns:common-policy'/>")
+		put(t, d, n, "<ruleset xmlns='urn:ietf:params:xml:ns:common-policy'/>")
 	}
 	list := func(auid string, want ...string) {
 		t.Helper()

@@ -101,7 +101,7 @@ type Change struct {
 	Blocked   []string    // addresses that have come to the block list
 	Unblocked []string
 	Policy    bool // what decides about watchers may have changed
-	ByXCAP    bool // false: by UpdateItems or SetBlocks, whose caller knows of it
+	ByXCAP    bool // by Update, or by the first look at a document; false: by UpdateItems or SetBlocks, whose caller knows of it
 }
 
 // DocumentChange is one document's. Before nil: it was not there; After nil: it is gone.
