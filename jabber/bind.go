@@ -86,9 +86,8 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	s.handle = s.full + "#" + strconv.FormatUint(e.seq.Add(1), 36)
 	s.lang = st.Lang()
 	// Under the lock, so that a new record has the block list that is true.
-	lock := e.rosterLock(entityOf(jid))
-	lock.Lock()
-	defer lock.Unlock()
+	ctx, release := e.hold(ctx, entityOf(jid))
+	defer release()
 	u, err := e.newUser(ctx, jid)
 	if err != nil {
 		s.edge.log.Error("block list not read", "entity", jid.Bare().String(), "err", err)

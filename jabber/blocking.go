@@ -8,6 +8,7 @@ import (
 	"pharos/markup"
 	"pharos/presence"
 	"pharos/store"
+	"pharos/xdm"
 	"pharos/xmpp"
 )
 
@@ -122,19 +123,15 @@ func (r *request) block(ctx context.Context) {
 		r.refuse("bad-request") // XEP-0191 §3.3
 		return
 	}
+	ctx, release := r.edge.hold(ctx, r.user.entity)
+	defer release()
 	if !r.setBlocks(ctx, names, nil, false) {
 		return
 	}
-	for _, s := range r.user.list() {
-		for _, contact := range s.watched() {
-			if s.user.blocked(contact, "") && contact != s.user.entity {
-				s.unwatch(ctx, contact)
-			}
-		}
-	}
+	r.edge.unwatchBlocked(ctx, r.user)
 	r.edge.c.Engine.PolicyChanged(r.user.entity)
 	r.result(nil)
-	r.pushBlocks("block", names)
+	r.edge.pushBlocks(r.user, "block", names)
 	for _, j := range jids {
 		if j.Local != "" && j.Resource == "" {
 			r.edge.cancelled(ctx, r.user.entity, entityOf(j))
@@ -152,43 +149,59 @@ func (r *request) unblock(ctx context.Context) {
 	if !ok {
 		return
 	}
+	ctx, release := r.edge.hold(ctx, r.user.entity)
+	defer release()
 	if !r.setBlocks(ctx, nil, names, len(names) == 0) {
 		return
 	}
 	r.edge.c.Engine.PolicyChanged(r.user.entity)
 	r.result(nil)
-	r.pushBlocks("unblock", names)
+	r.edge.pushBlocks(r.user, "unblock", names)
 	r.edge.unblocked(ctx, r.user)
 }
 
-// setBlocks writes, and keeps the record of the user true to the store.
+// setBlocks writes, and keeps the record of the user true to the store. The user is held.
 func (r *request) setBlocks(ctx context.Context, add, remove []string, all bool) bool {
-	u := r.user.entity
-	lock := r.edge.rosterLock(u)
-	lock.Lock()
-	defer lock.Unlock()
-	if err := r.edge.c.Store.SetBlocks(ctx, u, add, remove, all); errors.Is(err, store.ErrFull) {
+	err := r.edge.c.Documents.SetBlocks(ctx, r.user.entity, add, remove, all)
+	switch {
+	case errors.Is(err, store.ErrFull) || errors.Is(err, xdm.ErrTooLarge):
 		r.refuse("resource-constraint")
-		return false
-	} else if err != nil {
+	case err != nil:
 		r.failed("block list not written", err)
-		return false
+	default:
+		if err = r.edge.readBlocks(ctx, r.user); err != nil {
+			r.failed("block list not read", err)
+		}
 	}
-	names, err := r.edge.c.Store.Blocks(ctx, u)
-	if err != nil {
-		r.failed("block list not read", err)
-		return false
+	return err == nil
+}
+
+// readBlocks makes the record of a user true to the store. The user is held.
+func (e *Edge) readBlocks(ctx context.Context, u *user) error {
+	names, err := e.c.Store.Blocks(ctx, u.entity)
+	if err == nil {
+		u.blocks.Store(newBlocklist(names))
 	}
-	r.user.blocks.Store(newBlocklist(names))
-	return true
+	return err
+}
+
+// unwatchBlocked has the user see nothing of who is blocked now.
+func (e *Edge) unwatchBlocked(ctx context.Context, u *user) {
+	for _, s := range u.list() {
+		for _, contact := range s.watched() {
+			if u.blocked(contact, "") && contact != u.entity {
+				s.unwatch(ctx, contact)
+			}
+		}
+	}
 }
 
 // pushBlocks tells the sessions that have asked for the list (XEP-0191 §3.3).
-func (r *request) pushBlocks(what string, names []string) {
-	for _, s := range r.user.list() {
+func (e *Edge) pushBlocks(u *user, what string, names []string) {
+	for _, s := range u.list() {
 		s.mu.Lock()
 		if s.wantsBlocks {
-			b := append([]byte("<iq type='set' id='push"), pushID(r.edge)...)
+			b := append([]byte("<iq type='set' id='push"), pushID(e)...)
 			b = markup.AppendAttr(append(b, '\''), "to", s.full)
 			b = append(append(b, "><"...), what...)
 			b = append(b, " xmlns='"+nsBlocking+"'>"...)
@@ -213,17 +226,13 @@ func (s *session) watched() []presence.Entity {
 }
 
 // unblocked starts the watches again that a block had ended: the user's own,
-// and those of contacts who are here.
+// and those of contacts who are here. The user is held.
 func (e *Edge) unblocked(ctx context.Context, u *user) {
-	lock := e.rosterLock(u.entity)
-	lock.Lock()
 	items, _, err := e.c.Store.Roster(ctx, u.entity)
 	if err != nil {
-		lock.Unlock()
 		e.log.Error("roster not read", "entity", u.bare, "err", err)
 		return
 	}
-	var back []presence.Entity
 	for i := range items {
 		it := &items[i]
 		if it.Removed {
@@ -235,13 +244,9 @@ func (e *Edge) unblocked(ctx context.Context, u *user) {
 			}
 		}
 		if it.From {
-			back = append(back, it.Contact)
-		}
-	}
-	lock.Unlock()
-	for _, c := range back {
-		for _, s := range e.reg.user(c).list() {
-			s.rewatch(ctx, u.entity)
+			for _, s := range e.reg.user(it.Contact).list() {
+				s.rewatch(ctx, u.entity)
+			}
 		}
 	}
 }
@@ -252,6 +257,16 @@ func (s *session) rewatch(ctx context.Context, contact presence.Entity) {
 	_, ok := s.watches[contact]
 	s.mu.Unlock()
 	if ok {
+		s.watch(ctx, contact)
+	}
+}
+
+// revive asks again for a contact of whom nothing is shown.
+func (s *session) revive(ctx context.Context, contact presence.Entity) {
+	s.mu.Lock()
+	view, ok := s.watches[contact]
+	s.mu.Unlock()
+	if ok && view == nil {
 		s.watch(ctx, contact)
 	}
 }

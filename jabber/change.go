@@ -8,6 +8,7 @@ import (
 	"pharos/presence"
 	"pharos/roster"
 	"pharos/store"
+	"pharos/xdm"
 )
 
 var errRosterFull = errors.New("jabber: roster is full")
@@ -16,6 +17,9 @@ var errRosterFull = errors.New("jabber: roster is full")
 type row struct {
 	u, contact presence.Entity
 	fn         func(*store.Item) bool // as of store.UpdateItem
+	theirs     bool                   // not the user's own word: see xdm.ItemChange
+	byRules    bool                   // the rules say so already, and the engine has acted by them
+	ready      func(context.Context)  // called before fn with the users held; may be nil
 
 	rec           *user // nil: the user has no session
 	full          bool
@@ -39,22 +43,30 @@ func (e *Edge) change(ctx context.Context, u, contact presence.Entity, fn func(*
 // transact writes rows in one commit, in order, and does at once what follows from
 // each: the push to interested resources, the watches of the user's own
 // sessions, the policy for those who watch the user. It blocks until the commit,
-// and must not be called with a roster lock held.
+// and must not be called with a user held.
 //
 // say, which may be nil, tells the stanzas that go with the change. What belongs
 // together comes in its order: the pushes first (RFC 6121 §3.1.6), then the
 // stanzas, then the presence that the new watches bring.
 func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
-	unlock := e.lockRosters(rows)
-	defer unlock()
-	changes := make([]store.ItemChange, len(rows))
+	users := make([]presence.Entity, len(rows))
+	for i, r := range rows {
+		users[i] = r.u
+	}
+	ctx, release := e.c.Documents.Hold(ctx, users...)
+	defer release()
+	changes := make([]xdm.ItemChange, len(rows))
 	for i, r := range rows {
 		if err := e.prepare(ctx, r); err != nil {
 			return err
 		}
-		changes[i] = store.ItemChange{User: r.u, Contact: r.contact, Change: r.change}
+		changes[i] = xdm.ItemChange{ItemChange: store.ItemChange{User: r.u, Contact: r.contact, Change: r.change}, Theirs: r.theirs}
 	}
-	if err := e.c.Store.UpdateItems(ctx, changes); err != nil {
+	err := e.c.Documents.UpdateItems(ctx, changes)
+	if errors.Is(err, xdm.ErrTooLarge) {
+		return errRosterFull
+	}
+	if err != nil {
 		return err
 	}
 	for i, r := range rows {
@@ -62,23 +74,11 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 		if !r.written {
 			continue
 		}
-		b, a := &r.before, &r.after
-		if spokenOf(b) && !spokenOf(a) {
-			// Before the policy: by that they would wait again for a word.
-			e.cancelled(ctx, r.u, r.contact)
-		}
-		if b.From != a.From || b.Approved != a.Approved || b.PendingIn != a.PendingIn {
-			e.c.Engine.PolicyChanged(r.u)
-		}
+		e.decided(ctx, r)
 		if r.rec == nil {
 			continue
 		}
-		switch {
-		case r.after.Removed && !r.before.Removed:
-			r.rec.size--
-		case r.before.Removed && !r.after.Removed:
-			r.rec.size++
-		}
+		e.count(r.rec, &r.before, &r.after)
 		e.push(r.rec, &r.before, &r.after)
 	}
 	if say != nil {
@@ -92,32 +92,44 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 	return nil
 }
 
+// decided has those who watch the user decided anew, where a row has changed what
+// decides.
+func (e *Edge) decided(ctx context.Context, r *row) {
+	b, a := &r.before, &r.after
+	if spokenOf(b) && !spokenOf(a) && !r.byRules && !(r.theirs && e.othersAllow(ctx, r.u, r.contact)) {
+		// Before the policy: by that they would wait again for a word.
+		e.cancelled(ctx, r.u, r.contact)
+	}
+	changed := b.From != a.From || b.Approved != a.Approved || b.PendingIn != a.PendingIn
+	if !changed && (shown(b) != shown(a) || !slices.Equal(b.Groups, a.Groups)) {
+		// Rules may name a list of the user's.
+		changed = e.has(ctx, xdm.Name{AUID: xdm.PresRules, User: r.u, Path: xdm.Index})
+	}
+	if changed {
+		e.c.Engine.PolicyChanged(r.u)
+	}
+}
+
+// has tells whether a user has a document by now.
+func (e *Edge) has(ctx context.Context, n xdm.Name) bool {
+	ok, err := e.c.Documents.Exists(ctx, n)
+	if err != nil {
+		e.log.Error("documents not looked up", "entity", n.User.String(), "err", err)
+	}
+	return ok
+}
+
 // spokenOf tells whether the row lets the contact watch, or wait.
 func spokenOf(it *store.Item) bool {
 	return !it.Removed && (it.From || it.PendingIn || it.Approved)
 }
 
-// lockRosters locks the rosters of all, in one order everywhere.
-func (e *Edge) lockRosters(rows []*row) (unlock func()) {
-	var room [2]waitLock
-	locks := room[:0]
-	for i := range e.rosters {
-		for _, r := range rows {
-			if l := e.rosterLock(r.u); l == e.rosters[i] && !slices.Contains(locks, l) {
-				l.Lock()
-				locks = append(locks, l)
-			}
-		}
-	}
-	return func() {
-		for _, l := range locks {
-			l.Unlock()
-		}
-	}
-}
-
-// prepare looks how many rows the user's roster has, where the user is here.
+// prepare looks how many rows the user's roster has, where the user is here. The
+// user is held.
 func (e *Edge) prepare(ctx context.Context, r *row) error {
+	if r.ready != nil {
+		r.ready(ctx)
+	}
 	if r.rec = e.reg.user(r.u); r.rec == nil {
 		return nil
 	}
@@ -146,8 +158,23 @@ func (r *row) change(it *store.Item) bool {
 	return r.written
 }
 
-// push tells the user's interested resources of a change of a row. The roster
-// lock is held.
+// count keeps the record of the user's rows. The user is held.
+func (e *Edge) count(u *user, before, after *store.Item) {
+	switch {
+	case u.size < 0:
+	case gone(after) && !gone(before):
+		u.size--
+	case gone(before) && !gone(after):
+		u.size++
+	}
+}
+
+// gone tells whether nothing of a row is left but perhaps a tombstone.
+func gone(it *store.Item) bool {
+	return it.Removed || !it.Visible && stateOf(it) == roster.State{}
+}
+
+// push tells the user's interested resources of a change of a row. The user is held.
 func (e *Edge) push(u *user, before, after *store.Item) {
 	push := shown(before) != shown(after) || shown(after) && !sameItem(before, after)
 	for _, s := range u.list() {
@@ -161,7 +188,7 @@ func (e *Edge) push(u *user, before, after *store.Item) {
 	}
 }
 
-// follow begins and ends the watches of the user's sessions. The roster lock is held.
+// follow begins and ends the watches of the user's sessions. The user is held.
 func (e *Edge) follow(ctx context.Context, u *user, before, after *store.Item) {
 	for _, s := range u.list() {
 		switch {
@@ -188,13 +215,15 @@ func stateOf(it *store.Item) roster.State {
 }
 
 // setState writes a state into a row. A row is shown as soon as there is more to
-// it than somebody else's request (RFC 6121 §3.1.3).
-func setState(it *store.Item, st roster.State) {
+// it than somebody else's request (RFC 6121 §3.1.3). But where the user keeps the
+// buddy list as a document, it is not for others to write into that: then only
+// the user's own word puts somebody in, and listed is set for all else.
+func setState(it *store.Item, st roster.State, listed bool) {
 	it.To, it.From, it.Ask, it.PendingIn, it.Approved = st.To, st.From, st.Ask, st.PendingIn, st.Approved
 	if it.Removed {
 		it.Removed, it.Visible = false, false
 	}
-	if it.To || it.From || it.Ask || it.Approved {
+	if it.To || it.Ask || (it.From || it.Approved) && !listed {
 		it.Visible = true
 	}
 	if !it.PendingIn {

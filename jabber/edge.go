@@ -6,7 +6,7 @@
 // Notify, WatcherChanged and Deliver never wait for anything but short locks.
 //
 // Locks, in the order in which they may be taken: a user's nodes (edge.pepLock), a pair of users (edge.pairLock),
-// a user's roster lock (edge.rosterLock), a session's act, a registry shard, a session's mu.
+// what a user has (xdm.Documents.Hold), a session's act, a registry shard, a session's mu.
 package jabber
 
 import (
@@ -32,11 +32,10 @@ type Config struct {
 	Engine    *engine.Engine
 	Accounts  *account.Accounts
 	Store     *store.Store
-	Documents *xdm.Documents // nil: no PEP, no vCards
+	Documents *xdm.Documents // the edge listens to it
 	Gate      *load.Gate     // nil: everything is admitted
 	Domains   []string
 	Version   string // for XEP-0092
-	Strangers Strangers
 	Log       *slog.Logger
 }
 
@@ -53,12 +52,11 @@ type Edge struct {
 	reg     registry
 	seq     atomic.Uint64 // numbers sessions, pushes and fetches
 	seed    maphash.Seed
-	rosters [64]waitLock // see rosterLock
 	nodes   [64]waitLock // see pepLock
 	caps    capsCache
 	looks   sync.Map     // handle -> chan *presence.View, see look
 	pairs   [64]waitLock // see pairLock
-	changes watcherQueue
+	changes changeQueue
 	forgot  forgotten
 	closing atomic.Bool
 }
@@ -76,11 +74,12 @@ func New(c Config) *Edge {
 	for _, d := range c.Domains {
 		e.domains[d] = true
 	}
-	for i := range e.rosters {
-		e.rosters[i], e.pairs[i], e.nodes[i] = make(waitLock, 1), make(waitLock, 1), make(waitLock, 1)
+	for i := range e.pairs {
+		e.pairs[i], e.nodes[i] = make(waitLock, 1), make(waitLock, 1)
 	}
 	e.reg.init()
 	e.changes.start(e)
+	c.Documents.Listen(e.documentsChanged)
 	return e
 }
 
@@ -143,15 +142,15 @@ type waitLock chan struct{}
 func (l waitLock) Lock()   { l <- struct{}{} }
 func (l waitLock) Unlock() { <-l }
 
-// rosterLock serialises changes of one user's roster and blocks with what
+// hold serialises changes of a user's roster, blocks and documents with what
 // follows from them - pushes in the order of versions, watches - and with a
-// session's becoming available, which reads them. Only lockRosters holds two.
-func (e *Edge) rosterLock(u presence.Entity) waitLock {
-	return e.rosters[e.lockIndex(u)]
+// session's becoming available, which reads them. Only transact holds two.
+func (e *Edge) hold(ctx context.Context, u presence.Entity) (held context.Context, release func()) {
+	return e.c.Documents.Hold(ctx, u)
 }
 
 func (e *Edge) lockIndex(u presence.Entity) uint64 {
-	return maphash.Comparable(e.seed, u) % uint64(len(e.rosters))
+	return maphash.Comparable(e.seed, u) % uint64(len(e.nodes))
 }
 
 // pairLock serialises what changes the subscriptions between two users, so that

@@ -39,9 +39,14 @@ const (
 	MaxBehind = 64 << 10
 	// MaxHeldWords of gone sources kept per contact while presence is held back.
 	MaxHeldWords = 16
-	// MaxWatcherChanges waiting to be written to rosters; beyond, the oldest
-	// relation keeps its place and new ones are dropped and logged.
+	// MaxWatcherChanges waiting to be written to rosters: watchers who ask, and
+	// contacts whom a document has added or taken away; beyond, the oldest keep
+	// their place and new ones are dropped and logged.
 	MaxWatcherChanges = 1 << 16
+	// UnlistedDelay is the time from a contact's going from a buddy list to the end of
+	// the subscription: XCAP has no move, so clients delete an entry and put it
+	// elsewhere, and the contact need not be asked again for that.
+	UnlistedDelay = 800 * time.Millisecond
 	// MaxPreBind elements before a resource is bound.
 	MaxPreBind = 16
 	// MaxPEPItems of a node (XEP-0163), which "max" means in its configuration.

@@ -102,23 +102,32 @@ func TestDirectedBound(t *testing.T) {
 	})
 }
 
-// Each relation waits once, and no more than the bound.
-func TestWatcherQueue(t *testing.T) {
-	q := watcherQueue{waiting: map[relation]struct{}{}, wake: make(chan struct{}, 1)}
+// Each change waits once, and no more than the bound; what a client may take back
+// waits longer.
+func TestChangeQueue(t *testing.T) {
+	q := changeQueue{waiting: map[change]struct{}{}, wake: make(chan struct{}, 1)}
+	of := func(w what, i int) change { return change{w, entity("a"), presence.Entity{User: fmt.Sprint(i)}} }
 	for range 2 {
 		for i := range MaxWatcherChanges {
-			if !q.put(relation{entity("a"), presence.Entity{User: fmt.Sprint(i)}}) {
+			w := asked
+			if i < 3 {
+				w = unlisted
+			}
+			if !q.put(of(w, i)) {
 				t.Fatalf("%d was refused", i)
 			}
 		}
 	}
-	if q.put(relation{entity("a"), entity("b")}) {
+	if q.put(of(asked, -1)) || q.put(of(unlisted, -1)) {
 		t.Error("more than the bound")
 	}
-	if n := len(q.take()); n != MaxWatcherChanges {
-		t.Errorf("%d waited", n)
+	if due, wait := q.take(false); len(due) != MaxWatcherChanges-3 || wait <= 0 || wait > UnlistedDelay {
+		t.Errorf("%d were due, the next in %v", len(due), wait)
 	}
-	if !q.put(relation{entity("a"), entity("b")}) {
+	if !q.put(of(asked, -1)) {
 		t.Error("refused when empty")
+	}
+	if due, wait := q.take(true); len(due) != 4 || wait >= 0 || len(q.waiting) != 0 {
+		t.Errorf("%d at the end, then %v, %d still known", len(due), wait, len(q.waiting))
 	}
 }

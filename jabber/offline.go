@@ -11,9 +11,8 @@ import (
 // blocks.
 func (s *session) takeOffline(ctx context.Context) {
 	// One at a time, lest two sessions that come together get the same.
-	lock := s.edge.rosterLock(s.user.entity)
-	lock.Lock()
-	defer lock.Unlock()
+	ctx, release := s.edge.hold(ctx, s.user.entity)
+	defer release()
 	ms, done, err := s.edge.c.Engine.Take(ctx, s.user.entity)
 	if err != nil {
 		s.log().Error("stored messages not read", "err", err)

@@ -172,13 +172,12 @@ func (s *session) unpublished(head stanzaHead, err error) {
 }
 
 // arrive is initial presence (RFC 6121 §4.2.2): the roster says whom to watch
-// and who has asked meanwhile. The roster lock makes sure that a change of
-// the roster is either read here or finds the session available.
+// and who has asked meanwhile. The user is held, so that a change of the roster is
+// either read here or finds the session available.
 func (s *session) arrive(ctx context.Context, el *markup.Element, in presence.Publish, prio int) bool {
 	u := s.user.entity
-	lock := s.edge.rosterLock(u)
-	lock.Lock()
-	defer lock.Unlock()
+	ctx, release := s.edge.hold(ctx, u)
+	defer release()
 	s.mu.Lock()
 	loaded := s.loaded
 	s.loaded = nil

@@ -27,9 +27,8 @@ func (r *request) roster(ctx context.Context) {
 // since the version that the client has.
 func (r *request) rosterGet(ctx context.Context) {
 	s := r.session
-	lock := s.edge.rosterLock(s.user.entity)
-	lock.Lock()
-	defer lock.Unlock()
+	ctx, release := s.edge.hold(ctx, s.user.entity)
+	defer release()
 	has, versioned := r.child.LookupAttr("", "ver")
 	since, err := strconv.ParseUint(has, 10, 64)
 	if versioned && err == nil {
@@ -52,7 +51,7 @@ func (r *request) rosterGet(ctx context.Context) {
 	r.rosterWhole(items, version)
 }
 
-// rosterWhole answers with all items; the roster lock is held.
+// rosterWhole answers with all items; the user is held.
 func (r *request) rosterWhole(items []store.Item, version uint64) {
 	s := r.session
 	s.user.size = countRows(items)
@@ -84,9 +83,7 @@ func (r *request) rosterNewer(newer []store.Item) {
 	r.mu.Unlock()
 	r.result(nil)
 	for i := range newer {
-		if it := &newer[i]; it.Visible || it.Removed {
-			r.session.push(it)
-		}
+		r.session.push(&newer[i]) // of one that is not shown: that it is not
 	}
 }
 
@@ -227,7 +224,7 @@ func appendVersion(b []byte, v uint64) []byte {
 func appendItem(b []byte, it *store.Item) []byte {
 	b = append(b, "<item"...)
 	b = markup.AppendAttr(b, "jid", it.Contact.String())
-	if it.Removed {
+	if !shown(it) {
 		return append(b, " subscription='remove'/>"...)
 	}
 	b = attr(b, "name", it.Name)

@@ -13,7 +13,6 @@ import (
 
 	"pharos/engine"
 	"pharos/markup"
-	"pharos/pidf"
 	"pharos/presence"
 	"pharos/store"
 )
@@ -265,12 +264,9 @@ func (w *world) befriend(a, b string) {
 // sipLine is what the stand-in for the SIP edge does.
 //
 //	sip alice publishes KEY open|closed [activity] [note...]
-//	sip alice writes-of KEY      publishes the block: children of a PIDF <presence/>
 //	sip alice unpublishes KEY
 //	sip carol watches alice
 //	sip carol sees alice active|pending|rejected [open|closed] [activity] [note...]
-//	sip carol reads alice        the last that carol was told holds the block
-//	sip carol reads-not alice    or does not
 //	sip is told nothing
 //	sip alice registers
 //	sip alice writes bob text...
@@ -301,18 +297,6 @@ func (s *script) sipLine(f []string, l scriptLine) {
 		}
 		step(who, presence.Publish{ID: presence.SourceID{Kind: presence.Publication, Key: args[0]}, NewTag: "tag", Doc: doc,
 			Native: presence.Payload{Type: "application/pidf+xml", Bytes: []byte(l.text)}, Lifetime: time.Hour})
-	case "writes-of":
-		text := "<presence xmlns='" + pidf.Space + "' xmlns:dm='" + pidf.DataModel + "' xmlns:r='" + pidf.RPID + "' entity='sip:" + f[0] + "@localhost'>" + l.block + "</presence>"
-		doc, _, err := pidf.Parse([]byte(text))
-		if err != nil {
-			s.errorf("%v", err)
-			return
-		}
-		step(who, presence.Publish{ID: presence.SourceID{Kind: presence.Publication, Key: args[0]}, NewTag: "tag", Doc: doc,
-			Native: presence.Payload{Type: pidf.Type, Bytes: []byte(text)}, Lifetime: time.Hour})
-	case "reads", "reads-not":
-		settle()
-		s.sipReads(f[0], entity(args[0]), verb == "reads", l.block)
 	case "unpublishes":
 		step(who, presence.Retract{ID: presence.SourceID{Kind: presence.Publication, Key: args[0]}})
 	case "watches":
@@ -353,27 +337,6 @@ func (s *script) sipLine(f []string, l scriptLine) {
 		s.errorf("sip %s did not get it", f[0])
 	default:
 		s.errorf("what is %q?", l.text)
-	}
-}
-
-// sipReads looks into the last document that a watcher was sent; the notices are taken.
-func (s *script) sipReads(watcher string, of presence.Entity, want bool, text string) {
-	s.sip.mu.Lock()
-	defer s.sip.mu.Unlock()
-	var last *presence.Notice
-	for _, n := range s.sip.notices {
-		if n.Presentity == of && n.Targets[0].Handle == watcher {
-			last = n
-		}
-	}
-	if last == nil || last.View == nil || last.View.Doc == nil {
-		s.errorf("sip %s was sent no document", watcher)
-		return
-	}
-	s.sip.notices = slices.DeleteFunc(s.sip.notices, func(n *presence.Notice) bool { return n.Presentity == of && n.Targets[0].Handle == watcher })
-	doc := string(pidf.Append(nil, "sip:"+of.String(), last.View.Doc))
-	if strings.Contains(doc, text) != want {
-		s.errorf("sip %s was sent\n%s", watcher, doc)
 	}
 }
 

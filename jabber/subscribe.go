@@ -3,11 +3,13 @@ package jabber
 import (
 	"context"
 	"errors"
+	"time"
 
 	"pharos/markup"
 	"pharos/presence"
 	"pharos/roster"
 	"pharos/store"
+	"pharos/xdm"
 	"pharos/xmpp"
 )
 
@@ -19,18 +21,50 @@ func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.
 	if contact == u {
 		return // one always sees oneself (RFC 6121 §4.2.2)
 	}
+	refused, err := e.outbound(ctx, u, contact, k, outbound{native: el.AppendInner(nil, nsClient)})
+	switch {
+	case refused || errors.Is(err, errRosterFull):
+		s.refuse(el, "resource-constraint")
+	case err != nil:
+		s.log().Error("roster item not written", "contact", contact.String(), "err", err)
+		s.refuse(el, "internal-server-error")
+	}
+}
+
+// outbound says how a subscription stanza is sent.
+type outbound struct {
+	native  []byte                 // its content
+	ready   func(context.Context)  // called before when with the users held; may be nil
+	when    func(*store.Item) bool // whether it is still to be sent; nil: it is
+	byRules bool                   // the user's rules have answered, not the user
+}
+
+// outbound sends a subscription stanza for a user. Refused: the user's roster is full.
+func (e *Edge) outbound(ctx context.Context, u, contact presence.Entity, k roster.Kind, o outbound) (refused bool, err error) {
 	lock := e.pairLock(u, contact)
 	lock.Lock()
 	defer lock.Unlock()
-	x := e.newExchange(ctx, contact, u, k, el.AppendInner(nil, nsClient))
+	x := e.newExchange(ctx, contact, u, k, o.native)
 	var eff roster.Effect
-	own := &row{u: u, contact: contact, fn: func(it *store.Item) bool {
+	listed := false
+	own := &row{u: u, contact: contact, theirs: o.byRules, byRules: o.byRules}
+	own.ready = func(ctx context.Context) {
+		if o.ready != nil {
+			o.ready(ctx)
+		}
+		listed = o.byRules && e.has(ctx, xdm.Name{AUID: xdm.ResourceLists, User: u, Path: xdm.Index})
+	}
+	own.fn = func(it *store.Item) bool {
+		eff = roster.Effect{}
+		if o.when != nil && !o.when(it) {
+			return false
+		}
 		eff = roster.Out(stateOf(it), k)
 		if eff.Changed {
-			setState(it, eff.State)
+			setState(it, eff.State, listed)
 		}
 		return eff.Changed
-	}}
+	}
 	// A row that a full roster refuses stops the rest.
 	x.passes = func() bool { return eff.Route && !own.refused }
 	say := func() {
@@ -38,25 +72,44 @@ func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.
 			x.tell()
 		}
 	}
-	if err := e.transact(ctx, say, append([]*row{own}, x.rows()...)...); err != nil {
-		s.log().Error("roster item not written", "contact", contact.String(), "err", err)
-		s.refuse(el, "internal-server-error")
-		return
-	}
-	if own.refused {
-		s.refuse(el, "resource-constraint")
-	}
+	err = e.transact(ctx, say, append([]*row{own}, x.rows()...)...)
+	return own.refused, err
 }
 
-// Strangers is what becomes of a request to subscribe to a user who has not
-// spoken of the sender; the same default as for SIP watchers.
-type Strangers uint8
+// decision is what the user's rules say of a watcher now. What cannot be decided
+// is blocked: privacy goes first.
+func (e *Edge) decision(ctx context.Context, u, watcher presence.Entity) presence.Handling {
+	p, err := e.c.Engine.Policy(ctx, u)
+	if err == nil && p.UsesSphere() {
+		var x presence.Explanation
+		x, err = e.c.Engine.Explain(ctx, u, watcher)
+		if err == nil {
+			return x.Decision.Class.Handling
+		}
+	}
+	if err != nil {
+		e.log.Error("policy not loaded", "entity", u.String(), "err", err)
+		return presence.Block
+	}
+	return presence.Decide(p, u, watcher, presence.Circumstances{Now: time.Now()}).Class.Handling
+}
 
-const (
-	AskUser  Strangers = iota // the user is asked (RFC 6121 §3.1.3)
-	LetIn                     // approved for the user
-	TurnAway                  // not heard; the user is not asked
-)
+// allows tells whether a handling shows something, if only a closed state.
+func allows(h presence.Handling) bool { return h == presence.Allow || h == presence.PoliteBlock }
+
+// othersAllow tells whether a user's rules allow a watcher whom the user has not
+// approved any more. It is for before the engine has the new policy.
+func (e *Edge) othersAllow(ctx context.Context, u, watcher presence.Entity) bool {
+	p, err := e.c.Engine.Policy(ctx, u)
+	if err != nil || len(p.Rules) == 0 {
+		return false
+	}
+	others := &presence.Policy{Default: p.Default, Rules: p.Rules, Domains: p.Domains}
+	if g, ok := p.Watchers[watcher]; ok && g.Handling == presence.Block {
+		return false
+	}
+	return allows(presence.Decide(others, u, watcher, presence.Circumstances{Now: time.Now()}).Class.Handling)
+}
 
 // exchange is a subscription stanza on its way to a user here, and the answer
 // that the server gives for the user (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3 and
@@ -69,6 +122,8 @@ type exchange struct {
 	passes  func() bool // nil: always
 	exists  bool        // the user is somebody here
 	blocked bool
+	says    presence.Handling // of a request, what the user's rules say
+	listed  bool              // the user has a buddy list as a document
 
 	in, back roster.Effect // at the user; of the answer, at the sender
 }
@@ -93,47 +148,62 @@ func (x *exchange) rows() []*row {
 	if !x.exists || x.blocked && x.kind == roster.Subscribe {
 		return nil
 	}
-	rows := []*row{{u: x.u, contact: x.from, fn: func(it *store.Item) bool {
+	rows := []*row{{u: x.u, contact: x.from, theirs: true, ready: x.ready, fn: func(it *store.Item) bool {
 		x.in = roster.Effect{}
 		if x.passes != nil && !x.passes() {
 			return false
 		}
-		st := stateOf(it)
-		if x.kind == roster.Subscribe && !st.From && !st.Approved {
-			switch x.e.c.Strangers {
-			case TurnAway:
-				return false
-			case LetIn: // as if the user had approved in advance
-				st.Approved = true
+		x.take(it)
+		if x.in.Changed {
+			setState(it, x.in.State, x.listed)
+			if x.kind == roster.Subscribe && it.PendingIn {
+				it.Stanza = x.native
 			}
 		}
-		x.in = roster.In(st, x.kind)
-		if x.in.State.Approved && !it.Approved {
-			x.in.State.Approved = false
-		}
-		if !x.in.Changed {
-			return false
-		}
-		setState(it, x.in.State)
-		if x.kind == roster.Subscribe && it.PendingIn {
-			it.Stanza = x.native
-		}
-		return true
+		return x.in.Changed
 	}}}
 	if x.kind != roster.Subscribe || !x.e.local(x.from.Domain) {
 		return rows
 	}
-	return append(rows, &row{u: x.from, contact: x.u, fn: func(it *store.Item) bool {
+	return append(rows, &row{u: x.from, contact: x.u, theirs: true, fn: func(it *store.Item) bool {
 		x.back = roster.Effect{}
 		if x.in.Reply == 0 {
 			return false
 		}
 		x.back = roster.In(stateOf(it), x.in.Reply)
 		if x.back.Changed {
-			setState(it, x.back.State)
+			setState(it, x.back.State, false)
 		}
 		return x.back.Changed
 	}})
+}
+
+// ready asks the user's rules, with the user held, so that they are still true when
+// the row is written.
+func (x *exchange) ready(ctx context.Context) {
+	if x.kind == roster.Subscribe {
+		x.says = x.e.decision(ctx, x.u, x.from)
+	}
+	x.listed = x.e.has(ctx, xdm.Name{AUID: xdm.ResourceLists, User: x.u, Path: xdm.Index})
+}
+
+// take works out what the stanza does to the user's row.
+func (x *exchange) take(it *store.Item) {
+	st := stateOf(it)
+	if x.kind != roster.Subscribe {
+		x.in = roster.In(st, x.kind)
+		return
+	}
+	if x.says == presence.Block {
+		return // not heard
+	}
+	// Whom the rules allow is approved for the user, as if the user had done so
+	// in advance; whom they do not is asked about, also when the row says more.
+	asked := st
+	asked.Approved = allows(x.says)
+	x.in = roster.In(asked, x.kind)
+	x.in.State.Approved = st.Approved
+	x.in.Changed = x.in.State != st
 }
 
 // tell shows the stanzas, after the commit.

@@ -3,6 +3,7 @@ package jabber
 import (
 	"context"
 	"sync"
+	"time"
 
 	"pharos/presence"
 	"pharos/roster"
@@ -12,53 +13,78 @@ import (
 // about in XMPP's way: a pending row and a subscribe stanza (RFC 8048 §5.2). It
 // does not block; the row is written by the edge's worker.
 func (e *Edge) WatcherChanged(c presence.WatcherChange) {
-	// A session's own watches follow from the roster; they are no requests. What
-	// is not about presence the roster cannot ask (RFC 6121 §3.1).
-	if c.Package != "" || c.Edge == EdgeName || c.State != presence.Pending || !e.local(c.Presentity.Domain) {
+	// A session's own watches follow from the roster; they are no requests. Those
+	// of other packages are no business of a roster's.
+	if c.Edge == EdgeName || c.State != presence.Pending || c.Package != "" || !e.local(c.Presentity.Domain) {
 		return
 	}
-	if !e.changes.put(relation{c.Presentity, c.Watcher}) {
+	if !e.changes.put(change{asked, c.Presentity, c.Watcher}) {
 		e.log.Warn("pending watcher not asked about: too many wait",
 			"entity", c.Presentity.String(), "watcher", c.Watcher.String(), "sub", c.Sub)
 	}
 }
 
-type relation struct{ presentity, watcher presence.Entity }
+// change is something that the worker does between a user and a contact.
+type change struct {
+	what    what
+	u       presence.Entity
+	contact presence.Entity
+}
 
-// watcherQueue holds each waiting relation once.
-type watcherQueue struct {
+type what uint8
+
+const (
+	asked       what = iota // the contact waits for the user's answer, elsewhere
+	listed                  // the user has put the contact into the buddy list
+	unlisted                // or taken out of it
+	refused                 // the contact may not watch the user any more
+	reconciling             // the user's rules have changed; there is no contact
+)
+
+// changeQueue holds each waiting change once, in the order in which they are due.
+type changeQueue struct {
 	mu      sync.Mutex
-	waiting map[relation]struct{}
-	order   []relation
+	waiting map[change]struct{}
+	order   []change
+	later   []delayed // in order
 	wake    chan struct{}
 	cancel  context.CancelFunc
 	done    chan struct{}
 }
 
-func (q *watcherQueue) start(e *Edge) {
+type delayed struct {
+	change
+	due time.Time
+}
+
+func (q *changeQueue) start(e *Edge) {
 	ctx, cancel := context.WithCancel(context.Background())
-	q.waiting = make(map[relation]struct{})
+	q.waiting = make(map[change]struct{})
 	q.wake = make(chan struct{}, 1)
 	q.cancel, q.done = cancel, make(chan struct{})
 	go q.work(ctx, e)
 }
 
-func (q *watcherQueue) stop() {
+func (q *changeQueue) stop() {
 	q.cancel()
 	<-q.done
 }
 
-func (q *watcherQueue) put(r relation) bool {
+func (q *changeQueue) put(c change) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, ok := q.waiting[r]; ok {
+	if _, ok := q.waiting[c]; ok {
 		return true
 	}
-	if len(q.order) >= MaxWatcherChanges {
+	if len(q.order)+len(q.later) >= MaxWatcherChanges {
 		return false
 	}
-	q.waiting[r] = struct{}{}
-	q.order = append(q.order, r)
+	q.waiting[c] = struct{}{}
+	if c.what == unlisted {
+		q.later = append(q.later, delayed{c, time.Now().Add(UnlistedDelay)})
+	} else {
+		q.order = append(q.order, c)
+	}
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -66,31 +92,72 @@ func (q *watcherQueue) put(r relation) bool {
 	return true
 }
 
-func (q *watcherQueue) take() []relation {
+// take returns what is due, or with all everything, and the time to the next.
+func (q *changeQueue) take(all bool) (due []change, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	all := q.order
+	due = q.order
 	q.order = nil
-	clear(q.waiting)
-	return all
+	now, n := time.Now(), 0
+	for n < len(q.later) && (all || !q.later[n].due.After(now)) {
+		due = append(due, q.later[n].change)
+		n++
+	}
+	q.later = q.later[n:]
+	for _, c := range due {
+		delete(q.waiting, c)
+	}
+	if len(q.later) == 0 {
+		q.later = nil
+		return due, -1
+	}
+	return due, q.later[0].due.Sub(now)
 }
 
-func (q *watcherQueue) work(ctx context.Context, e *Edge) {
+func (q *changeQueue) work(ctx context.Context, e *Edge) {
 	defer close(q.done)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
 	for {
 		stopping := false
 		select {
 		case <-q.wake:
+		case <-timer.C:
 		case <-ctx.Done():
 			stopping = true
 		}
 		// What was taken is written also when the server stops: the watcher's
-		// edge reports a pending watcher once.
-		for _, r := range q.take() {
-			e.inbound(context.WithoutCancel(ctx), r.presentity, r.watcher, roster.Subscribe)
+		// edge reports a pending watcher once, and a document has changed once.
+		due, wait := q.take(stopping)
+		for _, c := range due {
+			e.settle(context.WithoutCancel(ctx), c)
 		}
 		if stopping {
 			return
 		}
+		if timer.Stop(); wait >= 0 {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// settle does one of the worker's changes.
+func (e *Edge) settle(ctx context.Context, c change) {
+	var err error
+	switch c.what {
+	case asked:
+		e.inbound(ctx, c.u, c.contact, roster.Subscribe)
+	case listed:
+		err = e.subscribeListed(ctx, c.u, c.contact)
+	case unlisted:
+		err = e.unsubscribeUnlisted(ctx, c.u, c.contact)
+	case refused:
+		err = e.refuseContact(ctx, c.u, c.contact)
+	case reconciling:
+		err = e.reconcile(ctx, c.u)
+	}
+	if err != nil {
+		e.log.Error("subscription does not follow a document", "entity", c.u.String(), "contact", c.contact.String(), "err", err)
 	}
 }

@@ -66,11 +66,16 @@ func newWorld(t testing.TB, users ...string) *world {
 	if err := w.store.PutAccounts(w.ctx, as); err != nil {
 		t.Fatal(err)
 	}
-	w.documents = xdm.New(xdm.Config{Store: w.store, Default: presence.Confirm})
 	accounts := account.New(w.store, []string{domain})
 	w.engine = engine.New(engine.Config{
 		Save: w.store, Mailbox: w.mail,
 		Policies: &policy.Loader{Store: w.store, Default: presence.Confirm},
+	})
+	w.documents = xdm.New(xdm.Config{Store: w.store, Default: presence.Confirm})
+	w.documents.Listen(func(c *xdm.Change) { // as the server does
+		if c.Policy && c.ByXCAP {
+			w.engine.PolicyChanged(c.User)
+		}
 	})
 	var level slog.Level = slog.LevelWarn
 	w.edge = New(Config{

@@ -65,6 +65,8 @@ type Server struct {
 	contact  *contacts
 	http     http.Handler
 
+	permanent map[presence.Entity][]byte // permanent presence that was restored
+
 	started time.Time
 	ready   chan struct{}
 	open    []open // guarded by mu until ready is closed, then constant
@@ -106,8 +108,6 @@ func New(o Options) (*Server, error) {
 
 var handlings = map[string]presence.Handling{"confirm": presence.Confirm, "allow": presence.Allow, "block": presence.Block}
 
-var strangers = map[string]jabber.Strangers{"confirm": jabber.AskUser, "allow": jabber.LetIn, "block": jabber.TurnAway}
-
 // wire builds the parts, innermost first.
 func (s *Server) wire() error {
 	c := s.Config
@@ -122,6 +122,7 @@ func (s *Server) wire() error {
 	s.docs = xdm.New(xdm.Config{Store: s.store, Default: handlings[c.Policy.Default],
 		Limits: xdm.Limits{Documents: c.XCAP.Documents, Bytes: c.XCAP.Bytes, Body: c.XCAP.Body}})
 	s.docs.Listen(s.policyChanged)
+	s.docs.Listen(s.permanentChanged)
 	gate := load.NewGate(s.engine.Depth)
 	trusted, err := config.Prefixes(c.SIP.Trusted)
 	if err != nil {
@@ -139,7 +140,7 @@ func (s *Server) wire() error {
 	s.simple.Use(s.sip)
 	s.jabber = jabber.New(jabber.Config{
 		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Gate: gate, Domains: c.Domains,
-		Version: s.Version, Strangers: strangers[c.Policy.Default], Log: s.Log.With("part", "xmpp"),
+		Version: s.Version, Log: s.Log.With("part", "xmpp"),
 	})
 	s.xmpp = &xmpp.Acceptor{
 		Domains: c.Domains, TLS: s.cert.config("xmpp-client"), Auth: authenticator{s.accounts},
@@ -169,6 +170,7 @@ func (s *Server) policyChanged(c *xdm.Change) {
 // listener opens.
 func (s *Server) restore() error {
 	var all []*presence.Subscription
+	s.permanent = map[presence.Entity][]byte{}
 	err := s.store.Saved(func(e presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
 		kept := sources[:0]
 		for _, src := range sources {
@@ -187,6 +189,9 @@ func (s *Server) restore() error {
 			}
 			src.Doc = doc
 			kept = append(kept, src)
+			if src.ID == permanentID {
+				s.permanent[e] = src.Native.Bytes
+			}
 		}
 		all = append(all, subs...)
 		return s.engine.Restore(e, kept, subs)
@@ -228,6 +233,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopEngine()
 	var inner errgroup.Group
 	inner.Go(func() error { return s.engine.Run(engineCtx) })
+	if err := s.followPermanent(ctx, s.permanent); err != nil {
+		s.Log.Error("permanent presence not looked up", "err", err)
+	}
+	s.permanent = nil
 
 	serveCtx, stopServing := context.WithCancel(ctx)
 	defer stopServing()
