@@ -130,7 +130,7 @@ func (s *Server) wire() error {
 	}
 	s.contact = &contacts{fixed: c.SIP.Contact}
 	s.simple = simple.New(simple.Config{
-		Engine: s.engine, Accounts: s.accounts, Store: s.store, Gate: gate, Domains: c.Domains,
+		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Gate: gate, Domains: c.Domains,
 		Trusted: trusted, Contact: s.contact.of, Log: s.Log.With("part", "sip"),
 	})
 	s.sip = sip.NewStack(sip.Config{

@@ -36,7 +36,7 @@ func (r *request) keptBody(pkg *eventPackage) (kept string, there, ok bool) {
 	if pkg.take == nil {
 		return "", false, r.bodiless()
 	}
-	if len(r.msg.Body) > r.edge.limits.Body {
+	if len(r.msg.Body) > r.edge.limits.Body && pkg.members == nil { // a list may be as large as a message
 		r.fail(413, "")
 		return "", false, false
 	}

@@ -42,6 +42,7 @@ type dialog struct {
 
 	next   notice // waits to be sent; the newest wins, or see memory
 	now    notice // is under way
+	held   bool   // nothing is sent until its package lets it go
 	queued bool   // is in the outbox
 	busy   bool   // a NOTIFY is under way
 	ended  bool   // out of the table

@@ -31,6 +31,7 @@ type request struct {
 	to      presence.Entity // whom the request is for
 	who     presence.Entity // who sent it, once authenticated
 	trusted bool            // who was told by a trusted peer, not proven by digest
+	kept    string          // what is kept with the dialog of a SUBSCRIBE without a body
 }
 
 // ServeSIP takes a request from the stack.
@@ -77,6 +78,14 @@ func (e *Edge) ServeSIP(tx *sip.ServerTx, msg *sip.Message) {
 // (RFC 3261 §8.2.1).
 func (r *request) refuseMethod(status int) { r.reply(status, "", []byte(allow)) }
 
+// supports names the extensions that a request may require.
+func supports(method string) []string {
+	if method == "SUBSCRIBE" {
+		return []string{"path", "outbound", eventlistTag, containedTag}
+	}
+	return []string{"path", "outbound"}
+}
+
 // inspect does what RFC 3261 §8.2.2 asks of every request.
 func (r *request) inspect() bool {
 	u, err := sip.ParseURI(r.msg.URI)
@@ -91,9 +100,9 @@ func (r *request) inspect() bool {
 		r.fail(416, "")
 		return false
 	}
-	// RFC 3261 §8.2.2.3; eventlist and the like are refused by name, so that the
+	// RFC 3261 §8.2.2.3; what we do not support is refused by name, so that the
 	// client asks again without.
-	if unknown := r.msg.Unsupported(sip.HRequire, "path", "outbound"); unknown != nil {
+	if unknown := r.msg.Unsupported(sip.HRequire, supports(r.msg.Method)...); unknown != nil {
 		r.reply(420, "", sip.AppendList(nil, sip.HUnsupported, unknown...))
 		return false
 	}

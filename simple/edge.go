@@ -23,6 +23,7 @@ import (
 	"pharos/presence"
 	"pharos/sip"
 	"pharos/store"
+	"pharos/xdm"
 )
 
 // Name is what the edge is registered under at the engine.
@@ -34,11 +35,14 @@ type Config struct {
 	Accounts *account.Accounts
 	Store    *store.Store
 	Gate     *load.Gate // nil: everything is admitted
-	Domains  []string
-	Trusted  []netip.Prefix           // front proxies and PBXes whose identity is believed (RFC 3325)
-	Contact  func(f *sip.Flow) string // hostport that clients behind this flow can reach us at; nil: the flow's local address
-	Limits   Limits
-	Log      *slog.Logger // nil: slog.Default()
+	// Documents hold the lists that can be subscribed to (RFC 4826); nil: only those
+	// that come with a SUBSCRIBE.
+	Documents *xdm.Documents
+	Domains   []string
+	Trusted   []netip.Prefix           // front proxies and PBXes whose identity is believed (RFC 3325)
+	Contact   func(f *sip.Flow) string // hostport that clients behind this flow can reach us at; nil: the flow's local address
+	Limits    Limits
+	Log       *slog.Logger // nil: slog.Default()
 }
 
 // Limits bounds what one user can make us hold. A zero field means its default.
@@ -65,6 +69,12 @@ type Limits struct {
 	// before a subscription is ended. Default 6, which with the waits between
 	// them is about 8 minutes.
 	Failures int
+	// Lists is the number of list subscriptions that one watcher can hold
+	// (RFC 4662); above it 403. Default 20.
+	Lists int
+	// Members is the number of members of one list: a list in a SUBSCRIBE that has
+	// more gets 403, of others the first ones are watched. Default 1,000.
+	Members int
 	// Messages is the number of MESSAGEs being worked on at one time; above it
 	// 503. Default 1,024.
 	Messages int
@@ -88,6 +98,8 @@ func (l Limits) withDefaults() Limits {
 	number(&l.Subscriptions, 2000)
 	number(&l.Field, 2048)
 	number(&l.Failures, 6)
+	number(&l.Lists, 20)
+	number(&l.Members, 1000)
 	number(&l.Messages, 1024)
 	return l
 }
@@ -95,18 +107,20 @@ func (l Limits) withDefaults() Limits {
 // Edge implements sip.Handler and engine.Edge ("sip"). It has no goroutine of
 // its own while nothing is to be done.
 type Edge struct {
-	engine   *engine.Engine
-	accounts *account.Accounts
-	store    *store.Store
-	gate     *load.Gate
-	stack    *sip.Stack
-	domains  map[string]bool
-	trusted  []netip.Prefix
-	contact  func(f *sip.Flow) string
-	limits   Limits
-	log      *slog.Logger
+	engine    *engine.Engine
+	accounts  *account.Accounts
+	store     *store.Store
+	gate      *load.Gate
+	stack     *sip.Stack
+	documents *xdm.Documents
+	domains   map[string]bool
+	trusted   []netip.Prefix
+	contact   func(f *sip.Flow) string
+	limits    Limits
+	log       *slog.Logger
 
 	dialogs  dialogTable
+	lists    listTable
 	bindings locationTable
 	out      outbox
 	lanes    laneTable
@@ -123,7 +137,7 @@ type Edge struct {
 // New makes an edge; Use and Restore come before it serves.
 func New(c Config) *Edge {
 	e := &Edge{
-		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate,
+		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate, documents: c.Documents,
 		domains: make(map[string]bool, len(c.Domains)),
 		trusted: c.Trusted, contact: c.Contact, limits: c.Limits.withDefaults(), log: c.Log,
 		tagPrefix: strings.ToLower(rand.Text()[:10]),
@@ -140,6 +154,10 @@ func New(c Config) *Edge {
 	}
 	e.messages = make(chan struct{}, e.limits.Messages)
 	e.dialogs.init()
+	e.lists.init()
+	if e.documents != nil {
+		e.documents.Listen(e.documentsChanged)
+	}
 	e.dialogs.edge = e
 	e.bindings.init()
 	e.out.edge = e
@@ -152,6 +170,7 @@ func (e *Edge) Use(s *sip.Stack) { e.stack = s }
 // Close ends what the edge does by itself: retries, sweeping. It comes after the
 // stack's Close; what was acknowledged is durable and goes on at the next start.
 func (e *Edge) Close() {
+	e.lists.close()
 	e.bindings.close()
 	e.dialogs.close()
 }

@@ -26,6 +26,7 @@ import (
 	"pharos/presence"
 	"pharos/sip"
 	"pharos/store"
+	"pharos/xdm"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,9 +42,14 @@ type rules struct {
 	mu    sync.Mutex
 	table map[string]presence.Handling // "watcher presentity"
 	rev   uint64
+	late  map[string]time.Duration // how long a presentity's takes to be read
 }
 
 func (r *rules) Policy(_ context.Context, e presence.Entity) (*presence.Policy, error) {
+	r.mu.Lock()
+	late := r.late[e.User]
+	r.mu.Unlock()
+	time.Sleep(late)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := &presence.Policy{Revision: r.rev, Default: presence.Allow, Watchers: map[presence.Entity]presence.Grant{}}
@@ -108,6 +114,7 @@ type world struct {
 	engine   *engine.Engine
 	store    *store.Store
 	accounts *account.Accounts
+	docs     *xdm.Documents
 	edge     *Edge
 	phones   []*phone
 	edges    []engine.Edge // further ones
@@ -165,7 +172,9 @@ func (w *world) start() {
 	w.store = st
 	w.accounts = account.New(st, []string{domain})
 	w.engine = engine.New(engine.Config{Save: st, Policies: w.rules, Mailbox: w.mailbox, Shards: 2, Log: quiet})
+	w.docs = xdm.New(xdm.Config{Store: st, Default: presence.Allow})
 	c := w.config
+	c.Documents = w.docs
 	c.Engine, c.Accounts, c.Store, c.Domains, c.Log = w.engine, w.accounts, st, []string{domain}, quiet
 	w.edge = New(c)
 	w.engine.Register(Name, w.edge)

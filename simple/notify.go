@@ -21,6 +21,10 @@ func (e *Edge) Notify(n *presence.Notice) {
 	ready := (*batch)[:0]
 	for i := range n.Targets {
 		t := &n.Targets[i]
+		if t.Handle != "" {
+			e.noteMember(n, t)
+			continue
+		}
 		d := e.dialogs.get(t.Sub)
 		if d == nil {
 			if n.State != presence.Terminated {
@@ -28,6 +32,10 @@ func (e *Edge) Notify(n *presence.Notice) {
 				// could not be restored.
 				e.forget(n.Presentity, t.Sub)
 			}
+			continue
+		}
+		if d.pkg.touch != nil && n.State == presence.Active && !n.Answer {
+			d.pkg.touch(e, d)
 			continue
 		}
 		if d.note(n, t) {
@@ -79,7 +87,7 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 
 // ready reports that d has to go to the outbox, and marks it. d.mu is held.
 func (d *dialog) ready() bool {
-	if d.queued || d.busy || d.ended || d.stranded || d.retry != nil || d.next.state == 0 {
+	if d.queued || d.busy || d.ended || d.stranded || d.held || d.retry != nil || d.next.state == 0 {
 		return false
 	}
 	d.queued = true
@@ -170,7 +178,7 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 	d.turn++
 	turn, n := d.turn, d.now
 	c := content{mediaType: body.name}
-	if n.view != nil && body.tell != nil {
+	if (n.view != nil || d.pkg.members != nil) && body.tell != nil {
 		if c, ok = e.compose(d, &s, body, turn); !ok {
 			d.mu.Unlock()
 			return buf

@@ -19,6 +19,6 @@ func (r *request) options() {
 	b = sip.AppendList(b, sip.HAccept, append(slices.Clone(publishTypes), plainText)...)
 	b = append(b, "Accept-Encoding: identity\r\nAccept-Language: en\r\n"...)
 	b = append(b, allowEvents...)
-	b = append(b, supported...)
+	b = append(b, "Supported: path, outbound, eventlist, recipient-list-subscribe\r\n"...) // RFC 5367 §5
 	r.reply(200, "", b)
 }

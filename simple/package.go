@@ -52,6 +52,14 @@ type eventPackage struct {
 	begin, refresh, end func(e *Edge, d *dialog)
 
 	publish *publishing // nil: PUBLISH is not taken
+
+	// What follows is for the rows of lists, see listRows.
+
+	members *eventPackage // the package of the members; nil: not a list
+	header  string        // header lines of a 2xx to SUBSCRIBE
+	// touch is called when the presentity was touched (presence.Touch), instead of
+	// telling the watcher.
+	touch func(e *Edge, d *dialog)
 }
 
 // bodyType is one kind of NOTIFY body.
@@ -105,6 +113,7 @@ var publishTypes []string
 
 func init() {
 	packages = []*eventPackage{presencePackage, winfoPackage, dialogPackage, summaryPackage}
+	packages = append(packages, listRows(packages)...)
 	var names, published []string
 	for _, p := range packages {
 		if !slices.Contains(names, p.name) {

@@ -37,9 +37,12 @@ func (r *request) subscribeTo(pkg *eventPackage, ev sip.Event) {
 	if !ok {
 		return
 	}
-	kept, _, ok := r.keptBody(pkg)
+	kept, there, ok := r.keptBody(pkg)
 	if !ok {
 		return
+	}
+	if !there {
+		kept = r.kept
 	}
 	lifetime, ok := r.expires(pkg.def)
 	if !ok {
@@ -83,7 +86,7 @@ func (r *request) watch(d *dialog, lifetime time.Duration) {
 			r.fail(403, "")
 		default:
 			r.subscribed(d, contact, granted(lifetime, out.Lifetime))
-			if d.pkg.begin != nil && !d.fetch {
+			if d.pkg.begin != nil && (!d.fetch || d.pkg.members != nil) {
 				d.pkg.begin(e, d)
 			}
 		}
@@ -110,6 +113,7 @@ func (r *request) subscribed(d *dialog, contact string, lifetime time.Duration) 
 	b = append(b, "Contact: <"...)
 	b = append(b, contact...)
 	b = append(b, ">\r\n"+allowEvents...) // RFC 6665 §8.2.2: where dialogs begin
+	b = append(b, d.pkg.header...)
 	r.edge.count.answered(200)
 	r.tx.Respond(sip.Response{Status: 200, ToTag: d.id, Header: b})
 }

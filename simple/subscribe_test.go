@@ -85,7 +85,7 @@ func TestSubscribeRefusals(t *testing.T) {
 		{"refused by q", out{to: "alice", lines: contact + "Event: presence\r\nAccept: application/pidf+xml;q=0, */*\r\n"}, 406, ""},
 		{"any", out{to: "alice", lines: contact + "Event: presence\r\nAccept: */*\r\n"}, 200, ""},
 		{"two types", out{to: "alice", lines: contact + "Event: presence\r\nAccept: application/xpidf+xml, application/pidf+xml\r\n"}, 200, ""},
-		{"eventlist", out{to: "alice", lines: contact + "Event: presence\r\nRequire: recipient-list-subscribe\r\n"}, 420, "Unsupported: recipient-list-subscribe"},
+		{"list without a list", out{to: "alice", lines: contact + "Event: presence\r\nRequire: recipient-list-subscribe\r\n"}, 400, "No List"},
 		{"unknown dialog", out{to: "alice", toTag: "no", lines: contact + "Event: presence\r\n"}, 481, ""},
 		{"as another", out{to: "alice", from: "sip:carol@example.com", lines: contact + "Event: presence\r\n"}, 403, ""},
 		{"as a stranger", out{to: "alice", from: "sip:bob@example.org", lines: contact + "Event: presence\r\n"}, 403, ""},

@@ -1,6 +1,10 @@
 package simple
 
-import "pharos/presence"
+import (
+	"strings"
+
+	"pharos/presence"
+)
 
 // A telling is what a NOTIFY to one dialog is made of, where the package's body
 // depends on more than the view.
@@ -169,3 +173,6 @@ func (e *Edge) compose(d *dialog, s *dialogState, b *bodyType, turn uint32) (c c
 	}
 	return c, true
 }
+
+// overUDP reports that NOTIFYs are datagrams.
+func (t *telling) overUDP() bool { return strings.HasPrefix(t.state.part[partFlow], udpToken) }
