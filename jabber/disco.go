@@ -26,6 +26,7 @@ var (
 		nsPubSub + "#last-published", nsPubSub + "#multi-items", nsPubSub + "#persistent-items",
 		nsPubSub + "#publish", nsPubSub + "#publish-options", nsPubSub + "#purge-nodes",
 		nsPubSub + "#retract-items", nsPubSub + "#retrieve-default", nsPubSub + "#retrieve-items",
+		nsVCard, "urn:xmpp:pep-vcard-conversion:0", // XEP-0398 §3
 	}
 )
 
@@ -44,6 +45,9 @@ func (r *request) discoInfo(ctx context.Context) {
 		if r.server() {
 			b = append(b, "<identity category='server' type='im' name='Pharos'/>"...)
 			features = serverFeatures
+			if r.edge.c.Documents != nil {
+				b = appendFeatures(b, []string{nsPrivate, nsVCard})
+			}
 		} else {
 			b = append(b, "<identity category='account' type='registered'/>"...)
 			if r.edge.c.Documents != nil {

@@ -33,10 +33,13 @@ type Config struct {
 	Accounts  *account.Accounts
 	Store     *store.Store
 	Documents *xdm.Documents // the edge listens to it
-	Gate      *load.Gate     // nil: everything is admitted
-	Domains   []string
-	Version   string // for XEP-0092
-	Log       *slog.Logger
+	// Icon is the URI under which SIP clients get a user's status icon, which is the
+	// document oma_status-icon/index of the user's presence content; "" for none. Nil: none.
+	Icon    func(presence.Entity) string
+	Gate    *load.Gate // nil: everything is admitted
+	Domains []string
+	Version string // for XEP-0092
+	Log     *slog.Logger
 }
 
 // EdgeName is what the edge registers under at the engine.
@@ -54,6 +57,7 @@ type Edge struct {
 	seed    maphash.Seed
 	nodes   [64]waitLock // see pepLock
 	caps    capsCache
+	icons   queue[icon]
 	looks   sync.Map     // handle -> chan *presence.View, see look
 	pairs   [64]waitLock // see pairLock
 	changes changeQueue
@@ -61,7 +65,7 @@ type Edge struct {
 	closing atomic.Bool
 }
 
-// New makes an edge. Close must be called to end its worker.
+// New makes an edge, which listens to Documents. Close must be called to end its workers.
 func New(c Config) *Edge {
 	e := &Edge{
 		c: c, log: c.Log, started: time.Now(),
@@ -79,7 +83,9 @@ func New(c Config) *Edge {
 	}
 	e.reg.init()
 	e.changes.start(e)
+	e.icons.start(MaxIcons, e.takeIcon)
 	c.Documents.Listen(e.documentsChanged)
+	c.Documents.Listen(e.iconsChanged)
 	return e
 }
 
@@ -116,6 +122,7 @@ func (e *Edge) Close(ctx context.Context) error {
 		s.end(ctx, &xmpp.StreamError{Condition: "system-shutdown"})
 	}
 	e.changes.stop()
+	e.icons.stop()
 	for _, s := range all {
 		if err := s.wait(ctx); err != nil {
 			return err

@@ -41,6 +41,7 @@ var answers = map[name]func(*request, context.Context){
 	{nsCarbons, "disable"}:    (*request).carbonsOff,
 	{nsPubSub, "pubsub"}:      (*request).pubsub,
 	{nsPubSubOwner, "pubsub"}: (*request).pubsubOwner,
+	{nsPrivate, "query"}:      (*request).private,
 	{nsBlocking, "blocklist"}: (*request).blocklist,
 	{nsBlocking, "block"}:     (*request).block,
 	{nsBlocking, "unblock"}:   (*request).unblock,

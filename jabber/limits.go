@@ -69,6 +69,14 @@ const (
 	MaxCaps    = 8192
 	MaxCapsKey = 256
 	MaxNotify  = 128
+	// MaxVCard bytes of a vCard (XEP-0054) without its photo, which is bounded as the
+	// item of a node is; over it a set is not-acceptable.
+	MaxVCard = 64 << 10
+	// MaxPrivate elements in one set of private storage (XEP-0049).
+	MaxPrivate = 32
+	// MaxIcons of users whose status icons wait to be taken over from XCAP; beyond,
+	// they are not, and logged.
+	MaxIcons = 1 << 12
 	// MaxForm fields and values of one data form (XEP-0004).
 	MaxForm = 64
 	// MaxSubmitWait is how long an overloaded engine is asked again.

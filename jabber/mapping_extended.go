@@ -40,8 +40,8 @@ var extensions = []extension{
 	{nodeTune, "tune", readAsIs, func(d *presence.Document) []byte { return writeAsIs(d, nodeTune, "tune") },
 		"`<tune xmlns='" + nodeTune + "'>` of the person", "RPID has no such thing; carried as an extension"},
 	{nodeNick, "nick", readNick, writeNick, "`<ci:display-name>` (RFC 4482)", ""},
-	{nodeAvatar, "metadata", readAvatar, func(d *presence.Document) []byte { return writeAsIs(d, nodeAvatar, "metadata") },
-		"`<ci:icon>` (RFC 4482), and the metadata as an extension",
+	{nodeAvatar, "metadata", readAsIs, func(d *presence.Document) []byte { return writeAsIs(d, nodeAvatar, "metadata") },
+		"`<ci:icon>` (RFC 4482), `<rpid:status-icon>`, and the metadata as an extension",
 		"the icon's URI is that of the user's pres-content document, or of the `<info url=''/>`; back: by that document alone, since XEP-0084 wants the hash of what a URI only points to"},
 }
 
@@ -168,13 +168,17 @@ func contactInfo(local, text string) presence.Fragment {
 	return presence.Fragment{Space: cipid, Local: local, XML: string(append(b, "</ci:"+local+">"...))}
 }
 
-func readAvatar(payload *markup.Element, p *presence.Person) {
-	readAsIs(payload, p)
-	for info := range payload.Children() {
-		if url := info.Attr("url"); info.Is(nodeAvatar, "info") && url != "" {
-			p.Extra = append(p.Extra, contactInfo("icon", url))
-			return
-		}
+// addIcon tells SIP watchers where the picture is that metadata of an avatar speak
+// of: where they say themselves, or under uri.
+func addIcon(d *presence.Document, metadata *markup.Element, uri string) {
+	info := metadata.Child(nodeAvatar, "info") // all are of the same picture (XEP-0084 §4.2.1)
+	if url := info.Attr("url"); url != "" {
+		uri = url
+	}
+	if info != nil && len(d.Persons) == 1 && uri != "" {
+		p := &d.Persons[0]
+		p.Extra = append(p.Extra, contactInfo("icon", uri))
+		p.Rich.StatusIcon = uri
 	}
 }
 

@@ -49,7 +49,7 @@ func mappingDoc() []byte {
 	}
 	fmt.Fprint(&b, `# XMPP presence and the presence document
 
-Printed from the tables in `+"`jabber/mapping.go`"+` by its test; do not edit. Same-protocol
+Printed from the tables in `+"`jabber/mapping*.go`"+` by their tests; do not edit. Same-protocol
 paths are not mapped: XMPP clients get one another's stanzas, SIP watchers one another's
 elements, as they were sent. The standards: RFC 8048 (presence), RFC 7572 (messages),
 RFC 3863 (PIDF), RFC 4479 (person), RFC 4480 (activities).
@@ -88,6 +88,9 @@ status where the document has no note.
 	}
 	fmt.Fprint(&b, `| idle (`+"`<user-input>`"+`) | `+"`away`"+` | |
 
+`)
+	extendedTables(&b, code)
+	fmt.Fprint(&b, `
 ## Messages (RFC 7572)
 
 | XMPP | SIP MESSAGE |

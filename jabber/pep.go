@@ -216,7 +216,13 @@ func (e *Edge) publishLocked(ctx context.Context, u presence.Entity, name string
 	if err != nil {
 		return nil, err
 	}
-	return after, e.published(ctx, u, before, after, &it)
+	if err := e.published(ctx, u, before, after, &it); err != nil {
+		return nil, err
+	}
+	if name == nodeAvatar {
+		e.avatarFollows(ctx, u)
+	}
+	return after, nil
 }
 
 // retractItem is XEP-0060 §7.2.
@@ -249,6 +255,9 @@ func (r *request) retractItem(ctx context.Context, what *markup.Element) error {
 	}
 	if err := e.retracted(ctx, u, before, after, id, notify || after.Config.Retract); err != nil {
 		return err
+	}
+	if name == nodeAvatar {
+		e.avatarFollows(ctx, u)
 	}
 	r.result(nil)
 	return nil

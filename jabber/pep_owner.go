@@ -127,6 +127,9 @@ func (r *request) ownerSet(ctx context.Context, what *markup.Element) error {
 	if err != nil {
 		return err
 	}
+	if name == nodeAvatar {
+		e.avatarFollows(ctx, u)
+	}
 	r.result(nil)
 	return nil
 }

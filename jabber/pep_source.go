@@ -22,8 +22,9 @@ const (
 )
 
 // RestoreItem makes the document of an Extended source that was read back from
-// the store, which keeps what was sent. False for another payload.
-func RestoreItem(native presence.Payload) (*presence.Document, bool) {
+// the store, which keeps what was sent. icon is the URI of the user's status icon, as
+// Config.Icon has it. False for another payload.
+func RestoreItem(native presence.Payload, icon string) (*presence.Document, bool) {
 	if native.Type != ItemType && native.Type != quietType {
 		return nil, false
 	}
@@ -32,7 +33,11 @@ func RestoreItem(native presence.Payload) (*presence.Document, bool) {
 		return nil, false
 	}
 	for p := range items.Child(nsPubSubEvent, "item").Children() {
-		return extendedDoc(items.Attr("node"), p), true
+		doc := extendedDoc(items.Attr("node"), p)
+		if p.Is(nodeAvatar, "metadata") {
+			addIcon(doc, p, icon)
+		}
+		return doc, true
 	}
 	return &presence.Document{}, true
 }
@@ -88,7 +93,7 @@ func (e *Edge) published(ctx context.Context, u presence.Entity, before, after *
 		if after.Config.Last != lastOnPresence {
 			in.Native.Type = quietType
 		}
-		in.Doc, _ = RestoreItem(in.Native)
+		in.Doc, _ = RestoreItem(in.Native, e.iconOf(u))
 		if _, err = e.step(ctx, u, in); !errors.Is(err, presence.ErrTooMany) {
 			return err
 		}

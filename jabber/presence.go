@@ -123,10 +123,18 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 		return
 	}
 	l := s.language(el)
+	hash := s.photo(ctx)
 	in := presence.Publish{
 		ID: s.source(), Native: nativeOf(el, l), From: s.from(),
 		Doc: documentOf(readStanza(el, l), s.user.entity, s.resource, time.Now()),
 	}
+	noPhoto := saysNoPhoto(el)
+	if hash != "" && !noPhoto {
+		in.Native = withPhoto(in.Native, hash)
+	}
+	s.act.Lock()
+	s.noPhoto = noPhoto
+	s.act.Unlock()
 	was := s.prio.Load()
 	if was != unavailable {
 		s.prio.Store(int32(prio))
@@ -137,6 +145,11 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 		return
 	}
 	s.learn(ctx, el)
+	if now := s.photo(ctx); now != hash { // changed in between
+		if err := s.sayAgain(ctx, now); err != nil {
+			s.log().Error("presence not told again", "err", err)
+		}
+	}
 	if prio >= 0 && was < 0 {
 		s.takeOffline(ctx) // XEP-0160 §3
 	}
@@ -290,6 +303,7 @@ const fetchMark = "?"
 
 // sendDirect is directed presence (RFC 6121 §4.6).
 func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JID, available bool) {
+	hash := s.photo(ctx)
 	s.act.Lock()
 	defer s.act.Unlock()
 	s.mu.Lock()
@@ -312,6 +326,9 @@ func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JI
 	}
 	s.mu.Unlock()
 	native := nativeOf(el, s.language(el))
+	if available && hash != "" && !saysNoPhoto(el) {
+		native = withPhoto(native, hash)
+	}
 	if !available {
 		native.Type = farewellType
 	}

@@ -44,7 +44,8 @@ type user struct {
 	to     []byte // " to='bare'", the end of a stanza's head
 	all    atomic.Pointer[[]*session]
 	blocks atomic.Pointer[blocklist]
-	size   int // rows of the roster, -1 unknown; read and written with the user held
+	photo  atomic.Pointer[string] // hash of the avatar, "" for none; nil: not read yet
+	size   int                    // rows of the roster, -1 unknown; read and written with the user held
 }
 
 // list is a snapshot of the user's sessions; nil-safe.

@@ -3,6 +3,7 @@ package jabber
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +14,10 @@ import (
 
 	"pharos/engine"
 	"pharos/markup"
+	"pharos/pidf"
 	"pharos/presence"
 	"pharos/store"
+	"pharos/xdm"
 )
 
 // The scripts in testdata tell stories over real streams. A line says who does
@@ -32,6 +35,8 @@ import (
 //	alice/desk leaves            closes its stream
 //	alice/desk vanishes          the connection breaks
 //	alice and bob are friends    both subscriptions
+//	icon of alice                the status icon that SIP clients get is the block; none: there is none
+//	alice puts icon PATH         as an XCAP client does; none: deletes it
 //	wait 5m
 //	sip ...                      see sipLine
 //
@@ -116,6 +121,11 @@ func (s *script) line(l scriptLine) {
 		time.Sleep(d)
 	case who == "sip":
 		s.sipLine(strings.Fields(what), l)
+	case who == "icon": // of alice
+		settle()
+		s.iconIs(strings.TrimPrefix(what, "of "), l.block)
+	case strings.HasPrefix(what, "puts icon "):
+		s.putIcon(who, strings.TrimPrefix(what, "puts icon "), l.block)
 	case strings.Contains(what, "are friends"):
 		f := strings.Fields(l.text)
 		s.befriend(f[0], f[2])
@@ -264,9 +274,12 @@ func (w *world) befriend(a, b string) {
 // sipLine is what the stand-in for the SIP edge does.
 //
 //	sip alice publishes KEY open|closed [activity] [note...]
+//	sip alice writes-of KEY      publishes the block: children of a PIDF <presence/>
 //	sip alice unpublishes KEY
 //	sip carol watches alice
 //	sip carol sees alice active|pending|rejected [open|closed] [activity] [note...]
+//	sip carol reads alice        the last that carol was told holds the block
+//	sip carol reads-not alice    or does not
 //	sip is told nothing
 //	sip alice registers
 //	sip alice writes bob text...
@@ -297,6 +310,18 @@ func (s *script) sipLine(f []string, l scriptLine) {
 		}
 		step(who, presence.Publish{ID: presence.SourceID{Kind: presence.Publication, Key: args[0]}, NewTag: "tag", Doc: doc,
 			Native: presence.Payload{Type: "application/pidf+xml", Bytes: []byte(l.text)}, Lifetime: time.Hour})
+	case "writes-of":
+		text := "<presence xmlns='" + pidf.Space + "' xmlns:dm='" + pidf.DataModel + "' xmlns:r='" + pidf.RPID + "' entity='sip:" + f[0] + "@localhost'>" + l.block + "</presence>"
+		doc, _, err := pidf.Parse([]byte(text))
+		if err != nil {
+			s.errorf("%v", err)
+			return
+		}
+		step(who, presence.Publish{ID: presence.SourceID{Kind: presence.Publication, Key: args[0]}, NewTag: "tag", Doc: doc,
+			Native: presence.Payload{Type: pidf.Type, Bytes: []byte(text)}, Lifetime: time.Hour})
+	case "reads", "reads-not":
+		settle()
+		s.sipReads(f[0], entity(args[0]), verb == "reads", l.block)
 	case "unpublishes":
 		step(who, presence.Retract{ID: presence.SourceID{Kind: presence.Publication, Key: args[0]}})
 	case "watches":
@@ -337,6 +362,50 @@ func (s *script) sipLine(f []string, l scriptLine) {
 		s.errorf("sip %s did not get it", f[0])
 	default:
 		s.errorf("what is %q?", l.text)
+	}
+}
+
+// iconIs compares the status icon. Lines of a block are joined without a break.
+func (s *script) iconIs(user, want string) {
+	d, err := s.documents.Get(s.ctx, xdm.Name{AUID: xdm.PresContent, User: entity(user), Path: iconPath})
+	if err != nil && !(want == "" && errors.Is(err, xdm.ErrNotFound)) {
+		s.errorf("%v", err)
+	}
+	if got := strings.ReplaceAll(string(d.Body), "\n", ""); got != want {
+		s.errorf("the icon is %s", got)
+	}
+}
+
+func (s *script) putIcon(user, path, body string) {
+	_, _, err := s.documents.Update(s.ctx, xdm.Name{AUID: xdm.PresContent, User: entity(user), Path: path}, func(*xdm.Document) ([]byte, error) {
+		if body == "" {
+			return nil, nil
+		}
+		return []byte(body), nil
+	})
+	if err != nil {
+		s.errorf("%v", err)
+	}
+}
+
+// sipReads looks into the last document that a watcher was sent; the notices are taken.
+func (s *script) sipReads(watcher string, of presence.Entity, want bool, text string) {
+	s.sip.mu.Lock()
+	defer s.sip.mu.Unlock()
+	var last *presence.Notice
+	for _, n := range s.sip.notices {
+		if n.Presentity == of && n.Targets[0].Handle == watcher {
+			last = n
+		}
+	}
+	if last == nil || last.View == nil || last.View.Doc == nil {
+		s.errorf("sip %s was sent no document", watcher)
+		return
+	}
+	s.sip.notices = slices.DeleteFunc(s.sip.notices, func(n *presence.Notice) bool { return n.Presentity == of && n.Targets[0].Handle == watcher })
+	doc := string(pidf.Append(nil, "sip:"+of.String(), last.View.Doc))
+	if strings.Contains(doc, text) != want {
+		s.errorf("sip %s was sent\n%s", watcher, doc)
 	}
 }
 

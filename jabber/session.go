@@ -63,7 +63,8 @@ type session struct {
 	// act is held while something is submitted to the engine for the session,
 	// so that nothing follows its departure. It may be held while waiting, and
 	// is never taken by Notify or Deliver.
-	act sync.Mutex
+	act     sync.Mutex
+	noPhoto bool // the client's presence says that it has no picture; under act
 
 	mu          sync.Mutex
 	stream      *xmpp.Stream  // nil while hibernating

@@ -54,6 +54,7 @@ type Server struct {
 	store    *store.Store
 	accounts *account.Accounts
 	docs     *xdm.Documents
+	iconRoot func(domain string) string
 	xcap     *xcap.Edge
 	engine   *engine.Engine
 	sip      *sip.Stack
@@ -119,6 +120,7 @@ func (s *Server) wire() error {
 		Mailbox:  mailbox{st: s.store, max: c.Limits.OfflineMessages},
 		Log:      s.Log.With("part", "engine"),
 	})
+	s.iconRoot = iconRoot(&c)
 	s.docs = xdm.New(xdm.Config{Store: s.store, Default: handlings[c.Policy.Default],
 		Limits: xdm.Limits{Documents: c.XCAP.Documents, Bytes: c.XCAP.Bytes, Body: c.XCAP.Body}})
 	s.docs.Listen(s.policyChanged)
@@ -139,7 +141,7 @@ func (s *Server) wire() error {
 	})
 	s.simple.Use(s.sip)
 	s.jabber = jabber.New(jabber.Config{
-		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Gate: gate, Domains: c.Domains,
+		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Icon: s.iconOf, Gate: gate, Domains: c.Domains,
 		Version: s.Version, Log: s.Log.With("part", "xmpp"),
 	})
 	s.xmpp = &xmpp.Acceptor{
@@ -174,7 +176,7 @@ func (s *Server) restore() error {
 	err := s.store.Saved(func(e presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
 		kept := sources[:0]
 		for _, src := range sources {
-			if doc, ok := jabber.RestoreItem(src.Native); ok {
+			if doc, ok := jabber.RestoreItem(src.Native, s.iconOf(e)); ok {
 				src.Doc = doc
 				kept = append(kept, src)
 				continue
