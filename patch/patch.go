@@ -36,20 +36,21 @@ type Error struct {
 
 func (e *Error) Error() string { return "patch: " + e.Condition + ": " + e.Text }
 
+// The conditions of RFC 5261 §5.1 that we have a use for.
+const (
+	InvalidAttributeValue  = "invalid-attribute-value" // of sel, pos, type or ws
+	InvalidDiffFormat      = "invalid-diff-format"
+	InvalidNamespacePrefix = "invalid-namespace-prefix"
+	InvalidNamespaceURI    = "invalid-namespace-uri"
+	InvalidNodeTypes       = "invalid-node-types"
+	InvalidPatchDirective  = "invalid-patch-directive"
+	InvalidRootElement     = "invalid-root-element-operation"
+	InvalidWhitespace      = "invalid-whitespace-directive"
+	UnlocatedNode          = "unlocated-node"
+)
+
+// MaxOps of one patch: the document is read anew for each.
+const MaxOps = 256
+
 // ErrTooFar: the documents differ in so much that a patch is no help.
 var ErrTooFar = errors.New("patch: the documents differ too much")
-
-// Apply makes all of ops in order, and returns the new document; doc is not
-// changed. What no operation names stays byte for byte. The error is an *Error or a *markup.SyntaxError.
-func Apply(doc []byte, ops []Op) ([]byte, error) { panic("contract") }
-
-// Diff returns operations that make now of was: equal after Apply but for white
-// space between elements, comments, and the order of attributes.
-func Diff(was, now []byte) ([]Op, error) { panic("contract") }
-
-// Parse reads the operations that are children of root (RFC 5261 §4); elements
-// named add, replace and remove whatever their namespace.
-func Parse(root *markup.Element) ([]Op, error) { panic("contract") }
-
-// Append writes ops as elements in the default namespace in force.
-func Append(b []byte, ops []Op) []byte { panic("contract") }

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"strings"
@@ -16,11 +15,10 @@ import (
 // resource-lists documents that the URIs of the rules select (RFC 4825 §6). Others'
 // lists are not the user's to read, and have no members here. One is for one load.
 type anchors struct {
-	ctx   context.Context
-	store *store.Store
-	user  presence.Entity
-	docs  map[string]*markup.Element // by path; nil: there is none
-	err   error                      // of the store
+	user presence.Entity
+	read func(path string) ([]byte, error) // of the user's documents; store.ErrNotFound
+	docs map[string]*markup.Element        // by path; nil: there is none
+	err  error                             // of read
 }
 
 // members are the entries of the list that a URI selects, with those of the lists
@@ -96,14 +94,14 @@ func (a *anchors) find(uri string) (*markup.Element, error) {
 
 // document reads one of the user's documents, once.
 func (a *anchors) document(path string) *markup.Element {
-	if e, read := a.docs[path]; read || a.err != nil {
+	if e, known := a.docs[path]; known || a.err != nil {
 		return e
 	}
 	var root *markup.Element
-	switch d, err := a.store.Document(a.ctx, a.user, "resource-lists", path); {
+	switch body, err := a.read(path); {
 	case err == nil:
 		// One that cannot be read has no members.
-		root, _ = markup.Parse(d.Body, markup.File)
+		root, _ = markup.Parse(body, markup.File)
 	case !errors.Is(err, store.ErrNotFound):
 		a.err = err
 	}

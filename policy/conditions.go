@@ -165,6 +165,10 @@ func (r *reader) sphere(e *markup.Element, rule *presence.Rule) {
 		return
 	}
 	tokens := strings.Fields(value)
+	if len(tokens) > MaxSpheres {
+		r.fail(e, "more than %d spheres", MaxSpheres)
+		return
+	}
 	if rule.Spheres == nil {
 		rule.Spheres = append([]string{}, tokens...)
 		return

@@ -21,6 +21,7 @@ const (
 	MaxRules      = 1000     // rules
 	MaxIdentities = 10_000   // one, many, except and external lists, of all rules
 	MaxSpans      = 1000     // from and until pairs of all validities
+	MaxSpheres    = 100      // tokens of one sphere condition
 	MaxSelected   = 16 << 10 // bytes of all values in transformations: classes, ids, URIs, names
 )
 

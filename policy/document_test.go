@@ -296,6 +296,7 @@ func TestParseErrors(t *testing.T) {
 		"<rule id='a'><transformations><pr:provide-user-input>true</pr:provide-user-input></transformations></rule>":                                                      "line 3: <provide-user-input> is false, bare, thresholds or full",
 		"<rule id='a'><transformations><pr:provide-unknown-attribute ns='x'>true</pr:provide-unknown-attribute></transformations></rule>":                                 "line 3: <provide-unknown-attribute> without name",
 		"<rule id='a'><transformations><pr:provide-persons><pr:class>" + strings.Repeat("x", MaxSelected+1) + "</pr:class></pr:provide-persons></transformations></rule>": "line 3: more than 16384 bytes in transformations",
+		"<rule id='a'><conditions><sphere value='" + strings.Repeat("x ", MaxSpheres+1) + "'/></conditions></rule>":                                                       "line 3: more than 100 spheres",
 		"<rule id='a'><conditions><identity>" + strings.Repeat("<many/>", MaxIdentities+1) + "</identity></conditions></rule>":                                            "line 3: more than 10000 identities",
 	} {
 		doc := []byte(ruleset(in))

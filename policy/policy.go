@@ -44,7 +44,10 @@ func (l *Loader) Policy(ctx context.Context, e presence.Entity) (*presence.Polic
 	case err != nil:
 		return nil, err
 	}
-	lists := anchors{ctx: ctx, store: l.Store, user: e}
+	lists := anchors{user: e, read: func(path string) ([]byte, error) {
+		d, err := l.Store.Document(ctx, e, "resource-lists", path)
+		return d.Body, err
+	}}
 	rules, err := read(doc.Body, lists.members)
 	if lists.err != nil {
 		return nil, lists.err

@@ -37,6 +37,97 @@ func benchDoc(activity string) *Document {
 	}
 }
 
+// BenchmarkPackage is a modified dialog, told to its 20 watchers, of a user whose
+// presence has 20 too and says nothing new.
+func BenchmarkPackage(b *testing.B) {
+	p := New(user("alice"))
+	step(b, p, SetPolicy{&Policy{Default: Allow}})
+	for i := range 40 {
+		step(b, p, Watch{ID: fmt.Sprint("sub", i), Watcher: user(fmt.Sprint("w", i)), Via: Via{Edge: "sip", Handle: "h"}, Lifetime: time.Hour,
+			Package: []string{"", "dialog"}[i&1]})
+	}
+	bodies := []Payload{{Bytes: []byte("early")}, {Bytes: []byte("confirmed")}}
+	docs := []*Document{benchDoc("on-the-phone"), benchDoc("on-the-phone")}
+	in := Publish{ID: SourceID{Publication, "k"}, NewTag: "a", Lifetime: time.Hour, Package: "dialog", Native: bodies[1], Doc: docs[1]}
+	step(b, p, in)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		in.Native, in.Doc = bodies[i&1], docs[i&1]
+		if out := step(b, p, in); len(out.Notices) != 1 {
+			b.Fatal(len(out.Notices))
+		}
+	}
+}
+
+// BenchmarkSetPolicy: 100 rules decide about 1,000 watchers again. Nothing is
+// different for them; or each tenth sees another part than before; and the same
+// with somebody who watches the watchers, of whom one in ten comes and goes.
+func BenchmarkSetPolicy(b *testing.B) {
+	policy := func(odd bool, tenth Handling) *Policy {
+		pol := &Policy{Default: Confirm}
+		for i := range 100 {
+			r := Rule{ID: fmt.Sprint("r", i), Rank: Named, Handling: Allow, Shows: &Transform{Services: Selection{All: true}, Persons: Selection{All: true}}}
+			if i%10 == 0 {
+				r.Handling, r.Shows.AllAttributes = tenth, odd
+			}
+			id := Identity{One: map[Entity]struct{}{}}
+			for j := range 10 {
+				id.One[user(fmt.Sprint("w", i*10+j))] = struct{}{}
+			}
+			r.Identity = [][]Identity{{id}}
+			pol.Rules = append(pol.Rules, r)
+		}
+		return pol
+	}
+	for _, c := range []struct {
+		name     string
+		policies [2]*Policy
+		winfo    bool
+		notices  int
+	}{
+		{"same", [2]*Policy{policy(false, Allow), policy(false, Allow)}, false, 0},
+		{"other view", [2]*Policy{policy(false, Allow), policy(true, Allow)}, false, 1},
+		{"other state", [2]*Policy{policy(false, Allow), policy(false, Confirm)}, false, 1},
+		{"other state, watched", [2]*Policy{policy(false, Allow), policy(false, Confirm)}, true, 2},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			p := New(user("alice"))
+			step(b, p, SetPolicy{c.policies[1]})
+			step(b, p, Publish{ID: SourceID{Publication, "k"}, Doc: benchDoc("busy"), NewTag: "a", Lifetime: time.Hour})
+			if c.winfo {
+				step(b, p, Watch{ID: "winfo", Watcher: user("alice"), Via: Via{Edge: "sip"}, Package: WatcherInfo})
+			}
+			for i := range 1000 {
+				step(b, p, Watch{ID: fmt.Sprint("sub", i), Watcher: user(fmt.Sprint("w", i)), Via: Via{Edge: "sip", Handle: "h"}, Lifetime: time.Hour})
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if out := step(b, p, SetPolicy{c.policies[i&1]}); len(out.Notices) != c.notices {
+					b.Fatal(len(out.Notices))
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFiltered is a modified publication, seen by 20 watchers in part.
+func BenchmarkFiltered(b *testing.B) {
+	p := New(user("alice"))
+	step(b, p, SetPolicy{&Policy{Rules: []Rule{{ID: "r", Handling: Allow, Shows: &Transform{
+		Services: Selection{All: true}, Persons: Selection{All: true}, Attributes: map[string]bool{"activities": true}}}}}})
+	for i := range 20 {
+		step(b, p, Watch{ID: fmt.Sprint("sub", i), Watcher: user(fmt.Sprint("w", i)), Via: Via{Edge: "sip", Handle: "h"}, Lifetime: time.Hour})
+	}
+	docs := []*Document{benchDoc("busy"), benchDoc("away")}
+	step(b, p, Publish{ID: SourceID{Publication, "k"}, Doc: docs[1], NewTag: "a", Lifetime: time.Hour})
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if out := step(b, p, Publish{IfMatch: "a", NewTag: "a", Doc: docs[i&1], Lifetime: time.Hour}); len(out.Notices) != 1 {
+			b.Fatal(len(out.Notices))
+		}
+	}
+}
+
 func BenchmarkRefresh(b *testing.B) {
 	p := New(user("alice"))
 	step(b, p, Publish{ID: SourceID{Publication, "k"}, Doc: benchDoc("busy"), NewTag: "a", Lifetime: time.Hour})

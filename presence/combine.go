@@ -106,18 +106,14 @@ func (r *Rule) reason(document string) string {
 	return "Rule " + strconv.Quote(r.ID) + " (" + at + ") " + does[r.Handling.known()] + "."
 }
 
-// byRules combines the rules that match (RFC 4745 §10). The deciding rule is the
-// first in the document that has the combined handling. False: none matches.
-func (p *Policy) byRules(w Entity, at Circumstances) (Decision, bool) {
-	x := p.indexed()
-	var room [16]int32
-	matched := room[:0] // of the highest rank that matched
+// matching appends the rules that match: those of the highest rank among them.
+func (p *Policy) matching(x *ruleIndex, matched []int32, w Entity, at Circumstances) []int32 {
 	var rank Rank
-	lists := x.candidates(w)
-	for _, list := range lists {
+	ask := asking{p: p, w: w}
+	for _, list := range x.candidates(w) {
 		for _, n := range list {
 			r := &p.Rules[n]
-			if len(matched) > 0 && r.Rank < rank || !p.holds(r, w, at) {
+			if len(matched) > 0 && r.Rank < rank || !ask.holds(r, at) {
 				continue
 			}
 			if len(matched) > 0 && r.Rank > rank {
@@ -127,6 +123,31 @@ func (p *Policy) byRules(w Entity, at Circumstances) (Decision, bool) {
 			matched = append(matched, n)
 		}
 	}
+	return matched
+}
+
+// Matching names the rules of the document that match a watcher and so combine,
+// in document order, for people. They decide only where no Grant does.
+func (p *Policy) Matching(w Entity, at Circumstances) []string {
+	if p == nil || len(p.Rules) == 0 {
+		return nil
+	}
+	x := p.indexed()
+	matched := p.matching(x, nil, w, at)
+	slices.Sort(matched)
+	var names []string
+	for _, n := range slices.Compact(matched) {
+		names = append(names, x.reasons[n])
+	}
+	return names
+}
+
+// byRules combines the rules that match (RFC 4745 §10). The deciding rule is the
+// first in the document that has the combined handling. False: none matches.
+func (p *Policy) byRules(w Entity, at Circumstances) (Decision, bool) {
+	x := p.indexed()
+	var room [16]int32
+	matched := p.matching(x, room[:0], w, at)
 	if len(matched) == 0 {
 		return Decision{}, false
 	}
@@ -165,43 +186,57 @@ func (p *Policy) shown(x *ruleIndex, matched []int32) string {
 	return p.made.union(x.names, sets)
 }
 
+// asking is one watcher's question.
+type asking struct {
+	p *Policy
+	w Entity
+	// known: whether any rule names the watcher was found out.
+	known, referenced bool
+}
+
 // holds tells whether all conditions of a rule do.
-func (p *Policy) holds(r *Rule, w Entity, at Circumstances) bool {
+func (a *asking) holds(r *Rule, at Circumstances) bool {
 	if r.Never || !r.inSphere(at.Sphere) || !r.valid(at.Now) {
 		return false
 	}
 	for _, group := range r.Identity {
-		if !p.named(group, w, true) {
+		if !a.named(group) && !(hasOther(group) && a.other()) {
 			return false
 		}
 	}
 	return true
 }
 
-// named tells whether one of the identities is w; other, whether OMA's
-// other-identity is one.
-func (p *Policy) named(group []Identity, w Entity, other bool) bool {
+// named tells whether one of the identities is the watcher, other-identity apart.
+func (a *asking) named(group []Identity) bool {
 	for i := range group {
-		if group[i].Other {
-			if other && !w.Anonymous() && !p.referenced(w) {
-				return true
-			}
-		} else if group[i].matches(w) {
+		if !group[i].Other && group[i].matches(a.w) {
 			return true
 		}
 	}
 	return false
 }
 
-// referenced tells whether a rule names the watcher, be it by name, list or
-// domain, whatever its other conditions are: OMA's other-identity is everybody else.
-func (p *Policy) referenced(w Entity) bool {
-	for _, list := range p.indexed().candidates(w) {
+func hasOther(group []Identity) bool {
+	return slices.ContainsFunc(group, func(i Identity) bool { return i.Other })
+}
+
+// other tells whether the watcher is one of OMA's other identities: whom no rule
+// names, be it by name, list or domain, whatever its other conditions are.
+func (a *asking) other() bool {
+	if !a.known {
+		a.known, a.referenced = true, a.isReferenced()
+	}
+	return !a.referenced && !a.w.Anonymous()
+}
+
+func (a *asking) isReferenced() bool {
+	for _, list := range a.p.indexed().candidates(a.w) {
 	rules:
 		for _, n := range list {
-			r := &p.Rules[n]
+			r := &a.p.Rules[n]
 			for _, group := range r.Identity {
-				if !p.named(group, w, false) {
+				if !a.named(group) {
 					continue rules
 				}
 			}

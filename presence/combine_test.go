@@ -50,6 +50,10 @@ func TestCombiningExample(t *testing.T) {
 	if !got.Attributes["mood"] || got.UserInput != ThresholdUserInput || got.AllAttributes {
 		t.Errorf("%+v", got)
 	}
+	if m := p.Matching(user("bob"), Circumstances{Now: at("2003-12-24T17:15:00+01:00"), Sphere: "work"}); fmt.Sprint(m) !=
+		`[Rule "3" (line 0) blocks it. Rule "5" (line 0) allows it.]` {
+		t.Errorf("matching: %s", m)
+	}
 	// What begins and ends when.
 	for _, c := range []struct{ now, next time.Time }{
 		{b1.Add(-time.Second), b1}, {b1, b2}, {b2, a1}, {a1, a2}, {a2, a3}, {a3.Add(-1), a3}, {a3, time.Time{}},

@@ -8,6 +8,7 @@ type Explanation struct {
 	Package             string // event package; "": presence
 	Decision            Decision
 	Handling            string         // the decision's, in RFC 5025's words
+	Matching            []string       // rules of the user's document that match and combine, where they decide
 	Line                int            // of the rule that decided, in the user's document; 0: not a rule of it
 	Sphere              string         // of the user, where a rule looks at it
 	State               State          // of a subscription made now
@@ -46,7 +47,9 @@ func (p *Presentity) Explain(now time.Time, watcher Entity, pkg string) Explanat
 	x.Decision, x.Handling, x.State = d, d.Class.Handling.String(), d.Class.state()
 	if p.policy != nil {
 		x.Revision = p.policy.Revision
-		x.Line = p.policy.line(d.Rule)
+		if x.Line = p.policy.line(d.Rule); x.Line > 0 {
+			x.Matching = p.policy.Matching(watcher, at)
+		}
 	}
 	switch {
 	case !d.Class.sees():

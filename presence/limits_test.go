@@ -18,6 +18,21 @@ func TestLimits(t *testing.T) {
 		{"sources", func(i int) Input {
 			return Publish{ID: SourceID{Publication, fmt.Sprint(i)}, NewTag: fmt.Sprint("t", i), Doc: &Document{}, Lifetime: time.Minute}
 		}, MaxSources, Publish{IfMatch: "t3", NewTag: "n", Lifetime: time.Minute}},
+		{"sources of another package", func(i int) Input {
+			return Publish{ID: SourceID{Publication, fmt.Sprint(i)}, NewTag: fmt.Sprint("t", i), Lifetime: time.Minute, Package: "dialog"}
+		}, MaxSources, Publish{ID: SourceID{Session, "a"}, Doc: &Document{}}},
+		{"extended", func(i int) Input {
+			return Publish{ID: SourceID{Extended, fmt.Sprint(i)}, Doc: &Document{}, Lifetime: time.Minute}
+		}, MaxExtended, Publish{ID: SourceID{Publication, "k"}, NewTag: "n", Lifetime: time.Minute}},
+		{"sources, not those that are extended", func(i int) Input {
+			return Publish{ID: SourceID{Session, fmt.Sprint(i)}, Doc: &Document{}, Lifetime: time.Minute}
+		}, MaxSources, Publish{ID: SourceID{Extended, "mood"}, Doc: &Document{}}},
+		{"packages that are watched", func(i int) Input {
+			return Watch{ID: fmt.Sprint(i), Watcher: user("alice"), Via: sip, Package: fmt.Sprint("package", i)}
+		}, MaxPackages, Watch{ID: "x", Watcher: user("alice"), Via: sip, Package: "package7"}},
+		{"packages that are published", func(i int) Input {
+			return Publish{ID: SourceID{Publication, "k"}, NewTag: "t", Package: fmt.Sprint("package", i)}
+		}, MaxPackages, Watch{ID: "x", Watcher: user("bob"), Via: sip}},
 		{"subscriptions", func(i int) Input {
 			return Watch{ID: fmt.Sprint(i), Watcher: user(fmt.Sprint("w", i)), Via: sip, Lifetime: time.Minute}
 		}, MaxSubscriptions, Watch{ID: "7", Watcher: user("w7"), Via: sip, Lifetime: time.Minute}},

@@ -147,7 +147,10 @@ func (p *Presentity) expire(now time.Time, out *Outcome) {
 		over = append(over, s)
 	}
 	var gone departures
-	p.eachColumn(func(c *column) { p.expireSources(now, c, &gone, out) })
+	p.expireSources(now, &p.presence, &gone, out)
+	for _, c := range p.others {
+		p.expireSources(now, c, &gone, out)
+	}
 	again := p.conditions.over(now)
 	if gone.columns == nil && over == nil && !again {
 		return
@@ -255,19 +258,22 @@ func (p *Presentity) tell(g *group, v *View, words []LastWord, out *Outcome) {
 	t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
 	// All of a group were shown the same, but for those who were restored.
 	var prev *View
-	compared, same := false, false
+	var n *Notice // to those who were shown prev; nil: it is the same
+	compared := false
 	for _, s := range g.subs {
 		if s.Shown == v {
 			continue
 		}
 		if !compared || s.Shown != prev {
-			prev, compared, same = s.Shown, true, v.same(s.Shown)
-		}
-		if !same {
-			n := t.notice(noticeKey{g.column, g.node, g.edge, Active, NoReason, v, prev}, len(g.subs))
-			if n.LastWords == nil && len(words) > 0 {
-				n.LastWords = wordsFor(prev, v, words)
+			prev, compared, n = s.Shown, true, nil
+			if !v.same(prev) {
+				n = t.notice(noticeKey{g.column, g.node, g.edge, Active, NoReason, v, prev}, len(g.subs))
+				if n.LastWords == nil && len(words) > 0 {
+					n.LastWords = wordsFor(prev, v, words)
+				}
 			}
+		}
+		if n != nil {
 			n.Targets = append(n.Targets, s.target())
 		}
 		s.Shown = v

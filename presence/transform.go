@@ -226,3 +226,70 @@ func (m *transforms) union(names []string, sets []int32) string {
 	m.unions[string(key)] = name
 	return name
 }
+
+// Hides says in words, for people, what of a document the class is not shown; nil
+// where it is shown everything.
+func (c Class) Hides() []string {
+	switch {
+	case c.Handling == PoliteBlock:
+		return []string{"everything: to it the user is not available"}
+	case c.Handling != Allow:
+		return []string{"everything"}
+	case c.Shown == "":
+		return nil
+	}
+	t := named(c.Shown)
+	var hidden []string
+	for _, e := range [...]struct {
+		what string
+		s    Selection
+	}{{"services", t.Services}, {"persons", t.Persons}, {"devices", t.Devices}} {
+		if but := e.s.words(); but != "" {
+			hidden = append(hidden, e.what+" other than "+but)
+		} else if !e.s.All {
+			hidden = append(hidden, "all "+e.what)
+		}
+	}
+	if t.AllAttributes {
+		return hidden
+	}
+	for _, a := range Attributes {
+		if !t.Attributes[a] {
+			hidden = append(hidden, a)
+		}
+	}
+	switch t.UserInput {
+	case NoUserInput:
+		hidden = append(hidden, "user-input")
+	case BareUserInput:
+		hidden = append(hidden, "times of user-input")
+	case ThresholdUserInput:
+		hidden = append(hidden, "last-input of user-input")
+	}
+	elements := "extensions"
+	var known []string
+	for u := range t.Unknown {
+		known = append(known, u.Local)
+	}
+	if slices.Sort(known); len(known) > 0 {
+		elements += " other than " + strings.Join(known, ", ")
+	}
+	return append(hidden, elements)
+}
+
+// words lists what is selected where that is not all.
+func (s Selection) words() string {
+	if s.All {
+		return ""
+	}
+	var ws []string
+	for _, v := range [...]struct {
+		what string
+		of   []string
+	}{{"class", s.Class}, {"id", s.OccurrenceID}, {"deviceID", s.DeviceID}, {"", s.ServiceURI}, {"scheme", s.ServiceScheme}} {
+		for _, value := range v.of {
+			ws = append(ws, strings.TrimSpace(v.what+" "+value))
+		}
+	}
+	return strings.Join(ws, ", ")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -109,6 +110,15 @@ func itemState(it store.Item) string {
 
 func (s *Server) whyPolicy(w *Why, x presence.Explanation) {
 	w.add("policy", x.Decision.Class.Handling == presence.Allow, "%s, by rule %q: %s", x.Handling, x.Decision.Rule, x.Decision.Reason)
+	if len(x.Matching) > 1 {
+		w.add("policy", true, "these rules match and combine: %s", strings.Join(x.Matching, " "))
+	}
+	if hidden := x.Decision.Class.Hides(); hidden != nil && x.Decision.Class.Handling == presence.Allow {
+		w.add("filter", true, "of the presence this watcher is not shown: %s", strings.Join(hidden, "; "))
+	}
+	if x.Sphere != "" {
+		w.add("sphere", true, "rules look at the sphere, which is %q now", x.Sphere)
+	}
 }
 
 func (s *Server) whySources(w *Why, x presence.Explanation) {
@@ -151,6 +161,10 @@ func (s *Server) whySubscriptions(w *Why, x presence.Explanation) {
 
 func conclusion(x presence.Explanation) string {
 	switch h := x.Decision.Class.Handling; {
+	case x.Decision.Rule == presence.RuleUnreadable:
+		return fmt.Sprintf("The rules of %s cannot be read, so that nobody else sees anything.", x.Presentity)
+	case h == presence.Block && x.Decision.Rule == presence.RuleDefault:
+		return fmt.Sprintf("No rule of %s speaks of %s, and such watchers are blocked here.", x.Presentity, x.Watcher)
 	case h == presence.Block:
 		return fmt.Sprintf("%s has blocked %s.", x.Presentity, x.Watcher)
 	case h == presence.Confirm && x.Decision.Rule == presence.RuleDefault && len(x.Subscriptions) == 0:
@@ -163,6 +177,9 @@ func conclusion(x presence.Explanation) string {
 		return fmt.Sprintf("%s may see %s, but nothing of %[1]s watches at this time.", x.Watcher, x.Presentity)
 	case len(x.Sources) == 0:
 		return fmt.Sprintf("%s watches %s, who is offline.", x.Watcher, x.Presentity)
+	}
+	if x.Decision.Class.Shown != "" {
+		return fmt.Sprintf("%s sees a part of the presence of %s.", x.Watcher, x.Presentity)
 	}
 	return fmt.Sprintf("%s sees the presence of %s.", x.Watcher, x.Presentity)
 }

@@ -16,10 +16,12 @@ func (s *Server) newXCAP(gate *load.Gate) (*xcap.Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return xcap.New(xcap.Config{
-		Documents: s.docs, Accounts: s.accounts, Gate: gate, Domains: c.Domains, Root: c.XCAP.Root, Trusted: trusted,
+	e := xcap.New(xcap.Config{
+		Documents: s.docs, Accounts: s.accounts, Engine: s.engine, Gate: gate, Domains: c.Domains, Root: c.XCAP.Root, Trusted: trusted,
 		Limits: xcap.Limits{Body: c.XCAP.Body}, Log: s.Log.With("part", "xcap"),
-	}), nil
+	})
+	s.docs.Listen(e.Changed)
+	return e, nil
 }
 
 // xcapRoot is the XCAP root as this client has reached us: what users are to be given.

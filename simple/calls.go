@@ -28,14 +28,14 @@ const (
 // it; this keeps it between publications.
 type callTable struct {
 	mu    sync.Mutex
-	byKey map[callID]*list.Element // of *call
+	byKey map[callID]*list.Element // of *callState
 	order list.List                // the longest untouched first
 }
 
 // callID names a dialog of a user: a hash, so that an entry has one size.
 type callID [16]byte
 
-type call struct {
+type callState struct {
 	key     callID
 	at      time.Time
 	version uint32 // of the document
@@ -65,7 +65,7 @@ func (t *callTable) admit(of presence.Entity, info *dialoginfo.Info, now time.Ti
 	if t.byKey == nil {
 		t.byKey = make(map[callID]*list.Element)
 	}
-	for e := t.order.Front(); e != nil && now.Sub(e.Value.(*call).at) > callMemory; e = t.order.Front() {
+	for e := t.order.Front(); e != nil && now.Sub(e.Value.(*callState).at) > callMemory; e = t.order.Front() {
 		t.forget(e)
 	}
 	kept := make([]dialoginfo.Dialog, 0, len(info.Dialogs))
@@ -84,10 +84,10 @@ func (t *callTable) next(key callID, ends bool, version uint32, now time.Time) b
 		if t.order.Len() >= maxCalls {
 			t.forget(t.order.Front())
 		}
-		t.byKey[key] = t.order.PushBack(&call{key: key, at: now, version: version, ended: ends})
+		t.byKey[key] = t.order.PushBack(&callState{key: key, at: now, version: version, ended: ends})
 		return true
 	}
-	c := e.Value.(*call)
+	c := e.Value.(*callState)
 	if !ends && (c.ended || version < c.version) {
 		return false
 	}
@@ -97,6 +97,6 @@ func (t *callTable) next(key callID, ends bool, version uint32, now time.Time) b
 }
 
 func (t *callTable) forget(e *list.Element) {
-	delete(t.byKey, e.Value.(*call).key)
+	delete(t.byKey, e.Value.(*callState).key)
 	t.order.Remove(e)
 }

@@ -174,17 +174,7 @@ func (r *request) event() (*eventPackage, sip.Event, bool) {
 // accept chooses the body of the NOTIFYs by the watcher's Accept (RFC 6665
 // §4.2.1.1, RFC 3261 §20.1). When it takes none of ours the request is answered.
 func (r *request) accept(p *eventPackage) (chosen *bodyType, ok bool) {
-	best := 0
-	for i := range p.bodies {
-		q, present := r.msg.Acceptable(p.bodies[i].name)
-		if !present {
-			return &p.bodies[0], true
-		}
-		if q > 0 && q >= best {
-			chosen, best = &p.bodies[i], q
-		}
-	}
-	if chosen == nil {
+	if chosen = p.chosen(r.msg); chosen == nil {
 		var names []string
 		for i := range p.bodies {
 			names = append(names, p.bodies[i].name)
@@ -193,6 +183,20 @@ func (r *request) accept(p *eventPackage) (chosen *bodyType, ok bool) {
 		return nil, false
 	}
 	return chosen, true
+}
+
+func (p *eventPackage) chosen(msg *sip.Message) (chosen *bodyType) {
+	best := 0
+	for i := range p.bodies {
+		q, present := msg.Acceptable(p.bodies[i].name)
+		if !present {
+			return &p.bodies[0]
+		}
+		if q > 0 && q >= best {
+			chosen, best = &p.bodies[i], q
+		}
+	}
+	return chosen
 }
 
 // saved is how a body type is named in a dialogState: the first one, which is

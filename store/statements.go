@@ -118,7 +118,7 @@ func (q *statements) list() []statement {
 // reads are the statements of the reading pool.
 type reads struct {
 	account, accounts, roster, counters, blocks, mails *sql.Stmt
-	document, documents, holders                       *sql.Stmt
+	document, documents, everyDocument, holders        *sql.Stmt
 }
 
 func (q *reads) list() []statement {
@@ -132,6 +132,8 @@ func (q *reads) list() []statement {
 		{&q.document, selectDocument},
 		{&q.documents, `SELECT auid, path, version, modified, LENGTH(body) FROM documents WHERE domain = ? AND name = ?
 			ORDER BY auid, path`},
+		{&q.everyDocument, `SELECT domain, name, path, version, modified, body FROM documents WHERE auid = ? AND
+			(domain, name, path) > (?, ?, ?) ORDER BY domain, name, path LIMIT ?`},
 		{&q.holders, `SELECT domain, name FROM documents WHERE auid = ? AND path = ?`},
 		{&q.mails, `SELECT id, at, message FROM offline WHERE domain = ? AND name = ? ORDER BY id`},
 	}

@@ -51,10 +51,12 @@ func (r *request) get() error {
 
 // fetch gets or makes the document.
 func (r *request) fetch() (xdm.Document, error) {
-	if r.usage.Generate != nil || r.sel.global {
-		if r.usage.Generate == nil {
-			return xdm.Document{}, say(http.StatusNotFound, "%s has no global documents", r.usage.AUID)
-		}
+	switch {
+	case r.sel.global && r.usage.Global != nil:
+		return r.usage.Global(r)
+	case r.sel.global:
+		return xdm.Document{}, say(http.StatusNotFound, "%s has no global documents", r.usage.AUID)
+	case r.usage.Generate != nil:
 		return r.usage.Generate(r)
 	}
 	return r.edge.Documents.Get(r.Context(), r.name())

@@ -52,10 +52,16 @@ func newHouse(t testing.TB, users ...string) *house {
 			t.Fatal(err)
 		}
 	}
+	docs := xdm.New(xdm.Config{Store: st, Limits: xdm.Limits{Documents: 12}})
 	h.Edge = New(Config{
-		Documents: xdm.New(xdm.Config{Store: st, Limits: xdm.Limits{Documents: 12}}), Accounts: h.accounts, Domains: domains,
+		Documents: docs, Accounts: h.accounts, Domains: domains,
 		Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")},
 	})
+	docs.Listen(h.Changed)
+	// Usages of RFC 4825's own examples, without grammars.
+	for auid, space := range map[string]string{"plain": "", "test": "urn:test:default-namespace", "watcherinfo": "urn:ietf:params:xml:ns:watcherinfo"} {
+		h.add(&Usage{AUID: auid, Space: space, Type: "application/xml"})
+	}
 	return h
 }
 
@@ -131,7 +137,7 @@ func sections(t *testing.T, script string) []section {
 		for i++; i < len(lines) && strings.HasPrefix(lines[i], "  "); i++ {
 			s.head = strings.TrimRight(s.head, " ") + strings.TrimSpace(lines[i])
 		}
-		for ; i < len(lines) && lines[i] != "" && !strings.HasPrefix(lines[i], ">") && !strings.HasPrefix(lines[i], "< "); i++ {
+		for ; i < len(lines) && lines[i] != "" && lines[i][0] != '#' && !strings.HasPrefix(lines[i], ">") && !strings.HasPrefix(lines[i], "< "); i++ {
 			k, v, ok := strings.Cut(lines[i], ": ")
 			if !ok {
 				t.Fatalf("line %d: %q", i+1, lines[i])

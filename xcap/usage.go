@@ -24,8 +24,10 @@ type Usage struct {
 	Name func(n xdm.Name) xdm.Name
 	// Check finds what is wrong beyond the schema, as a *failure (§5.3).
 	Check func(r *request, root *markup.Element, body []byte) error
-	// Generate makes the documents of a usage that has none of its own: it is read only.
+	// Generate makes the documents of a user, for a usage that stores none: it is read only.
 	Generate func(r *request) (xdm.Document, error)
+	// Global makes the documents of the global tree; nil: there is none.
+	Global func(r *request) (xdm.Document, error)
 	// Reads tells whether somebody else than the owner may read a document (§5.7).
 	Reads func(r *request) (bool, error)
 	// Serial makes changes one after another, server-wide, for constraints that span users.
@@ -33,7 +35,9 @@ type Usage struct {
 }
 
 // usages is the table.
-var usages = []*Usage{caps, resourceLists}
+var usages = []*Usage{
+	caps, resourceLists, rlsServices, presRules, omaPresRules, manipulation, presContent, directory, watchers, userProfile,
+}
 
 func (e *Edge) add(u *Usage) {
 	e.usages[u.AUID] = u

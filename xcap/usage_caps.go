@@ -16,10 +16,12 @@ const capsSpace = "urn:ietf:params:xml:ns:xcap-caps"
 // caps is what the server can do (RFC 4825 §12): one document in the global tree.
 var caps = &Usage{
 	AUID: "xcap-caps", Space: capsSpace, Type: "application/xcap-caps+xml", Spaces: []string{capsSpace},
-	Grammar: capsGrammar,
+	Grammar: capsGrammar, Global: globalCaps,
+	// There must be none in the users' trees (§12.7).
+	Generate: func(*request) (xdm.Document, error) {
+		return xdm.Document{}, say(http.StatusNotFound, "what the server knows is at ROOT/xcap-caps/global/index")
+	},
 }
-
-func init() { caps.Generate = generateCaps } // it lists the table that it is in
 
 var capsGrammar = &schema.Grammar{Root: &schema.Element{Space: capsSpace, Local: "xcap-caps", Type: &schema.Type{Content: schema.Seq(
 	schema.Of(capsList("auids", "auid", schema.String)),
@@ -33,8 +35,8 @@ func capsList(list, item string, t *schema.Simple) *schema.Element {
 		&schema.Element{Space: capsSpace, Local: item, Type: &schema.Type{Text: t}}).Times(0, schema.Unbounded)}}
 }
 
-func generateCaps(r *request) (xdm.Document, error) {
-	if !r.sel.global || r.sel.path != xdm.Index {
+func globalCaps(r *request) (xdm.Document, error) {
+	if r.sel.path != xdm.Index {
 		return xdm.Document{}, say(http.StatusNotFound, "what the server knows is at ROOT/xcap-caps/global/index")
 	}
 	b := []byte(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<xcap-caps xmlns=\"" + capsSpace + "\">\n  <auids>\n")

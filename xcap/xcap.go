@@ -26,6 +26,7 @@ type Documents interface {
 	Get(ctx context.Context, n xdm.Name) (xdm.Document, error)
 	List(ctx context.Context, u presence.Entity, auid string) ([]xdm.Document, error)
 	Update(ctx context.Context, n xdm.Name, fn func(old *xdm.Document) (body []byte, err error)) (before, after *xdm.Document, err error)
+	All(ctx context.Context, auid string, fn func(xdm.Document) error) error
 }
 
 // Limits of requests. A zero field means its default.
@@ -55,9 +56,10 @@ func (l Limits) withDefaults() Limits {
 type Config struct {
 	Documents Documents
 	Accounts  *account.Accounts
-	Gate      *load.Gate // nil: everything is admitted
-	Domains   []string   // the first one is that of users without a domain
-	Root      string     // path of the XCAP root, "/xcap"; "" for the whole of the server
+	Engine    *engine.Engine // nil: nobody watches
+	Gate      *load.Gate     // nil: everything is admitted
+	Domains   []string       // the first one is that of users without a domain
+	Root      string         // path of the XCAP root, "/xcap"; "" for the whole of the server
 	Trusted   []netip.Prefix
 	Limits    Limits
 	Log       *slog.Logger // nil: discards
@@ -70,6 +72,8 @@ type Edge struct {
 	names   []string // of the usages, sorted
 	changes chan struct{}
 	domains map[string]bool
+
+	services serviceIndex
 }
 
 // New makes an Edge with all usages.
@@ -141,7 +145,7 @@ func (r *request) serve() error {
 		return err
 	}
 	change := r.Method == http.MethodPut || r.Method == http.MethodDelete
-	if change && (r.usage.Generate != nil || r.sel.global) {
+	if change && (r.usage.Generate != nil || r.sel.global) { // no user writes into the global tree
 		return notAllowed("GET, HEAD", "this document is made by the server")
 	}
 	if change && r.sel.node != nil && r.sel.node.terminal == namespaces {

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"testing"
+
+	"pharos/presence"
+	"pharos/store"
+)
+
+// Why names the rule of the user's document that decided, its line, and what it hides.
+func TestWhyRules(t *testing.T) {
+	s := run(t, nil)
+	ctx := t.Context()
+	for _, u := range []string{"alice@localhost", "bob@localhost", "carol@localhost", "eve@localhost"} {
+		if err := s.admin.Add(ctx, u, "secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(user, body string) {
+		t.Helper()
+		err := s.store.Transact(ctx, func(tx *store.Tx) error {
+			_, err := tx.PutDocument(presence.Entity{User: user, Domain: "localhost"}, "pres-rules", "index", []byte(body))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("alice", `<ruleset xmlns="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules">
+<rule id="friends">
+ <conditions><identity><one id="sip:bob@localhost"/></identity></conditions>
+ <actions><pr:sub-handling>allow</pr:sub-handling></actions>
+ <transformations><pr:provide-services><pr:all-services/></pr:provide-services><pr:provide-all-attributes/></transformations>
+</rule>
+<rule id="all"><actions><pr:sub-handling>confirm</pr:sub-handling></actions></rule><rule id="xmpp-blocked">
+ <conditions><identity><one id="sip:eve@localhost"/></identity></conditions>
+ <actions><pr:sub-handling>block</pr:sub-handling></actions>
+</rule>
+</ruleset>`)
+	write("carol", `<ruleset/>`)
+	for _, c := range []struct{ watcher, presentity, policy, filter, answer string }{
+		{"bob", "alice", `allow, by rule "friends": Rule "friends" (pres-rules/index line 2) allows it.` +
+			`these rules match and combine: Rule "friends" (pres-rules/index line 2) allows it. Rule "all" (pres-rules/index line 7) has the user asked first.`,
+			"of the presence this watcher is not shown: all persons; all devices",
+			"bob@localhost may see alice@localhost, but nothing of bob@localhost watches at this time."},
+		{"eve", "alice", `block, by rule "xmpp-blocked": Rule "xmpp-blocked" (pres-rules/index line 7) blocks it.`, "", "alice@localhost has blocked eve@localhost."},
+		{"carol", "alice", `confirm, by rule "all": Rule "all" (pres-rules/index line 7) has the user asked first.`, "",
+			"carol@localhost waits for the word of alice@localhost, who has neither approved nor refused."},
+		{"bob", "carol", `block, by rule "unreadable": The user's rules (pres-rules/index) cannot be read, so nobody is let in: policy: line 1: the document is not a <ruleset> of urn:ietf:params:xml:ns:common-policy`, "",
+			"The rules of carol@localhost cannot be read, so that nobody else sees anything."},
+		{"bob", "bob", `allow, by rule "self": Everybody may watch himself.`, "", "bob@localhost may see bob@localhost, but nothing of bob@localhost watches at this time."},
+	} {
+		w, err := s.Why(ctx, c.watcher+"@localhost", c.presentity+"@localhost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := map[string]string{}
+		for _, step := range w.Steps {
+			said[step.What] += step.Text
+		}
+		if said["policy"] != c.policy || said["filter"] != c.filter || w.Answer != c.answer {
+			t.Errorf("%s of %s:\n%s\n%s\n%s\nwant\n%s\n%s\n%s", c.watcher, c.presentity, said["policy"], said["filter"], w.Answer, c.policy, c.filter, c.answer)
+		}
+	}
+}
