@@ -20,7 +20,12 @@ type Simple struct {
 func Checked(check func(v string) string) *Simple { return &Simple{check: check} }
 
 // collapse is whiteSpace="collapse" (§4.3.6).
-func collapse(v string) string { return strings.Join(strings.Fields(v), " ") }
+func collapse(v string) string {
+	if strings.IndexAny(v, " \t\r\n") < 0 {
+		return v
+	}
+	return strings.Join(strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }), " ")
+}
 
 // tested makes a type whose white space is collapsed before it is tested.
 func tested(what string, ok func(v string) bool) *Simple {
