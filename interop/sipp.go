@@ -58,8 +58,10 @@ func (s *Server) Sipp(scenario string, u User, transport string, keys Keys) (*Si
 		"-key", "from", u.Address(), "-key", "domain", Domain,
 		"-trace_logs", "-log_file", "/dev/fd/3", "-trace_msg", "-message_file", "/dev/fd/4",
 		"-trace_err", "-error_file", filepath.Join(dir, "errors")}
-	if _, set := keys["expires"]; !set {
-		args = append(args, "-key", "expires", "600")
+	for k, v := range map[string]string{"expires": "600", "more": ""} {
+		if _, set := keys[k]; !set {
+			args = append(args, "-key", k, v)
+		}
 	}
 	for k, v := range keys {
 		switch k {

@@ -2,7 +2,7 @@
 happens goes out as JSON lines. Started by interop's slixmpp driver.
 
 Usage: client.py JID HOST PORT CAFILE [feature...]      password: first input line
-Features: carbons sm tls1.2
+Features: carbons sm tls1.2 pep
 """
 import asyncio
 import json
@@ -32,6 +32,11 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin(plugin)
         if "sm" in features:
             self.register_plugin("xep_0198")
+        if "pep" in features:
+            for plugin in ("xep_0049", "xep_0054", "xep_0080", "xep_0084", "xep_0107", "xep_0108", "xep_0118", "xep_0172"):
+                self.register_plugin(plugin)
+            for kind in ("publish", "retract", "purge", "delete"):
+                self.add_event_handler("pubsub_" + kind, lambda m, kind=kind: self.on_pep(kind, m))
         self.features_asked = features
         if "tls1.2" in features:
             self.ssl_context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -65,7 +70,8 @@ class Client(slixmpp.ClientXMPP):
             say("failed", what="login", condition=e.condition, text=e.text)
 
     def on_presence(self, p):
-        say("presence", **{"from": p["from"].full, "bare": p["from"].bare, "type": p["type"], "status": p["status"],
+        say("presence", photo=p.xml.findtext("{vcard-temp:x:update}x/{vcard-temp:x:update}photo"),
+            **{"from": p["from"].full, "bare": p["from"].bare, "type": p["type"], "status": p["status"],
                            "show": p.xml.findtext("{jabber:client}show"),
                            "priority": p.xml.findtext("{jabber:client}priority"),
                            "delayed": p.xml.find("{urn:xmpp:delay}delay") is not None or None,
@@ -80,6 +86,24 @@ class Client(slixmpp.ClientXMPP):
 
     def on_carbon(self, which, m):
         say("carbon", which=which, body=m["body"], **{"from": m["from"].full, "to": m["to"].full})
+
+    def on_pep(self, kind, m):
+        event = m["pubsub_event"]
+        if kind in ("purge", "delete"):
+            return say("pep", kind=kind, node=event[kind]["node"], **{"from": m["from"].full})
+        for item in list(event["items"]["substanzas"]):  # iterating would share a cursor with slixmpp's own loop
+            says = {}
+            if kind == "publish":
+                for child in item.xml:
+                    name = child.tag.split("}")[1]
+                    if name in ("mood", "activity"):
+                        value = item[name]["value"]
+                        says = {"value": "/".join(v for v in value if v) if isinstance(value, tuple) else value, "text": item[name]["text"]}
+                    elif name == "metadata":
+                        says = {"value": " ".join(i["id"] for i in item["avatar_metadata"]["items"])}
+                    else:
+                        says = {"value": "".join(child.itertext())}
+            say("pep", kind=kind, node=event["items"]["node"], id=item["id"], **{"from": m["from"].full}, **says)
 
     def on_roster(self, iq):
         for jid, item in iq["roster"]["items"].items():
@@ -132,6 +156,82 @@ class Client(slixmpp.ClientXMPP):
         elif what == "blocked":
             got = await self["xep_0191"].get_blocked()
             say("done", what=what, items=sorted(str(j) for j in got["blocklist"]["items"]))
+        elif what == "mood":
+            await self["xep_0107"].publish_mood(c["value"], c.get("text"))
+            say("done", what=what)
+        elif what == "no mood":
+            await self["xep_0107"].stop()
+            say("done", what=what)
+        elif what == "activity":
+            await self["xep_0108"].publish_activity(c["value"], c.get("specific"), c.get("text"))
+            say("done", what=what)
+        elif what == "place":
+            await self["xep_0080"].publish_location(lat=c["lat"], lon=c["lon"], locality=c["locality"])
+            say("done", what=what)
+        elif what == "tune":
+            await self["xep_0118"].publish_tune(artist=c["artist"], title=c["title"])
+            say("done", what=what)
+        elif what == "nick":
+            await self["xep_0172"].publish_nick(c["nick"])
+            say("done", what=what)
+        elif what == "avatar":
+            data = c["data"].encode()
+            avatar = self["xep_0084"]
+            await avatar.publish_avatar(data)
+            ident = avatar.generate_id(data)
+            await avatar.publish_avatar_metadata([{"id": ident, "type": "image/png", "bytes": str(len(data))}])
+            say("done", what=what, id=ident)
+        elif what == "get avatar":
+            got = await self["xep_0084"].retrieve_avatar(slixmpp.JID(c["to"]), c["id"])
+            say("done", what=what, data=got["pubsub"]["items"]["item"]["avatar_data"]["value"].decode())
+        elif what == "vcard":
+            card = self["xep_0054"].make_vcard()
+            card["FN"] = c["name"]
+            if "photo" in c:
+                card["PHOTO"]["TYPE"] = "image/png"
+                card["PHOTO"]["BINVAL"] = c["photo"].encode()
+            await self["xep_0054"].publish_vcard(card)
+            say("done", what=what)
+        elif what == "get vcard":
+            card = (await self["xep_0054"].get_vcard(slixmpp.JID(c["to"]), local=False))["vcard_temp"]
+            photo = card["PHOTO"]["BINVAL"]
+            say("done", what=what, name=card["FN"], photo=photo.decode() if photo else "")
+        elif what == "nodes":
+            items = await self["xep_0060"].get_nodes(slixmpp.JID(c["to"]))
+            say("done", what=what, items=sorted(i[1] for i in items["disco_items"]["items"] if i[1]))
+        elif what == "publish":  # any element, perhaps with options of the node
+            options = None
+            if "options" in c:
+                options = self["xep_0004"].make_form(ftype="submit")
+                options.add_field(var="FORM_TYPE", ftype="hidden", value="http://jabber.org/protocol/pubsub#publish-options")
+                for var, value in c["options"].items():
+                    options.add_field(var=var, value=value)
+            await self["xep_0060"].publish(None, c["node"], id=c["id"], payload=ET.fromstring(c["xml"]), options=options)
+            say("done", what=what)
+        elif what == "retract":
+            await self["xep_0060"].retract(None, c["node"], c["id"], notify=True)
+            say("done", what=what)
+        elif what == "get items":
+            got = await self["xep_0060"].get_items(slixmpp.JID(c["to"]), c["node"])
+            say("done", what=what, items=[i["id"] for i in got["pubsub"]["items"]["substanzas"]])
+        elif what == "configuration":
+            form = (await self["xep_0060"].get_node_config(None, c["node"]))["pubsub_owner"]["configure"]["form"]
+            say("done", what=what, **{k.split("#")[1]: str(v) for k, v in form.get_values().items() if "#" in k and k != "FORM_TYPE"})
+        elif what == "delete node":
+            await self["xep_0060"].delete_node(None, c["node"])
+            say("done", what=what)
+        elif what == "keep":
+            iq = self.make_iq_set()
+            query = ET.SubElement(iq.xml, "{jabber:iq:private}query")
+            query.append(ET.fromstring(c["xml"]))
+            await iq.send()
+            say("done", what=what)
+        elif what == "kept":
+            iq = self.make_iq_get()
+            query = ET.SubElement(iq.xml, "{jabber:iq:private}query")
+            query.append(ET.fromstring(c["xml"]))
+            got = (await iq.send()).xml.find("{jabber:iq:private}query")[0]
+            say("done", what=what, text="".join(got.itertext()))
         elif what == "drop":  # as a lost network does: no goodbye
             self.abort()
         elif what == "connect":  # slixmpp 1.8 does not by itself after a loss
