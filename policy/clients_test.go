@@ -62,7 +62,7 @@ func TestOMADocument(t *testing.T) {
 		t.Errorf("external lists: %q", rs.External)
 	}
 	granted := &presence.Transform{Services: presence.Selection{All: true}, Persons: presence.Selection{All: true}, Unknown: map[presence.Unknown]bool{
-		{Space: omaPresence, Local: "willingness"}: true, {Space: omaPresence, Local: "overriding-willingness"}: true}}
+		{Space: presence.OMASpace, Local: "willingness"}: true, {Space: presence.OMASpace, Local: "overriding-willingness"}: true}}
 	for w, want := range map[presence.Entity]presence.Decision{
 		bob:   {Class: presence.Class{Handling: presence.Allow, Shown: granted.Name()}, Rule: "wp_prs_grantedcontacts"},
 		carol: {Class: presence.Class{Handling: presence.Allow, Shown: granted.Name()}, Rule: "wp_prs_grantedcontacts"},

@@ -113,7 +113,7 @@ func (r *reader) many(e *markup.Element) (i presence.Identity, ok bool) {
 	return i, ok
 }
 
-// omaIdentity reads OMA's conditions (OMA-TS-XDM_Core §6.6.2.2).
+// omaIdentity reads OMA's conditions (OMA-TS-XDM_Core).
 func (r *reader) omaIdentity(e *markup.Element, rule *presence.Rule) (i presence.Identity, known bool) {
 	if e.Space != OMACommonPolicySpace {
 		return i, false

@@ -200,11 +200,11 @@ func TestPermissions(t *testing.T) {
 		`<pr:provide-thing>maybe</pr:provide-thing><x xmlns="urn:x">true</x>`:                                                                             `{}`,
 		`<pr:provide-unknown-attribute name="foo" ns="urn:x">false</pr:provide-unknown-attribute>`:                                                        `{}`,
 		// OMA.
-		`<op:provide-willingness>true</op:provide-willingness>`:                                     `{"Unknown":[{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"overriding-willingness"},{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"willingness"}]}`,
-		`<op:provide-geopriv>full</op:provide-geopriv>`:                                             `{"Unknown":[{"Space":"urn:ietf:params:xml:ns:pidf:geopriv10","Local":"geopriv"}]}`,
-		`<op:provide-geopriv>false</op:provide-geopriv>`:                                            `{}`,
-		`<op:provide-network-availability><op:all-networks/></op:provide-network-availability>`:     `{"Unknown":[{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"network-availability"}]}`,
-		`<op:provide-network-availability><op:network id="IMS"/></op:provide-network-availability>`: `{}`,
+		`<op:provide-willingness>true</op:provide-willingness>`:                                                                      `{"Unknown":[{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"overriding-willingness"},{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"willingness"}]}`,
+		`<op:provide-geopriv>full</op:provide-geopriv>`:                                                                              `{"Unknown":[{"Space":"urn:ietf:params:xml:ns:pidf:geopriv10","Local":"geopriv"}]}`,
+		`<op:provide-geopriv>false</op:provide-geopriv>`:                                                                             `{}`,
+		`<op:provide-network-availability>1</op:provide-network-availability>`:                                                       `{"Unknown":[{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"network-availability"}]}`,
+		`<pr:provide-services><op:service-id>org.openmobilealliance:PoC-session</op:service-id><op:x>y</op:x></pr:provide-services>`: `{"Services":{"ServiceID":["org.openmobilealliance:PoC-session"]}}`,
 		`<op:provide-barring-state>true</op:provide-barring-state><op:provide-registration-state>true</op:provide-registration-state><op:provide-session-participation>0</op:provide-session-participation>`: `{"Unknown":[{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"barring-state"},{"Space":"urn:oma:xml:prs:pidf:oma-pres","Local":"registration-state"}]}`,
 	} {
 		rs := parsed(t, ruleset(`<rule id="a"><transformations>`+in+`</transformations></rule>`), nil)

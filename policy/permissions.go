@@ -57,7 +57,8 @@ func (r *reader) permission(e *markup.Element, t *presence.Transform) {
 	case "provide-services":
 		r.selection(e, &t.Services, "all-services", map[string]*[]string{
 			"class": &t.Services.Class, "occurrence-id": &t.Services.OccurrenceID,
-			"service-uri": &t.Services.ServiceURI, "service-uri-scheme": &t.Services.ServiceScheme})
+			"service-uri": &t.Services.ServiceURI, "service-uri-scheme": &t.Services.ServiceScheme,
+			"service-id": &t.Services.ServiceID})
 	case "provide-user-input":
 		level, ok := userInputs[trimmed(e)]
 		if !ok {
@@ -92,7 +93,7 @@ func (r *reader) permission(e *markup.Element, t *presence.Transform) {
 // selection reads which elements are provided: the values of all, or all.
 func (r *reader) selection(e *markup.Element, s *presence.Selection, all string, values map[string]*[]string) {
 	for c := range e.Children() {
-		if c.Space != PresRulesSpace {
+		if c.Space != PresRulesSpace && !(c.Space == OMAPresRulesSpace && c.Local == "service-id") {
 			continue
 		}
 		if c.Local == all {
@@ -126,43 +127,31 @@ func (r *reader) unknown(t *presence.Transform, u presence.Unknown) {
 	t.Unknown[u] = true
 }
 
-// omaPresence is the namespace of OMA's presence elements
-// (OMA-TS-Presence_SIMPLE §10), geopriv that of locations (RFC 4119 §3).
-const (
-	omaPresence = "urn:oma:xml:prs:pidf:oma-pres"
-	geopriv     = "urn:ietf:params:xml:ns:pidf:geopriv10"
-)
+// geopriv is the namespace of locations (RFC 4119 §3).
+const geopriv = "urn:ietf:params:xml:ns:pidf:geopriv10"
 
 // omaElements are the elements that OMA's permissions let through
-// (OMA-TS-Presence_SIMPLE_XDM §5.1.1.4).
+// (OMA-TS-Presence_SIMPLE_XDM).
 var omaElements = map[string][]presence.Unknown{
-	"provide-willingness":           {{Space: omaPresence, Local: "willingness"}, {Space: omaPresence, Local: "overriding-willingness"}},
-	"provide-network-availability":  {{Space: omaPresence, Local: "network-availability"}},
-	"provide-session-participation": {{Space: omaPresence, Local: "session-participation"}},
-	"provide-registration-state":    {{Space: omaPresence, Local: "registration-state"}},
-	"provide-barring-state":         {{Space: omaPresence, Local: "barring-state"}},
+	"provide-willingness":           {{Space: presence.OMASpace, Local: "willingness"}, {Space: presence.OMASpace, Local: "overriding-willingness"}},
+	"provide-network-availability":  {{Space: presence.OMASpace, Local: "network-availability"}},
+	"provide-session-participation": {{Space: presence.OMASpace, Local: "session-participation"}},
+	"provide-registration-state":    {{Space: presence.OMASpace, Local: "registration-state"}},
+	"provide-barring-state":         {{Space: presence.OMASpace, Local: "barring-state"}},
 	"provide-geopriv":               {{Space: geopriv, Local: "geopriv"}},
 }
 
-// omaPermission reads OMA's permissions. Of networks only all can be provided:
-// for some of them the element would have to be taken apart, so that they are none.
+// omaPermission reads OMA's permissions.
 func (r *reader) omaPermission(e *markup.Element, t *presence.Transform) {
 	elements := omaElements[e.Local]
 	if elements == nil {
 		return
 	}
-	var given bool
-	switch {
-	case e.Local == "provide-geopriv" && (trimmed(e) == "full" || trimmed(e) == "false"):
-		given = trimmed(e) == "full"
-	case e.Local == "provide-network-availability" && trimmed(e) == "":
-		given = e.Child(OMAPresRulesSpace, "all-networks") != nil
-	default:
-		given = r.boolean(e)
+	given := trimmed(e) == "full" && e.Local == "provide-geopriv"
+	if !given && !r.boolean(e) {
+		return
 	}
-	if given {
-		for _, u := range elements {
-			r.unknown(t, u)
-		}
+	for _, u := range elements {
+		r.unknown(t, u)
 	}
 }

@@ -111,6 +111,8 @@ func (s *Selection) service(u *Tuple) bool {
 	switch {
 	case s.All || slices.Contains(s.OccurrenceID, u.ID) || u.Rich.Class != "" && slices.Contains(s.Class, u.Rich.Class):
 		return true
+	case len(s.ServiceID) > 0 && slices.Contains(s.ServiceID, u.serviceID()):
+		return true
 	case u.Contact == "":
 		return false
 	case slices.ContainsFunc(s.ServiceURI, func(uri string) bool { return sameURI(uri, u.Contact) }):
@@ -119,6 +121,25 @@ func (s *Selection) service(u *Tuple) bool {
 	scheme, _, _ := strings.Cut(u.Contact, ":")
 	// Case counts (RFC 5025 §3.3.1.3), in the scheme's normal form (RFC 3986 §3.1).
 	return slices.Contains(s.ServiceScheme, strings.ToLower(scheme))
+}
+
+// OMASpace is the namespace of OMA's presence elements (OMA-TS-Presence_SIMPLE).
+const OMASpace = "urn:oma:xml:prs:pidf:oma-pres"
+
+// serviceID is what OMA's <service-description> calls the service; "" for none.
+func (u *Tuple) serviceID() string {
+	for i := range u.Extra {
+		x := &u.Extra[i]
+		if x.Space != OMASpace || x.Local != "service-description" {
+			continue
+		}
+		// The fragment is well-formed, and there is only one such element in it.
+		_, rest, _ := strings.Cut(x.XML, "service-id")
+		_, rest, _ = strings.Cut(rest, ">")
+		id, _, _ := strings.Cut(rest, "<")
+		return strings.TrimSpace(id)
+	}
+	return ""
 }
 
 func (f *privacyFilter) notes(ns []Note, here bool) []Note {

@@ -94,6 +94,22 @@ func TestUserInputLevels(t *testing.T) {
 	}
 }
 
+func TestServiceID(t *testing.T) {
+	tr := &Transform{Services: Selection{ServiceID: []string{"org.3gpp.voip"}}}
+	for xml, shown := range map[string]bool{
+		"<service-description xmlns='" + OMASpace + "'><service-id>org.3gpp.voip</service-id><version>1</version></service-description>":                        true,
+		"<o:service-description xmlns:o='" + OMASpace + "'><o:version>1</o:version><o:service-id x='y'> org.3gpp.voip\n</o:service-id></o:service-description>": true,
+		"<service-description xmlns='" + OMASpace + "'><service-id>org.3gpp</service-id></service-description>":                                                 false,
+		"<service-description xmlns='" + OMASpace + "'><service-id/></service-description>":                                                                     false,
+		"<service-description xmlns='" + OMASpace + "'/>":                                                                                                       false,
+	} {
+		d := &Document{Tuples: []Tuple{{ID: "t", Basic: Open, Extra: []Fragment{{OMASpace, "service-description", xml}}}, {ID: "u"}}}
+		if got := tr.Document(d); len(got.Tuples) > 0 != shown || len(got.Tuples) > 1 {
+			t.Errorf("%s: %v", xml, got.Tuples)
+		}
+	}
+}
+
 func TestSameURI(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

@@ -28,7 +28,7 @@ type Rule struct {
 }
 
 // Rank is the order in which OMA evaluates rules: where one of a higher rank
-// matches, those of lower ranks do not count (OMA-TS-XDM_Core §6.6.2.3). In a
+// matches, those of lower ranks do not count (OMA-TS-XDM_Core). In a
 // document that uses none of OMA's conditions all rules are Named, so that they
 // combine as RFC 4745 says.
 type Rank uint8

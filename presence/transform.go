@@ -46,6 +46,7 @@ type Selection struct {
 	DeviceID      []string `json:",omitempty"` // devices
 	ServiceURI    []string `json:",omitempty"` // services: the whole contact
 	ServiceScheme []string `json:",omitempty"` // services: the contact's scheme
+	ServiceID     []string `json:",omitempty"` // services: OMA's service-id in their service-description
 }
 
 // permissions is a Transform in its one form, from which its name is made.
@@ -61,7 +62,7 @@ type permissions struct {
 
 // IsZero tells that nothing is selected.
 func (s Selection) IsZero() bool {
-	return !s.All && len(s.Class)+len(s.OccurrenceID)+len(s.DeviceID)+len(s.ServiceURI)+len(s.ServiceScheme) == 0
+	return !s.All && len(s.Class)+len(s.OccurrenceID)+len(s.DeviceID)+len(s.ServiceURI)+len(s.ServiceScheme)+len(s.ServiceID) == 0
 }
 
 // Name is the canonical name: equal sets of permissions have equal names, also
@@ -106,7 +107,7 @@ func (s Selection) canonical() Selection {
 	}
 	each := func(vs []string) []string { return slices.Compact(slices.Sorted(slices.Values(vs))) }
 	return Selection{Class: each(s.Class), OccurrenceID: each(s.OccurrenceID), DeviceID: each(s.DeviceID),
-		ServiceURI: each(s.ServiceURI), ServiceScheme: each(s.ServiceScheme)}
+		ServiceURI: each(s.ServiceURI), ServiceScheme: each(s.ServiceScheme), ServiceID: each(s.ServiceID)}
 }
 
 // named is the Transform of a name other than "". What cannot be read permits
@@ -163,7 +164,7 @@ func (s Selection) union(o Selection) Selection {
 	}
 	return Selection{Class: slices.Concat(s.Class, o.Class), OccurrenceID: slices.Concat(s.OccurrenceID, o.OccurrenceID),
 		DeviceID: slices.Concat(s.DeviceID, o.DeviceID), ServiceURI: slices.Concat(s.ServiceURI, o.ServiceURI),
-		ServiceScheme: slices.Concat(s.ServiceScheme, o.ServiceScheme)}.canonical()
+		ServiceScheme: slices.Concat(s.ServiceScheme, o.ServiceScheme), ServiceID: slices.Concat(s.ServiceID, o.ServiceID)}.canonical()
 }
 
 // Transform is what a Class with this Shown may see; nil is everything. Every
@@ -286,7 +287,7 @@ func (s Selection) words() string {
 	for _, v := range [...]struct {
 		what string
 		of   []string
-	}{{"class", s.Class}, {"id", s.OccurrenceID}, {"deviceID", s.DeviceID}, {"", s.ServiceURI}, {"scheme", s.ServiceScheme}} {
+	}{{"class", s.Class}, {"id", s.OccurrenceID}, {"deviceID", s.DeviceID}, {"", s.ServiceURI}, {"scheme", s.ServiceScheme}, {"service", s.ServiceID}} {
 		for _, value := range v.of {
 			ws = append(ws, strings.TrimSpace(v.what+" "+value))
 		}
