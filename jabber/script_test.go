@@ -39,6 +39,7 @@ import (
 //	alice puts icon PATH         as an XCAP client does; none: deletes it
 //	wait 5m
 //	sip ...                      see sipLine
+//	xcap ...                     see xcapLine
 //
 // A block fits when its attributes (type also when absent) and its children fit,
 // in order; children not named must not be there, except with <any/>. The value *
@@ -119,6 +120,8 @@ func (s *script) line(l scriptLine) {
 			s.errorf("%v", err)
 		}
 		time.Sleep(d)
+	case who == "xcap":
+		s.xcapLine(what, l)
 	case who == "sip":
 		s.sipLine(strings.Fields(what), l)
 	case who == "icon": // of alice
