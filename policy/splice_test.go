@@ -380,3 +380,41 @@ func TestSpliceProperty(t *testing.T) {
 		}
 	})
 }
+
+// Of 1,000 approved contacts and 100 rules of a client.
+func BenchmarkDocument(b *testing.B) {
+	var rules strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&rules, "\n  <rule id=\"r%d\"><conditions><identity>", i)
+		for j := range 10 {
+			fmt.Fprintf(&rules, `<one id="sip:w%d@example.com"/>`, i*10+j)
+		}
+		rules.WriteString(`</identity></conditions><actions><pr:sub-handling>polite-block</pr:sub-handling></actions></rule>`)
+	}
+	var c Change
+	for i := range 1000 {
+		c.Approve = append(c.Approve, entity(fmt.Sprint("a", i), "example.com"))
+	}
+	doc := []byte(spliced(b, ruleset(rules.String()), c))
+	b.Run("policy", func(b *testing.B) {
+		b.SetBytes(int64(len(doc)))
+		b.ReportAllocs()
+		for b.Loop() {
+			rs, err := read(doc, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p := CompileRules(1, presence.Confirm, rs, nil)
+			presence.Decide(p, alice, eve, presence.Circumstances{}) // makes the index
+		}
+	})
+	b.Run("splice", func(b *testing.B) {
+		b.SetBytes(int64(len(doc)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Splice(doc, Change{Approve: []presence.Entity{eve}, Block: []string{"bad.example"}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -205,6 +205,17 @@ func BenchmarkDecide(b *testing.B) {
 		}
 		r.Rules = append(r.Rules, rule)
 	}
+	u := &Policy{Rules: []Rule{ // what is shown is a union that no rule is alone
+		{ID: "a", Identity: one(w), Handling: Allow, Shows: &Transform{UserInput: BareUserInput}},
+		{ID: "b", Identity: one(w), Handling: Allow, Shows: &Transform{Attributes: map[string]bool{"mood": true}}},
+		{ID: "c", Identity: one(w), Handling: Block, Shows: &Transform{Services: Selection{ServiceScheme: []string{"sip"}}}},
+	}}
+	b.Run("union", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			Decide(u, alice, w, Circumstances{})
+		}
+	})
 	for name, who := range map[string]Entity{"rules": w, "rules/stranger": stranger} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
