@@ -105,6 +105,9 @@ func (s Selection) canonical() Selection {
 	if s.All {
 		return Selection{All: true}
 	}
+	if s.IsZero() {
+		return s
+	}
 	each := func(vs []string) []string { return slices.Compact(slices.Sorted(slices.Values(vs))) }
 	return Selection{Class: each(s.Class), OccurrenceID: each(s.OccurrenceID), DeviceID: each(s.DeviceID),
 		ServiceURI: each(s.ServiceURI), ServiceScheme: each(s.ServiceScheme), ServiceID: each(s.ServiceID)}
