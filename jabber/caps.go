@@ -308,7 +308,7 @@ func (s *session) forgetCaps() { s.capsKey, s.caps, s.capsAsked = capsKey{}, nil
 // ownItems sends the last items of the user's own nodes that are not sources. It blocks.
 func (s *session) ownItems(ctx context.Context, wanted *capability) {
 	e, u := s.edge, s.user.entity
-	if e.c.Documents == nil || wanted.silent() {
+	if wanted.silent() {
 		return
 	}
 	names, err := e.nodeNames(ctx, u)

@@ -230,18 +230,3 @@ func setState(it *store.Item, st roster.State, listed bool) {
 		it.Stanza = nil
 	}
 }
-
-// shows tells whether a user shows presence to a watcher: its roster says from.
-func (e *Edge) shows(ctx context.Context, u, watcher presence.Entity) bool {
-	items, _, err := e.c.Store.Roster(ctx, u)
-	if err != nil {
-		e.log.Error("roster not read", "entity", u.String(), "err", err)
-		return false
-	}
-	for i := range items {
-		if it := &items[i]; it.Contact == watcher {
-			return it.From && !it.Removed
-		}
-	}
-	return false
-}

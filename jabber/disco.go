@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pharos/markup"
+	"pharos/presence"
 )
 
 // Features by XEP-0030 of the server, and of each account to those who may see
@@ -11,10 +12,10 @@ import (
 var (
 	serverFeatures = []string{
 		nsInfo, nsItems,
-		nsLast, nsRoster, nsVersion,
+		nsLast, nsPrivate, nsRoster, nsVersion,
 		"msgoffline",
 		nsBlocking, nsCarbons, "urn:xmpp:carbons:rules:0", nsCSI,
-		nsPing, nsTime,
+		nsPing, nsTime, nsVCard,
 	}
 	accountFeatures = []string{nsInfo, nsItems, nsLast}
 	// pepFeatures by XEP-0060 §10, of what XEP-0163 asks for.
@@ -32,7 +33,7 @@ var (
 
 // discoInfo answers disco#info (XEP-0030 §3).
 func (r *request) discoInfo(ctx context.Context) {
-	if node := r.child.Attr("node"); node != "" && !r.server() && !r.set && r.edge.c.Documents != nil {
+	if node := r.child.Attr("node"); node != "" && !r.server() && !r.set {
 		r.discoNode(ctx, node)
 		return
 	}
@@ -45,16 +46,10 @@ func (r *request) discoInfo(ctx context.Context) {
 		if r.server() {
 			b = append(b, "<identity category='server' type='im' name='Pharos'/>"...)
 			features = serverFeatures
-			if r.edge.c.Documents != nil {
-				b = appendFeatures(b, []string{nsPrivate, nsVCard})
-			}
 		} else {
 			b = append(b, "<identity category='account' type='registered'/>"...)
-			if r.edge.c.Documents != nil {
-				// XEP-0163 §6.1
-				b = append(b, "<identity category='pubsub' type='pep'/>"...)
-				b = appendFeatures(b, pepFeatures)
-			}
+			b = append(b, "<identity category='pubsub' type='pep'/>"...) // XEP-0163 §6.1
+			b = appendFeatures(b, pepFeatures)
 		}
 		return append(appendFeatures(b, features), "</query>"...)
 	})
@@ -85,19 +80,22 @@ func (r *request) discoNode(ctx context.Context, name string) {
 // its available resources and its nodes, for those who may see its presence. To others
 // an account is as empty as one that does not exist (XEP-0030 §8).
 func (r *request) discoItems(ctx context.Context) {
-	shows := r.own() || !r.server() && r.edge.shows(ctx, r.to, r.user.entity)
+	var view *presence.View // nil: nothing is shown
+	if !r.server() {
+		view = r.glance(ctx, r.to)
+	}
 	switch node := r.child.Attr("node"); {
 	case r.set:
 		r.refuse("service-unavailable")
 		return
-	case node != "" && (shows || r.server()):
+	case node != "" && (view != nil || r.server()):
 		r.discoNodeItems(ctx, node)
 		return
 	}
 	var nodes []string
-	if shows {
+	if view != nil {
 		var err error
-		if nodes, err = r.visibleNodes(ctx); err != nil {
+		if nodes, err = r.visibleNodes(ctx, view); err != nil {
 			r.failed("nodes not listed", err)
 			return
 		}
@@ -105,17 +103,12 @@ func (r *request) discoItems(ctx context.Context) {
 	r.result(func(b []byte) []byte {
 		b = append(b, "<query xmlns='"+nsItems+"'"...)
 		b = append(attr(b, "node", r.child.Attr("node")), '>')
-		if shows {
-			for _, s := range r.edge.reg.user(r.to).list() {
-				if s.available() {
-					b = markup.AppendAttr(append(b, "<item"...), "jid", s.full)
-					b = append(b, "/>"...)
-				}
-			}
-			for _, node := range nodes { // XEP-0060 §5.2
-				b = markup.AppendAttr(append(b, "<item"...), "jid", r.to.String())
-				b = append(markup.AppendAttr(b, "node", node), "/>"...)
-			}
+		for _, res := range resources(view) {
+			b = append(markup.AppendAttr(append(b, "<item"...), "jid", fullName(r.to, res)), "/>"...)
+		}
+		for _, node := range nodes { // XEP-0060 §5.2
+			b = markup.AppendAttr(append(b, "<item"...), "jid", r.to.String())
+			b = append(markup.AppendAttr(b, "node", node), "/>"...)
 		}
 		return append(b, "</query>"...)
 	})
@@ -123,7 +116,7 @@ func (r *request) discoItems(ctx context.Context) {
 
 // discoNodeItems lists the items of a node (XEP-0060 §5.5).
 func (r *request) discoNodeItems(ctx context.Context, name string) {
-	if r.server() || r.edge.c.Documents == nil {
+	if r.server() {
 		r.refuse("item-not-found")
 		return
 	}
@@ -149,7 +142,7 @@ func (r *request) disco(ctx context.Context) bool {
 	switch {
 	case r.set:
 		r.refuse("service-unavailable")
-	case !r.server() && !r.own() && !r.edge.shows(ctx, r.to, r.user.entity):
+	case !r.server() && !r.own() && r.glance(ctx, r.to) == nil:
 		r.refuse("service-unavailable")
 	case r.child.Attr("node") != "":
 		r.refuse("item-not-found")

@@ -2,6 +2,7 @@ package jabber
 
 import (
 	"context"
+	"slices"
 
 	"pharos/markup"
 	"pharos/presence"
@@ -111,9 +112,15 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 		s.refuse(el, "service-unavailable") // RFC 6121 §8.5.3.2.3
 		return
 	}
-	if el.Child(nsLast, "query") != nil && el.Attr("type") == "get" && ent != s.user.entity && !s.edge.shows(ctx, ent, s.user.entity) {
-		s.refuse(el, "forbidden") // XEP-0012 §4: not even asked
-		return
+	if el.Child(nsLast, "query") != nil && el.Attr("type") == "get" && ent != s.user.entity {
+		switch v := s.glance(ctx, ent); {
+		case v == nil:
+			s.refuse(el, "forbidden") // XEP-0012 §4: not even asked
+			return
+		case !slices.Contains(resources(v), to.Resource):
+			s.refuse(el, "service-unavailable") // looks as if it were not there
+			return
+		}
 	}
 	b := make([]byte, 0, 96+len(s.full)+el.End-el.Start)
 	b = append(b, "<iq"...)

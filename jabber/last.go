@@ -18,11 +18,12 @@ func (r *request) last(ctx context.Context) {
 	switch {
 	case r.server():
 		seconds = int64(time.Since(r.edge.started) / time.Second)
-	case !r.own() && !r.edge.shows(ctx, r.to, r.user.entity):
-		r.refuse("forbidden") // XEP-0012 §4
-		return
-	default:
-		if len(r.edge.reg.user(r.to).list()) == 0 {
+	case !r.own():
+		switch v := r.glance(ctx, r.to); {
+		case v == nil:
+			r.refuse("forbidden") // XEP-0012 §4
+			return
+		case len(resources(v)) == 0:
 			r.refuse("service-unavailable")
 			return
 		}

@@ -49,3 +49,25 @@ func (e *Edge) looked(n *presence.Notice, t *presence.Target) bool {
 	}
 	return true
 }
+
+// glance is look for the answer to a question in passing: an error counts as nothing.
+func (s *session) glance(ctx context.Context, of presence.Entity) *presence.View {
+	v, err := s.edge.look(ctx, of, s.user.entity)
+	if err != nil {
+		s.log().Error("presence not looked at", "presentity", of.String(), "err", err)
+	}
+	return v
+}
+
+// resources are the sessions that a view shows, by resource. Nil-safe.
+func resources(v *presence.View) (out []string) {
+	if v == nil {
+		return nil
+	}
+	for _, src := range v.Sources {
+		if src.ID.Kind == presence.Session && isOpen(src) {
+			out = append(out, src.ID.Key)
+		}
+	}
+	return out
+}

@@ -27,7 +27,7 @@ func (r *request) pubsubOwner(ctx context.Context) {
 }
 
 func (r *request) pubsubBy(ctx context.Context, get, set func(*request, context.Context, *markup.Element) error) {
-	if r.server() || r.edge.c.Documents == nil {
+	if r.server() {
 		r.refuse("service-unavailable")
 		return
 	}

@@ -131,19 +131,11 @@ func toldNode(t *told) (*node, error) {
 	return n, nil
 }
 
-// visibleNodes are those that disco#items shows to the one who asks. For those
-// who may see the owner's presence.
-func (r *request) visibleNodes(ctx context.Context) ([]string, error) {
-	if r.edge.c.Documents == nil {
-		return nil, nil
-	}
+// visibleNodes are those that disco#items lists to one who is shown view.
+func (r *request) visibleNodes(ctx context.Context, view *presence.View) ([]string, error) {
 	names, err := r.edge.nodeNames(ctx, r.to)
 	if err != nil || r.own() {
 		return names, err
-	}
-	view, err := r.edge.look(ctx, r.to, r.user.entity)
-	if err != nil || view == nil {
-		return nil, err
 	}
 	var out []string
 	for _, name := range names {

@@ -16,9 +16,6 @@ func (s *session) photo(ctx context.Context) string {
 	if p := s.user.photo.Load(); p != nil {
 		return *p
 	}
-	if s.edge.c.Documents == nil {
-		return ""
-	}
 	release := s.edge.pepLock(s.user.entity)
 	defer release()
 	a, err := s.edge.avatar(ctx, s.user.entity)

@@ -18,10 +18,6 @@ const (
 // private answers private XML storage (XEP-0049): one document for each element
 // that clients keep.
 func (r *request) private(ctx context.Context) {
-	if r.edge.c.Documents == nil {
-		r.refuse("service-unavailable")
-		return
-	}
 	if !r.own() {
 		r.refuse("forbidden") // XEP-0049 §2.4
 		return

@@ -37,6 +37,8 @@ import (
 //	alice and bob are friends    both subscriptions
 //	icon of alice                the status icon that SIP clients get is the block; none: there is none
 //	alice puts icon PATH         as an XCAP client does; none: deletes it
+//	alice and bob know one another   each watches the other; their rules say what is shown
+//	alice rules                  the block is alice's pres-rules document from now on, as if by XCAP
 //	wait 5m
 //	sip ...                      see sipLine
 //	xcap ...                     see xcapLine
@@ -129,6 +131,15 @@ func (s *script) line(l scriptLine) {
 		s.iconIs(strings.TrimPrefix(what, "of "), l.block)
 	case strings.HasPrefix(what, "puts icon "):
 		s.putIcon(who, strings.TrimPrefix(what, "puts icon "), l.block)
+	case what == "rules":
+		_, _, err := s.documents.Update(s.ctx, xdm.Name{AUID: xdm.PresRules, User: entity(who), Path: xdm.Index},
+			func(*xdm.Document) ([]byte, error) { return []byte(l.block), nil })
+		if err != nil {
+			s.errorf("%v", err)
+		}
+		settle()
+	case strings.Contains(what, "know one another"):
+		s.acquaint(who, strings.Fields(l.text)[2])
 	case strings.Contains(what, "are friends"):
 		f := strings.Fields(l.text)
 		s.befriend(f[0], f[2])
@@ -257,6 +268,20 @@ func (s *script) fitsValue(want, got string) bool {
 		return true
 	}
 	return s.fill(want) == got
+}
+
+// acquaint has both watch one another, without a word of approval.
+func (w *world) acquaint(a, b string) {
+	w.t.Helper()
+	for _, p := range [][2]string{{a, b}, {b, a}} {
+		_, err := w.store.UpdateItem(w.ctx, entity(p[0]), entity(p[1]), func(it *store.Item) bool {
+			it.To, it.Visible = true, true
+			return true
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 // befriend subscribes both to one another.

@@ -22,7 +22,7 @@ const (
 // none, and where nobody is, the answer is the same (§3.3).
 func (r *request) vcard(ctx context.Context) {
 	switch {
-	case r.server() || r.edge.c.Documents == nil:
+	case r.server():
 		r.refuse("service-unavailable")
 	case !r.own() && r.set:
 		r.refuse("forbidden")
