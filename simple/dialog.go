@@ -356,6 +356,10 @@ func (r *request) newDialog(pkg *eventPackage, ev sip.Event, body *bodyType, kep
 	s.ceiling, s.remoteCSeq = cseqBlock, r.msg.CSeq()
 	agent, _ := r.msg.Get(sip.HUserAgent)
 	event := ev.Package
+	if pkg.members != nil {
+		l := listSourceOf(kept)
+		event = l.event(event)
+	}
 	if ev.ID != "" {
 		event = string(sip.AppendParam([]byte(event), "id", ev.ID))
 	}

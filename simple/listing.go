@@ -545,6 +545,20 @@ func (e *Edge) documentsChanged(c *xdm.Change) {
 	}
 }
 
+// nameFriends is for Linphone. Of a list that is kept here it makes friends only
+// out of resources with names. Of its own list it knows the names, and crashes at one
+// of a friend that its user has removed meanwhile.
+func nameFriends(news []told, own bool) {
+	for i := range news {
+		switch t := &news[i]; {
+		case own:
+			t.names = nil
+		case len(t.names) == 0 && t.member.entity.User != "":
+			t.names = []rlmi.Name{{Text: t.member.entity.User}}
+		}
+	}
+}
+
 // tellList writes the body of a NOTIFY to a list's watcher.
 func tellList(t *telling) content {
 	d := t.dialog
@@ -566,13 +580,16 @@ func tellList(t *telling) content {
 	l.told = time.Now()
 	names, source := l.list.names, l.source
 	l.mu.Unlock()
+	if source.friends {
+		nameFriends(news, source.xml != "")
+	}
 
 	max := maxListStream
 	if t.overUDP() {
 		max = maxListDatagram
 	}
 	unique := "." + newID() + "@" + l.owner.Domain
-	m := &rlmi.Body{Boundary: newID(), Root: "list" + unique, Bare: source.bare}
+	m := &rlmi.Body{Boundary: newID(), Root: "list" + unique, Bare: source.friends}
 	doc := &rlmi.List{URI: source.uri, Version: t.version, Full: full, Names: names}
 	base := d.pkg.members
 	body, left := listBody(m, doc, news, base.bodies[0].name, func(x told) []byte { return memberBody(t, base, &x) }, unique, max)

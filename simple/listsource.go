@@ -181,17 +181,26 @@ func hasTag(msg *sip.Message, h sip.Header, tag string) bool {
 type listSource struct {
 	uri     string // as in the request; empty: of a contained list
 	deflate bool   // the watcher undoes this coding
-	bare    bool   // see rlmi.Body
+	friends bool   // the watcher is Linphone, which calls its lists so
 	xml     string // a contained list, with the coding deflate
 }
 
-// ask reads the watcher's wishes. Content-IDs without angle brackets are for
-// Linphone, which alone has lists in its requests, and may call itself anything.
+// ask reads the watcher's wishes. Linphone may call itself anything, but it alone
+// has lists in its requests.
 func (s *listSource) ask(msg *sip.Message) {
 	agent, _ := msg.Get(sip.HUserAgent)
 	agent = strings.ToLower(agent)
 	s.deflate = inflates(msg)
-	s.bare = isList(msg) || strings.Contains(agent, "linphone") || strings.Contains(agent, "belle-sip")
+	s.friends = isList(msg) || strings.Contains(agent, "linphone") || strings.Contains(agent, "belle-sip")
+}
+
+// event is the Event of the NOTIFYs. Linphone before 5.4 subscribes to "presence"
+// and takes a list only out of "Presence"; later versions take both.
+func (s *listSource) event(name string) string {
+	if s.friends && name == "presence" {
+		return "Presence"
+	}
+	return name
 }
 
 func (s *listSource) encode() string {
@@ -199,8 +208,8 @@ func (s *listSource) encode() string {
 	if s.deflate {
 		flags[0] = 'd'
 	}
-	if s.bare {
-		flags[1] = 'b'
+	if s.friends {
+		flags[1] = 'f'
 	}
 	return string(flags) + s.uri + "\n" + s.xml
 }
@@ -208,12 +217,17 @@ func (s *listSource) encode() string {
 // listSource reads what encode wrote. The URI of a contained list is what the
 // first SUBSCRIBE was sent to.
 func (s *dialogState) listSource() (l listSource) {
-	flags, rest, _ := strings.Cut(s.part[partKept], "\n")
-	l.deflate, l.bare = strings.Contains(flags, "d"), strings.Contains(flags, "b")
-	l.uri, l.xml, _ = strings.Cut(rest, "\n")
+	l = listSourceOf(s.part[partKept])
 	if l.uri == "" {
 		l.uri = s.part[partLocalURI]
 	}
+	return l
+}
+
+func listSourceOf(kept string) (l listSource) {
+	flags, rest, _ := strings.Cut(kept, "\n")
+	l.deflate, l.friends = strings.Contains(flags, "d"), strings.Contains(flags, "f")
+	l.uri, l.xml, _ = strings.Cut(rest, "\n")
 	return l
 }
 

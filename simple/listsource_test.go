@@ -86,7 +86,7 @@ func TestContainedListDeflated(t *testing.T) {
 		l.read(n)
 		l.shows("sip:bob@example.com", "many words")
 		kind := get(n, sip.HContentType)
-		if strings.Contains(kind, `boundary="`) || !strings.Contains(string(plain), "\r\nContent-Id: 1.") {
+		if strings.Contains(kind, `boundary="`) || get(n, sip.HEvent) != "Presence" || !strings.Contains(string(plain), "\r\nContent-Id: 1.") {
 			t.Errorf("%s\n%s", kind, plain)
 		}
 	})
@@ -395,7 +395,7 @@ func TestListKept(t *testing.T) {
 	e := &Edge{log: quiet, domains: map[string]bool{domain: true}}
 	for _, want := range []listSource{
 		{uri: "sip:alice/buddies@example.com"}, {uri: "sip:friends@example.com;x=y", deflate: true},
-		{bare: true, deflate: true, xml: string(deflate([]byte(contained)))},
+		{friends: true, deflate: true, xml: string(deflate([]byte(contained)))},
 	} {
 		var s dialogState
 		s.part[partLocalURI] = "sip:rls@example.com"

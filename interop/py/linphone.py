@@ -1,6 +1,7 @@
 """Linphone's library on a leash: commands come in as JSON lines on standard
 input, what happens goes out as JSON lines. The first line holds the settings:
-user, domain, password, server (a SIP URI), ca. Started by interop's driver.
+user, domain, password, server (a SIP URI), ca; and list, the URI of a resource
+list server, when friends are to be watched as one list. Started by interop's driver.
 """
 import ctypes
 import ctypes.util
@@ -60,7 +61,7 @@ def bare(address):
 
 class Phone:
     def __init__(self, s):
-        self.domain = s["domain"]
+        self.domain, self.list = s["domain"], s.get("list")
         factory = call("factory_get")
         os.makedirs(os.path.expanduser("~/.local/share/linphone"), exist_ok=True)  # its database; else it does not start
         self.core = core = call("factory_create_core_3", factory, None, None, None)
@@ -119,12 +120,20 @@ class Phone:
         what = c["do"]
         if what == "watch":
             friend = call("core_create_friend_with_address", self.core, f"sip:{c['to']}".encode())
-            call("friend_enable_subscribes", friend, 1, gives=ctypes.c_int)
+            call("friend_enable_subscribes", friend, 0 if self.list else 1, gives=ctypes.c_int)
             friends = call("core_get_default_friend_list", self.core)
             call("friend_list_add_local_friend", friends, friend, gives=ctypes.c_int)
+            if self.list:
+                call("friend_list_set_rls_uri", friends, self.list.encode(), gives=None)
             call("friend_list_enable_subscriptions", friends, 1, gives=None)
             call("friend_list_update_subscriptions", friends, gives=None)
             self.friends[c["to"]] = friend
+        elif what == "list":
+            friends = call("core_get_default_friend_list", self.core)
+            call("friend_list_set_subscription_bodyless", friends, 1, gives=None)
+            call("friend_list_set_rls_uri", friends, self.list.encode(), gives=None)
+            call("friend_list_enable_subscriptions", friends, 1, gives=None)
+            call("friend_list_update_subscriptions", friends, gives=None)
         elif what == "publish":
             model = call("core_create_presence_model_with_activity", self.core, ACTIVITIES.index(c["activity"]), None)
             if c.get("note"):
