@@ -129,3 +129,20 @@ func TestSippMessage(t *testing.T) {
 		must(t, inbox.Done(soon))
 	})
 }
+
+// A list that comes with the SUBSCRIBE: full state first, then what changes, and
+// full state at the end.
+func TestSippList(t *testing.T) {
+	perTransport(t, func(t *testing.T, tr string) {
+		s, us := launch(t, "alice", "bob")
+		lets(t, s, us["alice"], us["bob"])
+		w := get(s.Sipp("list", us["alice"], tr, Keys{"member": us["bob"].Address(), "UNTIL": "dm:note>lunch|note[^>]*>lunch"}))(t)
+		t.Cleanup(w.Stop)
+		get(w.Log(soon, `subscribed, eventlist, expires 600\s+notify 1 active[^\n]* fullState="true multipart/related`))(t)
+		get(w.Message(soon, `uri="sip:nobody@localhost"><instance id="1" state="terminated" reason="noresource"/>`))(t)
+		through(t, s, "state", us["bob"], tr, Keys{"basic": "open", "activity": "meal", "note": "lunch"})
+		get(w.Log(soon, `notify 2 active[^\n]* fullState="false`))(t)
+		get(w.Log(soon, `notify 3 terminated;reason=timeout fullState="true`))(t)
+		must(t, w.Done(soon))
+	})
+}
