@@ -210,6 +210,7 @@ func (w *wording) of(of presence.Entity, prev, view *presence.View, words []pres
 	switch {
 	case view != nil:
 		gone, changed = view.Changes(prev)
+		changed = withCalls(prev, view, changed)
 	case prev != nil:
 		gone = prev.Sources
 	}
@@ -224,6 +225,7 @@ func (w *wording) of(of presence.Entity, prev, view *presence.View, words []pres
 		}
 		w.phrases = append(w.phrases, phraseOf(view, src))
 	}
+	w.phrases = append(w.phrases, loneCalls(of, prev, view)...)
 	return w.phrases
 }
 
@@ -305,6 +307,7 @@ func renderView(v *presence.View) []byte {
 			b = appendContent(b, src.Native.Bytes)
 		} else {
 			st := readDocument(src.Doc)
+			st.call(v.Persons())
 			if !st.Available {
 				b = append(b, " type='unavailable'"...)
 			}

@@ -140,7 +140,7 @@ func (c *compiler) asked(items []store.Item) {
 		}
 		name := it.Contact.String()
 		c.p.Waiting = append(c.p.Waiting, presence.Watcher{ID: "asked:" + name, Watcher: it.Contact,
-			State: presence.Pending, Waiting: true, Event: presence.EventSubscribe})
+			State: presence.Pending, Waiting: true, Event: presence.EventTimeout}) // RFC 3857 §4.7.1: nothing else leads to waiting
 		if _, there := c.p.Watchers[it.Contact]; !there {
 			c.grant(it.Contact, presence.Grant{Handling: presence.Confirm, Asked: true, Rule: "roster:" + name,
 				Reason: "The watcher has asked, and the user has not answered yet."})

@@ -38,6 +38,10 @@ func (e *Edge) Notify(n *presence.Notice) {
 			d.pkg.touch(e, d)
 			continue
 		}
+		if n.State == presence.Terminated && !t.Expires.IsZero() && t.Expires.Before(e.restored) {
+			e.dialogs.drop(d) // it ran out while no server ran, and the watcher has forgotten it
+			continue
+		}
 		if d.note(n, t) {
 			ready = append(ready, d)
 		}
@@ -154,12 +158,15 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 		d.mu.Unlock()
 		return buf
 	}
-	if d.cseq+cseqBlock/2 >= d.ceiling && !d.keeping && !d.fetch {
-		e.keep(d)
-	}
-	if d.cseq >= d.ceiling {
-		d.mu.Unlock()
-		return buf // goes on when the reservation is saved
+	// The last NOTIFY needs no reservation: nothing is left that could repeat its number.
+	if d.next.state != presence.Terminated {
+		if d.cseq+cseqBlock/2 >= d.ceiling && !d.keeping && !d.fetch {
+			e.keep(d)
+		}
+		if d.cseq >= d.ceiling {
+			d.mu.Unlock()
+			return buf // goes on when the reservation is saved
+		}
 	}
 	s := d.load()
 	body := d.pkg.body(s.part[partAccept])

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pharos/presence"
 	"pharos/sip"
 )
 
@@ -278,6 +279,25 @@ func TestRestart(t *testing.T) {
 		time.Sleep(time.Second)
 		alice.publish("closed", "", tag)
 		bob.none()
+	})
+}
+
+// Whoever waited for an answer over a restart, and so was told nothing since, is
+// told the end: there is no subscription any more that a CSeq could be reserved in.
+func TestRestartPending(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		bob := w.phone("bob", "192.0.2.11:5060")
+		w.rule("bob", "alice", presence.Confirm)
+		bob.subscribe("alice", 60)
+		first := bob.one()
+		w.restart()
+		time.Sleep(61 * time.Second)
+		if m := bob.one(); state(m) != "terminated;reason=timeout" || m.CSeq() <= first.CSeq() {
+			t.Errorf("got %s", m.Append(nil))
+		}
+		if n := w.edge.Stats().Dialogs; n != 0 {
+			t.Errorf("%d dialogs", n)
+		}
 	})
 }
 

@@ -58,14 +58,6 @@ func (p *phone) hold() (release func()) {
 	}
 }
 
-// answering sets how requests are answered from now on.
-func (p *phone) answering(f func(*sip.Message) (status int, extra string)) {
-	synctest.Wait()
-	p.mu.Lock()
-	p.answer = f
-	p.mu.Unlock()
-}
-
 // publishEvent publishes a body of a package, and returns the answer.
 func (p *phone) publishEvent(status int, event, ctype, to, tag, body string) *sip.Message {
 	p.w.t.Helper()

@@ -135,10 +135,10 @@ func TestWatcherInfoQueue(t *testing.T) {
 		}
 		// A failure: nobody knows what has come through.
 		alice.got()
-		alice.answering(func(*sip.Message) (int, string) { return 503, "" })
+		alice.setAnswer(answerWith(503, ""))
 		b.again(200, 0)
 		alice.got()
-		alice.answering(nil)
+		alice.setAnswer(nil)
 		time.Sleep(firstBackoff + time.Second)
 		if i := winfo(t, alice.one()); i.Partial || len(i.Watchers) != maxQueued+5 {
 			t.Errorf("after a failure %+v", i)
