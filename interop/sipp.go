@@ -58,7 +58,7 @@ func (s *Server) Sipp(scenario string, u User, transport string, keys Keys) (*Si
 		"-key", "from", u.Address(), "-key", "domain", Domain,
 		"-trace_logs", "-log_file", "/dev/fd/3", "-trace_msg", "-message_file", "/dev/fd/4",
 		"-trace_err", "-error_file", filepath.Join(dir, "errors")}
-	for k, v := range map[string]string{"expires": "600", "more": ""} {
+	for k, v := range map[string]string{"expires": "600", "more": "", "event": "presence", "accept": "application/pidf+xml"} {
 		if _, set := keys[k]; !set {
 			args = append(args, "-key", k, v)
 		}

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -143,6 +144,63 @@ func TestSippList(t *testing.T) {
 		through(t, s, "state", us["bob"], tr, Keys{"basic": "open", "activity": "meal", "note": "lunch"})
 		get(w.Log(soon, `notify 2 active[^\n]* fullState="false`))(t)
 		get(w.Log(soon, `notify 3 terminated;reason=timeout fullState="true`))(t)
+		must(t, w.Done(soon))
+	})
+}
+
+// Who watches a user is told to the user: all at first, then what changes.
+func TestSippWatcherInfo(t *testing.T) {
+	s, us := launch(t, "alice", "bob")
+	alice, bob := us["alice"], us["bob"]
+	w := get(s.Sipp("watch", alice, "udp", Keys{"to": alice.Address(), "event": "presence.winfo",
+		"accept": "application/watcherinfo+xml", "UNTIL": "event=.timeout"}))(t)
+	t.Cleanup(w.Stop)
+	get(w.Message(soon, `<watcherinfo [^>]*version="0" state="full">\s*<watcher-list resource='sip:alice@localhost' package='presence'>\s*</watcher-list>`))(t)
+	b := get(s.Sipp("watch", bob, "udp", Keys{"to": alice.Address(), "UNTIL": "active"}))(t)
+	t.Cleanup(b.Stop)
+	get(w.Message(soon, `version="1" state="partial">\s*<watcher-list [^>]*>\s*<watcher id='[a-z2-7]+' status='pending' event='subscribe'[^>]*>sip:bob@localhost</watcher>`))(t)
+	chat := slix(t, s, alice, "chat")
+	chat.sees(t, Fields{"event": "presence", "type": "subscribe", "from": "bob@localhost"})
+	chat.must(t, "subscribed", Fields{"to": "bob@localhost"})
+	get(w.Message(soon, `status='active' event='approved'[^>]*>sip:bob@localhost</watcher>`))(t)
+	must(t, b.Done(soon)) // it leaves
+	get(w.Message(soon, `status='terminated' event='timeout'[^>]*>sip:bob@localhost</watcher>`))(t)
+	must(t, w.Done(soon))
+}
+
+// A call of a user lights its lamp, and those who watch its presence see it on the
+// phone.
+func TestSippLamp(t *testing.T) {
+	perTransport(t, func(t *testing.T, tr string) {
+		s, us := launch(t, "alice")
+		alice := us["alice"]
+		lamp := get(s.Sipp("watch", alice, tr, Keys{"to": alice.Address(), "event": "dialog",
+			"accept": "application/dialog-info+xml", "UNTIL": "remote.*terminated|terminated.*remote"}))(t)
+		t.Cleanup(lamp.Stop)
+		get(lamp.Message(soon, `<dialog-info [^>]*version="0" state="full" entity='sip:alice@localhost'>\s*<dialog id="none"><state>terminated</state></dialog>`))(t)
+		icon := get(s.Sipp("watch", alice, tr, Keys{"to": alice.Address(), "UNTIL": "on-the-phone"}))(t)
+		t.Cleanup(icon.Stop)
+		get(icon.Log(soon, `notify \d+ active`))(t)
+		through(t, s, "call", alice, tr, nil)
+		for i, state := range []string{"early", "confirmed", "terminated"} {
+			get(lamp.Message(soon, fmt.Sprintf(`version="%d" state="full"[^>]*>\s*<dialog id="\d+" [^>]*direction="recipient"><state>%s</state><remote><identity display="Carol">`, i+1, state)))(t)
+		}
+		must(t, icon.Done(soon))
+		must(t, lamp.Done(soon))
+	})
+}
+
+// What is in a mailbox is told to its owner.
+func TestSippMailbox(t *testing.T) {
+	perTransport(t, func(t *testing.T, tr string) {
+		s, us := launch(t, "alice")
+		alice := us["alice"]
+		w := get(s.Sipp("watch", alice, tr, Keys{"to": alice.Address(), "event": "message-summary",
+			"accept": "application/simple-message-summary", "UNTIL": "Waiting: yes"}))(t)
+		t.Cleanup(w.Stop)
+		get(w.Message(soon, `Content-Type: application/simple-message-summary[^\n]*\n[^\n]*\n\s*Messages-Waiting: no`))(t)
+		through(t, s, "mailbox", alice, tr, Keys{"new": "2", "old": "3"})
+		get(w.Message(soon, `Messages-Waiting: yes\s+Message-Account: sip:alice@localhost\s+Voice-Message: 2/3 \(0/0\)`))(t)
 		must(t, w.Done(soon))
 	})
 }
