@@ -133,6 +133,7 @@ func (s *Server) wire() error {
 	s.contact = &contacts{fixed: c.SIP.Contact}
 	s.simple = simple.New(simple.Config{
 		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Gate: gate, Domains: c.Domains,
+		XCAP:    simple.XCAP{Root: s.publicRoot, Space: func(auid string) (string, bool) { return s.xcap.Space(auid) }},
 		Trusted: trusted, Contact: s.contact.of, Log: s.Log.With("part", "sip"),
 	})
 	s.sip = sip.NewStack(sip.Config{

@@ -32,3 +32,29 @@ func (s *Server) xcapRoot(r *http.Request) string {
 	}
 	return u.String()
 }
+
+// publicRoot is the XCAP root of a domain's users as far as it can be known without
+// a client: at the domain and the first http listener, one with TLS before one without.
+func (s *Server) publicRoot(domain string) string {
+	root := url.URL{Host: domain, Path: s.Config.XCAP.Root + "/"}
+	for _, l := range s.listening() {
+		u, err := url.Parse(l)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http+insecure" {
+			continue
+		}
+		scheme, usual := "https", "443"
+		if u.Scheme != "https" {
+			scheme, usual = "http", "80"
+		}
+		if root.Scheme == "https" || root.Scheme == scheme {
+			continue
+		}
+		if root.Scheme, root.Host = scheme, domain; u.Port() != usual {
+			root.Host += ":" + u.Port()
+		}
+	}
+	if root.Scheme == "" {
+		root.Scheme = "https"
+	}
+	return root.String()
+}

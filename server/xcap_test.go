@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"pharos/config"
 )
 
 var fenced = regexp.MustCompile("(?s)```sh\n(.*?)```\n```text\n(.*?)```")
@@ -58,6 +60,27 @@ func TestManualOfXCAP(t *testing.T) {
 			if strings.HasPrefix(line, "export ") {
 				script += line
 			}
+		}
+	}
+}
+
+// Where no client has said how it reaches us, the listeners and the domain do.
+func TestPublicRoot(t *testing.T) {
+	for _, c := range []struct {
+		listen []string
+		want   string
+	}{
+		{nil, "https://example.com/xcap/"},
+		{[]string{"sips://[::]:5061", "http+insecure://127.0.0.1:80"}, "http://example.com/xcap/"},
+		{[]string{"http+insecure://127.0.0.1:8080", "https://[::]:8443", "https://[::]:9443"}, "https://example.com:8443/xcap/"},
+		{[]string{"https://[::]:443", "http+insecure://[::]:8080"}, "https://example.com/xcap/"},
+	} {
+		s := &Server{Options: Options{Config: config.Defaults()}}
+		for _, l := range c.listen {
+			s.open = append(s.open, open{uri: l})
+		}
+		if got := s.publicRoot("example.com"); got != c.want {
+			t.Errorf("%q: %s, want %s", c.listen, got, c.want)
 		}
 	}
 }

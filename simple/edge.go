@@ -38,6 +38,7 @@ type Config struct {
 	// Documents hold the lists that can be subscribed to (RFC 4826); nil: only those
 	// that come with a SUBSCRIBE.
 	Documents *xdm.Documents
+	XCAP      XCAP // the server of the documents, for xcap-diff
 	Domains   []string
 	Trusted   []netip.Prefix           // front proxies and PBXes whose identity is believed (RFC 3325)
 	Contact   func(f *sip.Flow) string // hostport that clients behind this flow can reach us at; nil: the flow's local address
@@ -113,6 +114,7 @@ type Edge struct {
 	gate      *load.Gate
 	stack     *sip.Stack
 	documents *xdm.Documents
+	xcap      XCAP
 	domains   map[string]bool
 	trusted   []netip.Prefix
 	contact   func(f *sip.Flow) string
@@ -121,6 +123,7 @@ type Edge struct {
 
 	dialogs  dialogTable
 	lists    listTable
+	diffs    diffTable
 	bindings locationTable
 	out      outbox
 	lanes    laneTable
@@ -137,7 +140,7 @@ type Edge struct {
 // New makes an edge; Use and Restore come before it serves.
 func New(c Config) *Edge {
 	e := &Edge{
-		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate, documents: c.Documents,
+		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate, documents: c.Documents, xcap: c.XCAP,
 		domains: make(map[string]bool, len(c.Domains)),
 		trusted: c.Trusted, contact: c.Contact, limits: c.Limits.withDefaults(), log: c.Log,
 		tagPrefix: strings.ToLower(rand.Text()[:10]),
@@ -157,6 +160,7 @@ func New(c Config) *Edge {
 	e.lists.init()
 	if e.documents != nil {
 		e.documents.Listen(e.documentsChanged)
+		e.documents.Listen(e.diffsChanged)
 	}
 	e.dialogs.edge = e
 	e.bindings.init()

@@ -112,7 +112,7 @@ var allowEvents, allowPublish string
 var publishTypes []string
 
 func init() {
-	packages = []*eventPackage{presencePackage, winfoPackage, dialogPackage, summaryPackage}
+	packages = []*eventPackage{presencePackage, winfoPackage, dialogPackage, summaryPackage, diffPackage}
 	packages = append(packages, listRows(packages)...)
 	var names, published []string
 	for _, p := range packages {

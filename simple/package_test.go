@@ -70,7 +70,7 @@ func (p *phone) publishEvent(status int, event, ctype, to, tag, body string) *si
 
 // The table says of itself what requests are told.
 func TestPackages(t *testing.T) {
-	const all = "Allow-Events: presence, presence.winfo, dialog, message-summary\r\n"
+	const all = "Allow-Events: presence, presence.winfo, dialog, message-summary, xcap-diff\r\n"
 	if !strings.HasPrefix(allowEvents, strings.TrimSuffix(all, "\r\n")) {
 		t.Errorf("got %q", allowEvents)
 	}

@@ -110,6 +110,16 @@ func (e *Edge) Owns(path string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
+// Space is the default document namespace of an application usage (RFC 4825
+// §5.2); ok is false when users have no documents of it.
+func (e *Edge) Space(auid string) (space string, ok bool) {
+	u := e.usages[auid]
+	if u == nil || u.Generate != nil {
+		return "", false
+	}
+	return u.Space, true
+}
+
 // ServeHTTP answers one request.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	r := &request{Request: hr, edge: e, w: w}
