@@ -23,6 +23,7 @@ import (
 type house struct {
 	*Edge
 	store    *store.Store
+	docs     *xdm.Documents
 	accounts *account.Accounts
 }
 
@@ -58,6 +59,7 @@ func newHouse(t testing.TB, users ...string) *house {
 		Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")},
 	})
 	docs.Listen(h.Changed)
+	h.docs = docs
 	// Usages of RFC 4825's own examples, without grammars.
 	for auid, space := range map[string]string{"plain": "", "test": "urn:test:default-namespace", "watcherinfo": "urn:ietf:params:xml:ns:watcherinfo"} {
 		h.add(&Usage{AUID: auid, Space: space, Type: "application/xml"})
