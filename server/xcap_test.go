@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -82,5 +84,59 @@ func TestPublicRoot(t *testing.T) {
 		if got := s.publicRoot("example.com"); got != c.want {
 			t.Errorf("%q: %s, want %s", c.listen, got, c.want)
 		}
+	}
+}
+
+// xcaplib, which Blink uses, is Python's urllib: Digest by the first challenge, raw quotes in
+// the target and in the credentials, and documents without a content type of
+// their own.
+const byUrllib = `
+import json, ssl, sys, urllib.request as u
+root, user, password, realm = sys.argv[1:]
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+passwords = u.HTTPPasswordMgr()
+passwords.add_password(realm, root, user, password)
+opener = u.build_opener(u.HTTPSHandler(context=context), u.HTTPDigestAuthHandler(passwords), u.HTTPBasicAuthHandler(passwords))
+def ask(method, path, body=None, **headers):
+    r = u.Request(root + path, data=body, headers=headers, method=method)
+    try:
+        a = opener.open(r)
+    except u.HTTPError as e:
+        a = e
+    return [a.status, a.read().decode()]
+doc = "resource-lists/users/sip:alice@example.com/index"
+node = doc + '/~~/resource-lists/list[@name="x"]'
+print(json.dumps([
+    ask("PUT", doc, b'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="x"/></resource-lists>'),
+    ask("GET", node),
+    ask("PUT", node + "/entry", b'<entry uri="sip:bob@example.com"/>', **{"Content-Type": "application/xcap-el+xml"}),
+    ask("GET", node + "/entry/@uri"),
+    ask("GET", "xcap-caps/global/index/~~/xcap-caps/extensions"),
+    ask("DELETE", doc),
+    ask("GET", doc),
+]))
+`
+
+func TestXCAPByUrllib(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3 on this machine")
+	}
+	s := run(t, func(o *Options) { o.Config.Domains = []string{"example.com"} })
+	if err := s.Admin().Add(context.Background(), "alice@example.com", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(python, "-c", byUrllib, "https://"+s.addr("https")+"/xcap/", "alice", "secret", "example.com").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var got [][2]any
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := [][2]any{{201.0, ""}, {200.0, `<list name="x"/>`}, {201.0, ""}, {200.0, `"sip:bob@example.com"`}, {200.0, "<extensions/>"}, {200.0, ""}, {404.0, "there is no such document\n"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v\nwant %v", got, want)
 	}
 }
