@@ -163,6 +163,12 @@ func (r *request) contentType() error {
 	if err != nil && have == "" {
 		have, _, _ = strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), ";")
 	}
+	if c := r.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
+		return say(http.StatusUnsupportedMediaType, "the content coding %q is not understood", c)
+	}
+	if r.Header.Get("Content-Range") != "" { // RFC 9110 §14.5
+		return say(http.StatusBadRequest, "a document cannot be put in pieces; name an element instead")
+	}
 	if have == want || have == formType && r.sel.node == nil {
 		return nil
 	}
