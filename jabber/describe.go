@@ -87,6 +87,10 @@ func (s *session) describe() SessionInfo {
 		if v != nil {
 			w.Version = v.Version
 			for _, src := range v.Sources {
+				if src.ID.Kind == presence.Extended {
+					w.Sources = append(w.Sources, src.ID.String()) // an event, of no resource
+					continue
+				}
 				w.Sources = append(w.Sources, resourceOf(src.ID))
 			}
 		}

@@ -63,7 +63,7 @@ const (
 	MaxPEPSource = 16 << 10
 	// MaxPEPSources nodes whose items contacts are notified of, besides those that
 	// also mean something to SIP; of further ones only the user's own clients are told.
-	MaxPEPSources = 16
+	MaxPEPSources = 24
 	// MaxCaps sets of entity capabilities (XEP-0115) that are known at once,
 	// MaxCapsKey bytes of what names one, and MaxNotify nodes that one client wants events of.
 	MaxCaps    = 8192

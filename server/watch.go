@@ -104,13 +104,8 @@ func seen(v *presence.View) Seen {
 	return s
 }
 
-var kinds = map[presence.SourceKind]string{
-	presence.Publication: "publication", presence.Session: "session",
-	presence.Permanent: "permanent", presence.Remote: "remote",
-}
-
 func seenSource(src *presence.Source) SeenSource {
-	return SeenSource{Kind: kinds[src.ID.Kind], Key: src.ID.Key, From: src.From, Updated: src.Updated, Summary: summary(src.Doc)}
+	return SeenSource{Kind: src.ID.Kind.String(), Key: src.ID.Key, From: src.From, Updated: src.Updated, Summary: summary(src.Doc)}
 }
 
 // Notify implements engine.Edge: the newest view replaces one not yet taken.

@@ -126,7 +126,7 @@ func (s *Server) whySources(w *Why, x presence.Explanation) {
 		w.add("presence", false, "%s has no publication and no session: offline", x.Presentity)
 	}
 	for _, src := range x.Sources {
-		text := fmt.Sprintf("%s %q, %s old: %s", kinds[src.ID.Kind], src.ID.Key, time.Since(src.Updated).Round(time.Second), summary(src.Doc))
+		text := fmt.Sprintf("%s %q, %s old: %s", src.ID.Kind.String(), src.ID.Key, time.Since(src.Updated).Round(time.Second), summary(src.Doc))
 		if src.From != "" {
 			text += ", from " + src.From
 		}
