@@ -33,11 +33,11 @@ func (s *Store) Document(ctx context.Context, u presence.Entity, auid, path stri
 	if err != nil {
 		return Document{}, err
 	}
-	d, ok := st.document(auid, path)
-	if !ok {
+	known := st.document(auid, path)
+	if known == nil {
 		return Document{}, ErrNotFound
 	}
-	if s.bodies.get(u, &d) {
+	if d := *known; s.bodies.get(u, &d) {
 		return d, nil
 	}
 	return read(ctx, s.reader, func() (Document, error) {
@@ -47,6 +47,15 @@ func (s *Store) Document(ctx context.Context, u presence.Entity, auid, path stri
 		}
 		return d, err
 	})
+}
+
+// HasDocument tells whether there is a document, without reading it.
+func (s *Store) HasDocument(ctx context.Context, u presence.Entity, auid, path string) (bool, error) {
+	st, err := s.user(ctx, u)
+	if err != nil {
+		return false, err
+	}
+	return st.document(auid, path) != nil, nil
 }
 
 // Documents lists all of a user, by AUID and Path, without their bodies.
@@ -115,14 +124,14 @@ func scanDocument(row scannable, auid, path string) (Document, error) {
 	return d, err
 }
 
-// document finds what is known of a document without its body.
-func (s *userState) document(auid, path string) (Document, bool) {
-	d := Document{AUID: auid, Path: path}
-	i, ok := slices.BinarySearchFunc(s.docs, d, byPath)
-	if !ok {
-		return d, false
+// document finds what is known of a document without its body; nil when there is none.
+func (s *userState) document(auid, path string) *Document {
+	for i := range s.docs { // a few dozen at most, and none for most users
+		if d := &s.docs[i]; d.AUID == auid && d.Path == path {
+			return d
+		}
 	}
-	return s.docs[i], true
+	return nil
 }
 
 // withDocument returns the state after a document was written or, with gone,
@@ -256,11 +265,11 @@ func (tx *Tx) SetBlocks(u presence.Entity, add, remove []string, all bool) error
 // Document is Store.Document.
 func (tx *Tx) Document(u presence.Entity, auid, path string) (Document, error) {
 	if st := tx.state(u); st != nil {
-		d, ok := st.document(auid, path)
-		if !ok {
-			return d, ErrNotFound
+		known := st.document(auid, path)
+		if known == nil {
+			return Document{}, ErrNotFound
 		}
-		if tx.s.bodies.get(u, &d) {
+		if d := *known; tx.s.bodies.get(u, &d) {
 			return d, nil
 		}
 	}

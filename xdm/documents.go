@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 
 	"pharos/presence"
@@ -265,6 +264,5 @@ func (d *Documents) Exists(ctx context.Context, n Name) (bool, error) {
 }
 
 func (d *Documents) has(ctx context.Context, k Name) (bool, error) {
-	all, err := d.c.Store.Documents(ctx, k.User)
-	return slices.ContainsFunc(all, func(x store.Document) bool { return x.AUID == k.AUID && x.Path == k.Path }), err
+	return d.c.Store.HasDocument(ctx, k.User, k.AUID, k.Path)
 }

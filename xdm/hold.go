@@ -37,43 +37,64 @@ func (l *locks) of(u presence.Entity) int {
 	return int(maphash.Comparable(l.seed, u) % stripes)
 }
 
-// heldKey is the key of a context's holding.
+// held is the context of who holds users. Logins hold one several times, so this
+// is one piece of memory.
+type held struct {
+	context.Context
+	d     *Documents
+	users []presence.Entity
+	taken []int // stripes
+	room  struct {
+		users [2]presence.Entity
+		taken [2]int
+	}
+}
+
+// heldKey asks a context for the held of d.
 type heldKey struct{ d *Documents }
 
-type holding struct{ users []presence.Entity }
+// Value is Context's.
+func (h *held) Value(key any) any {
+	if k, ok := key.(heldKey); ok && k.d == h.d {
+		return h
+	}
+	return h.Context.Value(key)
+}
+
+func (h *held) release() {
+	for _, i := range h.taken {
+		<-h.d.locks.stripes[i]
+	}
+}
 
 // Hold locks what users have, for the caller to read, change and tell in one
 // piece; UpdateItems, SetBlocks, Get, List and Update for them are called with it
 // held, by ctx of the context that it returns. Nobody holds twice, and no other user
 // is changed by ctx of that context.
-func (d *Documents) Hold(ctx context.Context, users ...presence.Entity) (held context.Context, release func()) {
-	taken := d.locks.take(users)
-	return context.WithValue(ctx, heldKey{d}, holding{users}), func() { d.locks.free(taken) }
+func (d *Documents) Hold(ctx context.Context, users ...presence.Entity) (context.Context, func()) {
+	h := &held{Context: ctx, d: d}
+	h.users = append(h.room.users[:0], users...)
+	h.taken = d.locks.take(h.room.taken[:0], users)
+	return h, h.release
 }
 
 // take locks the stripes of users, in one order everywhere.
-func (l *locks) take(users []presence.Entity) (taken []int) {
-	taken = make([]int, 0, len(users))
+func (l *locks) take(taken []int, users []presence.Entity) []int {
 	for _, u := range users {
-		taken = append(taken, l.of(u))
+		i := l.of(u)
+		if at, again := slices.BinarySearch(taken, i); !again {
+			taken = slices.Insert(taken, at, i)
+		}
 	}
-	slices.Sort(taken)
-	taken = slices.Compact(taken)
 	for _, i := range taken {
 		l.stripes[i] <- struct{}{}
 	}
 	return taken
 }
 
-func (l *locks) free(taken []int) {
-	for _, i := range taken {
-		<-l.stripes[i]
-	}
-}
-
 // enter holds users for one call, unless the caller holds them already.
 func (d *Documents) enter(ctx context.Context, users ...presence.Entity) (release func(), err error) {
-	if h, ok := ctx.Value(heldKey{d}).(holding); ok {
+	if h, ok := ctx.Value(heldKey{d}).(*held); ok {
 		for _, u := range users {
 			if !slices.Contains(h.users, u) {
 				return nil, errNotHeld
@@ -84,6 +105,6 @@ func (d *Documents) enter(ctx context.Context, users ...presence.Entity) (releas
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	taken := d.locks.take(users)
-	return func() { d.locks.free(taken) }, nil
+	_, release = d.Hold(ctx, users...)
+	return release, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 
 	"pharos/markup"
 	"pharos/presence"
@@ -119,6 +120,15 @@ func sameContact(it *store.Item, c *roster.Contact) bool {
 	return true
 }
 
+// plain tells whether a list says name and groups as the roster does: it has no line
+// breaks and no names of blanks.
+func plain(c *roster.Contact) bool {
+	odd := func(s string) bool {
+		return strings.ContainsAny(s, "\n\r\t") || s != "" && strings.Trim(s, " ") == ""
+	}
+	return !odd(c.Name) && !slices.ContainsFunc(c.Groups, odd)
+}
+
 // spliceLists has the buddy list, if there is one, follow the rows of a plan, and
 // the rows what can be read in it then.
 func (d *Documents) spliceLists(ctx context.Context, p *plan) error {
@@ -131,7 +141,7 @@ func (d *Documents) spliceLists(ctx context.Context, p *plan) error {
 	for _, it := range p.items {
 		last[it.Contact] = it
 	}
-	spliced := false
+	odd := false
 	for _, it := range p.items {
 		if last[it.Contact] != it || !expressible(it.Contact) {
 			continue
@@ -140,7 +150,7 @@ func (d *Documents) spliceLists(ctx context.Context, p *plan) error {
 		c := roster.Contact{Entity: it.Contact, Name: it.Name, Groups: it.Groups}
 		switch {
 		case shown(it) && !(shown(&before) && sameContact(&before, &c)):
-			spliced = true
+			odd = odd || !plain(&c)
 			body, err = roster.Splice(body, c)
 		case !shown(it) && shown(&before):
 			body, err = roster.Remove(body, it.Contact)
@@ -155,11 +165,10 @@ func (d *Documents) spliceLists(ctx context.Context, p *plan) error {
 	if !bytes.Equal(body, was.Body) {
 		p.write(was.Name, was, body)
 	}
-	if !spliced {
+	if !odd {
 		return nil
 	}
-	// What a list cannot say as the roster does (a name of several lines) is as the
-	// list says.
+	// As the list says it now.
 	contacts, err := contactsOf(body)
 	if err != nil {
 		return err
