@@ -6,6 +6,7 @@ import (
 
 	"pharos/markup"
 	"pharos/presence"
+	"pharos/xdm"
 )
 
 const nsPhoto = "vcard-temp:x:update"
@@ -15,6 +16,11 @@ const nsPhoto = "vcard-temp:x:update"
 func (s *session) photo(ctx context.Context) string {
 	if p := s.user.photo.Load(); p != nil {
 		return *p
+	}
+	// Most users have none. To look further takes a deep stack, which the goroutine of
+	// a session would keep.
+	if !s.edge.has(ctx, xdm.Name{AUID: pepUsage, User: s.user.entity, Path: nodePath(nodeAvatar)}) {
+		return ""
 	}
 	release := s.edge.pepLock(s.user.entity)
 	defer release()
