@@ -284,7 +284,9 @@ func (w *world) chatterDoes(c *chatter, verb string, a *args) error {
 		return c.query("set", "<query xmlns='"+nsRoster+"'>"+it+"</item></query>")
 	case "reads":
 		a.flag("the")
-		a.flag("roster")
+		if a.next() == "blocks" { // and is told of changes from then on (XEP-0191 §3.3)
+			return c.query("get", "<blocklist xmlns='"+nsBlock+"'/>")
+		}
 		return c.query("get", "<query xmlns='"+nsRoster+"'/>")
 	case "blocks", "unblocks":
 		jid := w.address(a.next())

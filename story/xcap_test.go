@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,9 +91,9 @@ func (c *client) does(verb string, a *args) error {
 		header.Set("If-None-Match", v)
 	}
 	u := &url.URL{Scheme: "http", Host: httpAddr.String(), Path: target}
-	if v := a.get("xmlns", ""); v != "" { // prefix:namespace
+	for _, v := range strings.FieldsFunc(a.get("xmlns", ""), func(r rune) bool { return r == ',' }) { // prefix:namespace
 		prefix, space, _ := strings.Cut(v, ":")
-		u.RawQuery = "xmlns(" + prefix + "=" + url.QueryEscape(space) + ")"
+		u.RawQuery += "xmlns(" + prefix + "=" + url.QueryEscape(space) + ")"
 	}
 	return c.send(method, u, doc, kind, body, header)
 }
@@ -152,7 +153,12 @@ func (c *client) answered(method, doc string, resp *http.Response, b []byte) {
 		c.etag[doc] = t
 	}
 	if ct := resp.Header.Get("Content-Type"); strings.HasSuffix(strings.SplitN(ct, ";", 2)[0], "+xml") {
-		if root, err := markup.Parse(b, markup.Options{Document: true}); err == nil {
+		if root, err := markup.Parse(withPrefixes(ct, b), markup.Options{Document: true}); err == nil {
+			if root.Local == "xcap-error" { // RFC 4825 §11.2: its child says which
+				for x := range root.Children() {
+					words = append(words, x.Local)
+				}
+			}
 			words = append(words, xmlWords(root)...)
 		} else {
 			words = append(words, "content="+string(b))
@@ -160,6 +166,25 @@ func (c *client) answered(method, doc string, resp *http.Response, b []byte) {
 	}
 	raw := resp.Status + "\n" + string(b)
 	c.record(resp.StatusCode < 300 && method != "GET", raw, words...)
+}
+
+var prefix = regexp.MustCompile(`[</\s]([\w.-]+):[\w.-]+[\s=/>]`)
+
+// withPrefixes declares what an element of a document leaves to the document
+// (RFC 4825 §7.8), in an element around it.
+func withPrefixes(ct string, b []byte) []byte {
+	if !strings.HasPrefix(ct, "application/xcap-el+xml") {
+		return b
+	}
+	around := "<fragment"
+	seen := map[string]bool{"xml": true, "xmlns": true}
+	for _, m := range prefix.FindAllSubmatch(b, -1) {
+		if p := string(m[1]); !seen[p] {
+			seen[p] = true
+			around += " xmlns:" + p + "='urn:of-the-document:" + p + "'"
+		}
+	}
+	return []byte(around + ">" + string(b) + "</fragment>")
 }
 
 func (c *client) record(quiet bool, raw string, words ...string) {
