@@ -257,6 +257,13 @@ func (e *Engine) Explain(ctx context.Context, presentity, watcher presence.Entit
 	})
 }
 
+// ExplainPackage is Explain for another event package.
+func (e *Engine) ExplainPackage(ctx context.Context, presentity, watcher presence.Entity, pkg string) (presence.Explanation, error) {
+	return ask(ctx, e, presentity, func(p *presence.Presentity, now time.Time) presence.Explanation {
+		return p.Explain(now, watcher, pkg)
+	})
+}
+
 // Watchers lists who watches somebody's presence, and who waits for an answer,
 // as the owner knows it; the policy is loaded for it.
 func (e *Engine) Watchers(ctx context.Context, of presence.Entity) ([]presence.Watcher, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/presence"
+	"pharos/simple"
 	"pharos/store"
 )
 
@@ -63,7 +64,24 @@ func (s *Server) Why(ctx context.Context, watcher, presentity string) (Why, erro
 	s.whySources(&w, x)
 	s.whySubscriptions(&w, x)
 	w.Answer = conclusion(x)
+	for _, pkg := range simple.Packages() {
+		x, err := s.engine.ExplainPackage(ctx, alice, bob, pkg)
+		if err != nil {
+			return w, err
+		}
+		s.whyPackage(&w, pkg, x)
+	}
 	return w, nil
+}
+
+// whyPackage is about another event package, where there is something to say of it.
+func (s *Server) whyPackage(w *Why, pkg string, x presence.Explanation) {
+	for _, src := range x.Sources {
+		w.add(pkg, true, "%s", sourceText(src, ""))
+	}
+	for _, sub := range x.Subscriptions {
+		s.whySubscription(w, pkg, x, sub)
+	}
 }
 
 func (s *Server) whyRosters(ctx context.Context, w *Why, bob, alice presence.Entity) error {
@@ -126,18 +144,22 @@ func (s *Server) whySources(w *Why, x presence.Explanation) {
 		w.add("presence", false, "%s has no publication and no session: offline", x.Presentity)
 	}
 	for _, src := range x.Sources {
-		text := fmt.Sprintf("%s %q, %s old: %s", src.ID.Kind.String(), src.ID.Key, time.Since(src.Updated).Round(time.Second), summary(src.Doc))
-		if src.From != "" {
-			text += ", from " + src.From
-		}
-		if !src.Expires.IsZero() {
-			text += fmt.Sprintf(", expires in %s", time.Until(src.Expires).Round(time.Second))
-		}
-		w.add("presence", true, "%s", text)
+		w.add("presence", true, "%s", sourceText(src, ": "+summary(src.Doc)))
 	}
 	if x.View != nil {
 		w.add("view", true, "version %d, as this watcher may see it: %s", x.View.Version, summary(x.View.Doc))
 	}
+}
+
+func sourceText(src *presence.Source, says string) string {
+	text := fmt.Sprintf("%s %q, %s old%s", src.ID.Kind.String(), src.ID.Key, time.Since(src.Updated).Round(time.Second), says)
+	if src.From != "" {
+		text += ", from " + src.From
+	}
+	if !src.Expires.IsZero() {
+		text += fmt.Sprintf(", expires in %s", time.Until(src.Expires).Round(time.Second))
+	}
+	return text
 }
 
 var states = map[presence.State]string{presence.Active: "active", presence.Pending: "pending", presence.Terminated: "terminated"}
@@ -147,15 +169,19 @@ func (s *Server) whySubscriptions(w *Why, x presence.Explanation) {
 		w.add("subscription", false, "%s has no living subscription to %s: no session or phone of %[1]s watches now", x.Watcher, x.Presentity)
 	}
 	for _, sub := range x.Subscriptions {
-		text := fmt.Sprintf("%s over %s since %s", states[sub.State], sub.Via.Edge, sub.Created.UTC().Format(time.RFC3339))
-		if !sub.Expires.IsZero() {
-			text += fmt.Sprintf(", expires in %s", time.Until(sub.Expires).Round(time.Second))
-		}
-		w.add("subscription", sub.State == presence.Active, "%s", text)
-		told, ok, known := s.lastTold(x.Presentity, sub)
-		if known {
-			w.add("last word", ok, "%s", told)
-		}
+		s.whySubscription(w, "subscription", x, sub)
+	}
+}
+
+func (s *Server) whySubscription(w *Why, what string, x presence.Explanation, sub presence.Subscription) {
+	text := fmt.Sprintf("%s over %s since %s", states[sub.State], sub.Via.Edge, sub.Created.UTC().Format(time.RFC3339))
+	if !sub.Expires.IsZero() {
+		text += fmt.Sprintf(", expires in %s", time.Until(sub.Expires).Round(time.Second))
+	}
+	w.add(what, sub.State == presence.Active, "%s", text)
+	told, ok, known := s.lastTold(x.Presentity, sub)
+	if known {
+		w.add("last word", ok, "%s", told)
 	}
 }
 

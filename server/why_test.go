@@ -1,7 +1,9 @@
 package server
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"pharos/presence"
 	"pharos/store"
@@ -60,6 +62,48 @@ func TestWhyRules(t *testing.T) {
 		}
 		if said["policy"] != c.policy || said["filter"] != c.filter || w.Answer != c.answer {
 			t.Errorf("%s of %s:\n%s\n%s\n%s\nwant\n%s\n%s\n%s", c.watcher, c.presentity, said["policy"], said["filter"], w.Answer, c.policy, c.filter, c.answer)
+		}
+	}
+}
+
+// Calls and mailboxes have their place in the explanation, where there are any.
+func TestWhyPackages(t *testing.T) {
+	s := run(t, nil)
+	ctx := t.Context()
+	bob, alice := presence.Entity{User: "bob", Domain: "localhost"}, presence.Entity{User: "alice", Domain: "localhost"}
+	for _, u := range []string{"alice@localhost", "bob@localhost"} {
+		if err := s.admin.Add(ctx, u, "secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := func() (found []string) {
+		w, err := s.Why(ctx, "bob@localhost", "alice@localhost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, st := range w.Steps {
+			if st.What == "dialog" || st.What == "message-summary" {
+				found = append(found, st.What+" "+st.Text)
+			}
+		}
+		return found
+	}
+	if got := steps(); len(got) > 0 {
+		t.Errorf("of nothing it says %q", got)
+	}
+	for _, in := range []presence.Input{
+		presence.Publish{ID: presence.SourceID{Kind: presence.Publication, Key: "call"}, NewTag: "t", Package: "dialog",
+			Native: presence.Payload{Type: "application/dialog-info+xml", Bytes: []byte("<x/>")}, Lifetime: time.Hour, From: "the PBX"},
+		presence.Watch{ID: "w", Watcher: bob, Via: presence.Via{Edge: watchName}, Lifetime: time.Hour, Package: "dialog"},
+	} {
+		if _, err := s.engine.Step(ctx, alice, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := strings.Join(steps(), "\n")
+	for _, want := range []string{`dialog publication "call", `, ", from the PBX, expires in ", "dialog pending over " + watchName} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
 		}
 	}
 }

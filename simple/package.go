@@ -129,6 +129,16 @@ func init() {
 	allowPublish = "Allow-Events: " + strings.Join(published, ", ") + "\r\n"
 }
 
+// Packages lists the event packages beside presence, as the presentities know them.
+func Packages() (keys []string) {
+	for _, p := range packages {
+		if p.key != "" {
+			keys = append(keys, p.key)
+		}
+	}
+	return keys
+}
+
 // packageOf finds the package of a request: the first row of that name. Names
 // are compared without regard to case: Linphone before 5.4 says "Presence".
 func packageOf(name string) *eventPackage {

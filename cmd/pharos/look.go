@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +57,13 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	fmt.Printf("subscriptions  %d, of which %d wait for approval\n", st.Engine.Subscriptions, st.Engine.Pending)
 	fmt.Printf("xmpp           %d sessions, of which %d wait to be resumed\n", st.XMPP.Sessions, st.XMPP.Hibernating)
 	fmt.Printf("sip            %d contacts of %d users registered, %d dialogs, %d NOTIFYs sent, %d failed\n", st.SIP.Bindings, st.SIP.Users, st.SIP.Dialogs, st.SIP.Notifies, st.SIP.Failures)
+	if by := st.SIP.Packages; len(by) > 1 {
+		var names []string
+		for _, n := range slices.Sorted(maps.Keys(by)) {
+			names = append(names, fmt.Sprintf("%s %d", n, by[n]))
+		}
+		fmt.Printf("dialogs        %s\n", strings.Join(names, ", "))
+	}
 	fmt.Printf("work           %d steps, %d watchers told, %d refused, %d waiting\n", st.Engine.Steps, st.Engine.Notices, st.Engine.Overloads, st.Engine.Queued)
 	fmt.Printf("memory         %.1f MiB heap, %d goroutines\n", float64(st.Process.HeapBytes)/(1<<20), st.Process.Goroutines)
 	return nil
