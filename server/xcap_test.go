@@ -17,7 +17,7 @@ import (
 
 var fenced = regexp.MustCompile("(?s)```sh\n(.*?)```\n```text\n(.*?)```")
 
-// The manual's section on XCAP is typed as it stands, one block after another, with
+// The manual's sections on XCAP and lists are typed as they stand, one block after another, with
 // a real curl; what it says comes out.
 func TestManualOfXCAP(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -27,11 +27,15 @@ func TestManualOfXCAP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(b), "\n## XCAP\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	blocks := fenced.FindAllStringSubmatch(section, -1)
-	if len(blocks) < 3 {
-		t.Fatalf("%d blocks", len(blocks))
+	var blocks [][]string
+	for _, title := range []string{"XCAP", "Lists for phones"} {
+		_, section, _ := strings.Cut(string(b), "\n## "+title+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		of := fenced.FindAllStringSubmatch(section, -1)
+		if len(of) == 0 {
+			t.Fatalf("no blocks under %s", title)
+		}
+		blocks = append(blocks, of...)
 	}
 	s := run(t, func(o *Options) { o.Config.Domains = []string{"example.com"} })
 	for _, u := range []string{"alice", "bob"} {

@@ -42,8 +42,15 @@ func inflate(body string, max int) ([]byte, error) {
 	return b, nil
 }
 
-// deflaters are kept: one takes about a megabyte.
-var deflaters = sync.Pool{New: func() any { return zlib.NewWriter(nil) }}
+// deflaters are kept: one takes about a megabyte. The best speed takes half the time
+// of the default and leaves a tenth more (BenchmarkList).
+var deflaters = sync.Pool{New: func() any {
+	w, err := zlib.NewWriterLevel(nil, zlib.BestSpeed)
+	if err != nil {
+		panic(err)
+	}
+	return w
+}}
 
 // deflate is the coding of the same name.
 func deflate(body []byte) []byte {

@@ -585,7 +585,7 @@ func tellList(t *telling) content {
 	}
 
 	max := maxListStream
-	if t.overUDP() {
+	if t.overUDP() && !source.deflate {
 		max = maxListDatagram
 	}
 	unique := "." + newID() + "@" + l.owner.Domain

@@ -73,7 +73,7 @@ func TestContainedList(t *testing.T) {
 func TestContainedListDeflated(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
 		alice, bob := w.tcpPhone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
-		bob.publish("open", strings.Repeat("many words ", 100), "")
+		bob.publish("open", strings.Repeat("many words ", 200), "")
 		lines := containedLines + "Accept: multipart/related\r\nAccept: application/pidf+xml\r\nAccept: application/rlmi+xml\r\n" +
 			"Accept-Encoding: deflate\r\nContent-Encoding: deflate\r\n"
 		l := alice.watchList("sip:rls@example.com", lines, string(deflate([]byte(contained))), 600)

@@ -76,6 +76,10 @@ class Phone:
         for kind in ("udp", "tcp", "tls"):
             call(f"transports_set_{kind}_port", transports, -1 if f"transport={kind}" in s["server"] else 0, gives=None)  # -1: a free one
         call("core_set_transports", core, transports, gives=ctypes.c_int)
+        if self.list:  # as in the file linphonerc
+            config = call("core_get_config", core)
+            call("config_set_string", config, b"sip", b"rls_uri", self.list.encode(), gives=None)
+            call("config_set_int", config, b"net", b"friendlist_subscription_enabled", 1, gives=None)
         if call("core_start", core, gives=ctypes.c_int) != 0:
             raise RuntimeError("core does not start")
         say("started", version=call("core_get_version", gives=text).decode())
@@ -123,16 +127,13 @@ class Phone:
             call("friend_enable_subscribes", friend, 0 if self.list else 1, gives=ctypes.c_int)
             friends = call("core_get_default_friend_list", self.core)
             call("friend_list_add_local_friend", friends, friend, gives=ctypes.c_int)
-            if self.list:
-                call("friend_list_set_rls_uri", friends, self.list.encode(), gives=None)
-            call("friend_list_enable_subscriptions", friends, 1, gives=None)
+            if not self.list:
+                call("friend_list_enable_subscriptions", friends, 1, gives=None)
             call("friend_list_update_subscriptions", friends, gives=None)
             self.friends[c["to"]] = friend
         elif what == "list":
             friends = call("core_get_default_friend_list", self.core)
             call("friend_list_set_subscription_bodyless", friends, 1, gives=None)
-            call("friend_list_set_rls_uri", friends, self.list.encode(), gives=None)
-            call("friend_list_enable_subscriptions", friends, 1, gives=None)
             call("friend_list_update_subscriptions", friends, gives=None)
         elif what == "publish":
             model = call("core_create_presence_model_with_activity", self.core, ACTIVITIES.index(c["activity"]), None)
