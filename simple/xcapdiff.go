@@ -38,9 +38,14 @@ const (
 	aggregate      = "aggregate"
 )
 
-// maxVersions is how many versions of one document are held for patches until
-// the subscriber has been told; beyond it the middle ones are told as one.
-const maxVersions = 16
+const (
+	// maxVersions is how many versions of one document are held for patches until
+	// the subscriber has been told; beyond it the middle ones are told as one.
+	maxVersions = 16
+	// maxVersionBytes is how large they may be together; beyond it the document has to
+	// be fetched.
+	maxVersionBytes = 1 << 20
+)
 
 // takeSelection is eventPackage.take: the URIs in a SUBSCRIBE.
 func takeSelection(r *request, parts []sip.Part) (kept string, ok bool) {
@@ -117,8 +122,10 @@ type diffWatch struct {
 	// told is what the last NOTIFY left the subscriber with, by diffItem.key; it
 	// counts once that has been confirmed.
 	told map[string]diffItem
+	// mode is the subscriber's wish of patches, once he has been told anything.
+	mode string
 	// versions are those that documents have had since a NOTIFY was written, oldest
-	// first, so that patches can be made.
+	// first, where patches are to be made of them.
 	versions map[xdm.Name][]*xdm.Document
 }
 
@@ -147,8 +154,8 @@ func (w *diffWatch) note(c *xdm.DocumentChange) {
 	case c.After == nil:
 		delete(w.versions, xdm.Canonical(c.Before.Name))
 		return
-	case c.Before == nil:
-		return // a document that is new is told without its content
+	case c.Before == nil || w.mode != aggregate && w.mode != xcapPatching:
+		return // told without its content
 	}
 	if w.versions == nil {
 		w.versions = map[xdm.Name][]*xdm.Document{}
@@ -158,10 +165,16 @@ func (w *diffWatch) note(c *xdm.DocumentChange) {
 	if len(vs) == 0 || vs[len(vs)-1].ETag != c.Before.ETag {
 		vs = append(vs[:0:0], c.Before)
 	}
-	if vs = append(vs, c.After); len(vs) > maxVersions {
+	if vs = append(vs, c.After); len(vs) > maxVersions || len(vs) > 2 && w.mode == aggregate {
 		vs = slices.Delete(vs, 1, 2)
 	}
-	w.versions[n] = vs
+	size := 0
+	for _, v := range vs {
+		size += len(v.Body)
+	}
+	if w.versions[n] = vs; size > maxVersionBytes {
+		delete(w.versions, n)
+	}
 }
 
 // tellDiff writes what has changed, and all that is selected in answer to a
@@ -181,9 +194,10 @@ func tellDiff(t *telling) content {
 	if !ok {
 		w = &diffWatch{} // a fetch
 	}
+	mode, _ := sip.Params(t.state.part[partParams]).Get(diffProcessing)
 	w.mu.Lock()
 	versions, before := w.versions, w.told
-	w.versions = nil
+	w.versions, w.mode = nil, mode
 	w.mu.Unlock()
 	if t.before == nil || t.must {
 		before = nil
@@ -192,7 +206,6 @@ func tellDiff(t *telling) content {
 	if d.Root == "" && t.edge.xcap.Root != nil {
 		d.Root = t.edge.xcap.Root(t.view.Presentity.Domain)
 	}
-	mode, _ := sip.Params(t.state.part[partParams]).Get(diffProcessing)
 	told := map[string]diffItem{}
 	for i := range now {
 		item := &now[i]

@@ -358,3 +358,24 @@ func TestDiffManyVersions(t *testing.T) {
 		}
 	})
 }
+
+// Large documents are not held in many versions: they are to be fetched.
+func TestDiffLargeVersions(t *testing.T) {
+	inWorld(t, Config{XCAP: xcapHere}, func(w *world) {
+		alice := w.phone("alice", "192.0.2.10:5060")
+		doc := func(i int) string {
+			return fmt.Sprintf("<d><e>%d</e><f>%s</f></d>", i, strings.Repeat("x", 300<<10))
+		}
+		e := []string{w.put(xdm.ResourceLists, "index", doc(0))}
+		alice.watchDiff("xcap-diff;diff-processing=xcap-patching", "resource-lists"+home+"index")
+		alice.got()
+		e = append(e, w.put(xdm.ResourceLists, "index", doc(1)))
+		alice.wantDiff("resource-lists/users/ALICE/index " + e[0] + ">" + e[1] + "*")
+		release := alice.hold()
+		for i := range 6 {
+			e = append(e, w.put(xdm.ResourceLists, "index", doc(i+2)))
+		}
+		release()
+		alice.wantDiff("resource-lists/users/ALICE/index " + e[2] + ">" + e[7])
+	})
+}
