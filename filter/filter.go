@@ -274,3 +274,13 @@ func (f *Filter) Key() string {
 
 // Triggered tells whether the filter has triggers, so that not every change is told.
 func (f *Filter) Triggered() bool { return f != nil && len(f.triggers) > 0 }
+
+// Within tells whether each filter of s is replaced or removed by one of later.
+func (s *Set) Within(later *Set) bool {
+	for _, f := range s.Filters {
+		if !slices.ContainsFunc(later.Filters, func(l *Filter) bool { return l.ID == f.ID }) {
+			return false
+		}
+	}
+	return true
+}

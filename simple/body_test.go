@@ -22,8 +22,9 @@ func TestBodies(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"a filter nobody applies", out{method: "SUBSCRIBE", lines: contact, body: "<filter-set/>", ctype: "application/simple-filter+xml"}, 415, "Accept: \r\n"},
-		{"a filter that may be ignored", out{method: "SUBSCRIBE", lines: contact + optional, body: "<filter-set/>", ctype: "application/simple-filter+xml"}, 200, "Allow-Events: presence"},
+		{"a wish nobody understands", out{method: "SUBSCRIBE", lines: contact, body: "<x/>", ctype: "application/x-wish+xml"}, 415, "Accept: application/simple-filter+xml"},
+		{"a filter that is none", out{method: "SUBSCRIBE", lines: contact, body: "<filter-set/>", ctype: "application/simple-filter+xml"}, 400, "not filter-set"},
+		{"a wish that may be ignored", out{method: "SUBSCRIBE", lines: contact + optional, body: "<x/>", ctype: "application/x-wish+xml"}, 200, "Allow-Events: presence"},
 		{"REGISTER with a body", out{method: "REGISTER", lines: register, body: "x", ctype: "application/x-thing"}, 415, "Accept: \r\n"},
 		{"REGISTER with one that may be ignored", out{method: "REGISTER", lines: register + optional, body: "x", ctype: "application/x-thing"}, 200, ""},
 		{"OPTIONS with a body", out{method: "OPTIONS", body: "v=0\r\n", ctype: "application/sdp"}, 200, "Accept-Language: en"},

@@ -189,6 +189,9 @@ func (d *dialog) end() {
 		d.retry.Stop()
 		d.retry = nil
 	}
+	if d.memory != nil {
+		d.memory.rates.stop()
+	}
 }
 
 // dialogShards spreads the locks of the table.
@@ -380,7 +383,7 @@ func (r *request) newDialog(pkg *eventPackage, ev sip.Event, body *bodyType, kep
 	s.part[partKept] = kept // bounded by itself
 	d = &dialog{id: newID(), presentity: r.to, watcher: r.who, pkg: pkg, flow: flow, ceiling: cseqBlock}
 	d.state = s.encode()
-	d.remember(body)
+	d.remember(&s, body, r.condition(pkg))
 	return d, true
 }
 

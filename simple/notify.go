@@ -61,6 +61,10 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 	if d.ended || d.next.state == presence.Terminated {
 		return false
 	}
+	if m := d.memory; m != nil && m.mute && n.Answer {
+		m.mute = false // the 204 has said it all
+		return false
+	}
 	next := notice{view: n.View, state: n.State, reason: n.Reason, full: n.Answer}
 	if !t.Expires.IsZero() {
 		next.expires = t.Expires.Unix()
@@ -168,8 +172,16 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 			return buf // goes on when the reservation is saved
 		}
 	}
+	if pause := d.pause(time.Now()); pause > 0 {
+		e.wait(d, pause) // RFC 6446 §4.3; the newest state is told then
+		d.mu.Unlock()
+		return buf
+	}
 	s := d.load()
 	body := d.pkg.body(s.part[partAccept])
+	if body.narrowed != nil && s.part[partKept] != "" {
+		body = body.narrowed
+	}
 	out, ok := e.route(d, &s)
 	if !ok {
 		if e.starting() && strings.HasPrefix(s.part[partFlow], udpToken) {
@@ -191,13 +203,29 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 			return buf
 		}
 	}
+	bodyless := false
+	if d.memory != nil && d.memory.suppress != "" {
+		if bodyless, ok = e.conditional(d, &n, turn); !ok {
+			d.mu.Unlock()
+			return buf
+		}
+	}
 	d.cseq++
 	now := time.Now()
 	d.sent = now.UnixNano()
+	if d.memory != nil && d.memory.rates != nil {
+		d.memory.rates.counted(now)
+	}
 	buf = d.head(buf, &s, now)
+	f := d.filter()
 	d.mu.Unlock()
 
+	if n.view != nil && d.pkg.tag != nil {
+		buf = sip.AppendHeader(buf, sip.HSIPETag, d.pkg.tag(n.view, f)) // RFC 5839 §6.2
+	}
 	switch {
+	case bodyless:
+		c.body = nil
 	case n.view != nil && body.tell == nil:
 		c.body = body.view(n.view)
 	case n.neutral && d.pkg.pending != nil:
@@ -255,6 +283,9 @@ func (d *dialog) head(b []byte, s *dialogState, now time.Time) []byte {
 	default:
 		b = append(b, "active;expires="...)
 		b = strconv.AppendInt(b, max(0, d.now.expires-now.Unix()), 10)
+	}
+	if d.memory != nil && d.memory.rates != nil && d.now.state != presence.Terminated {
+		b = d.memory.rates.append(b)
 	}
 	b = append(b, "\r\n"...)
 	if routes, _ := routeSet(s); routes != "" {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"pharos/filter"
 	"pharos/presence"
 	"pharos/sip"
 )
@@ -51,6 +52,10 @@ type eventPackage struct {
 	// neither begin nor refresh. What they keep is at dialog.keep.
 	begin, refresh, end func(e *Edge, d *dialog)
 
+	// tag is the entity-tag of what of a view a filter leaves (RFC 5839); nil: the
+	// package's NOTIFYs have none.
+	tag func(v *presence.View, f *filter.Filter) string
+
 	publish *publishing // nil: PUBLISH is not taken
 
 	// What follows is for the rows of lists, see listRows.
@@ -65,10 +70,15 @@ type eventPackage struct {
 // bodyType is one kind of NOTIFY body.
 type bodyType struct {
 	name string // media type in lower case
+	// named: only for watchers whose Accept names it; "*/*" is said by those, too,
+	// that have never heard of it.
+	named bool
 	// view renders what a watcher may see, once for all who see the same.
 	view func(v *presence.View) []byte
 	// tell renders what one watcher is told; where it is set view is not used.
 	tell func(t *telling) content
+	// narrowed is used instead for a dialog with which something is kept (a filter).
+	narrowed *bodyType
 }
 
 // publishing is how a package takes PUBLISH (RFC 3903).
@@ -202,11 +212,20 @@ func (p *eventPackage) chosen(msg *sip.Message) (chosen *bodyType) {
 		if !present {
 			return &p.bodies[0]
 		}
+		if p.bodies[i].named && !names(msg, p.bodies[i].name) {
+			continue
+		}
 		if q > 0 && q >= best {
 			chosen, best = &p.bodies[i], q
 		}
 	}
 	return chosen
+}
+
+// names tells whether the Accept names a media type itself.
+func names(msg *sip.Message, mediaType string) bool {
+	ranges, _ := msg.Accept()
+	return slices.ContainsFunc(ranges, func(t sip.MediaType) bool { return t.Is(mediaType) })
 }
 
 // saved is how a body type is named in a dialogState: the first one, which is

@@ -67,7 +67,7 @@ func restored(sub *presence.Subscription) (*dialog, error) {
 		watcher: sub.Watcher, pkg: pkg, state: sub.Opaque,
 		cseq: s.ceiling, ceiling: s.ceiling,
 	}
-	d.remember(pkg.body(s.part[partAccept]))
+	d.remember(&s, pkg.body(s.part[partAccept]), "")
 	return d, nil
 }
 

@@ -40,6 +40,7 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 	if code < 300 {
 		d.fails = 0
 		d.confirm(&last)
+		e.remind(d)
 		ready := d.ready()
 		d.mu.Unlock()
 		if ready {

@@ -85,7 +85,7 @@ func (r *request) watch(d *dialog, lifetime time.Duration) {
 			e.dialogs.drop(d)
 			r.fail(403, "")
 		default:
-			r.subscribed(d, contact, granted(lifetime, out.Lifetime))
+			r.subscribed(d, 200, contact, granted(lifetime, out.Lifetime))
 			if d.pkg.begin != nil && (!d.fetch || d.pkg.members != nil) {
 				d.pkg.begin(e, d)
 			}
@@ -107,15 +107,19 @@ func granted(wish, out time.Duration) time.Duration {
 
 // subscribed answers 200, for pending subscriptions too (RFC 6665 §8.3.1 has
 // retired 202); the NOTIFY follows at once.
-func (r *request) subscribed(d *dialog, contact string, lifetime time.Duration) {
+func (r *request) subscribed(d *dialog, status int, contact string, lifetime time.Duration) {
 	b := make([]byte, 0, 160)
 	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
 	b = append(b, "Contact: <"...)
 	b = append(b, contact...)
 	b = append(b, ">\r\n"+allowEvents...) // RFC 6665 §8.2.2: where dialogs begin
 	b = append(b, d.pkg.header...)
-	r.edge.count.answered(200)
-	r.tx.Respond(sip.Response{Status: 200, ToTag: d.id, Header: b})
+	r.edge.count.answered(status)
+	phrase := ""
+	if status == 204 {
+		phrase = "No Notification" // RFC 5839 §7.1
+	}
+	r.tx.Respond(sip.Response{Status: status, Reason: phrase, ToTag: d.id, Header: b})
 }
 
 // resubscribe refreshes or ends a subscription (RFC 6665 §4.2.1.4). The dialog
@@ -181,6 +185,10 @@ func sameEvent(saved string, ev sip.Event) bool {
 // CSeq anew. Without a body what the last one said stays.
 func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time.Duration) {
 	e := r.edge
+	d.mu.Lock()
+	was := d.load()
+	d.mu.Unlock()
+	r.kept = was.part[partKept]
 	kept, changed, ok := r.keptBody(d.pkg)
 	if !ok {
 		return
@@ -209,7 +217,8 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 	if changed {
 		s.part[partKept] = kept
 	}
-	d.remember(body)
+	condition := r.condition(d.pkg)
+	d.remember(&s, body, condition)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
 		Lifetime: lifetime, Durable: true, Opaque: d.save(&s), Package: d.pkg.key, Private: d.pkg.private,
@@ -225,10 +234,17 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 			r.fail(403, "")
 			return
 		}
+		status := 200
+		if d.unchanged(&out, condition) {
+			status = 204 // RFC 5839 §6.3: and no NOTIFY
+		}
 		d.mu.Lock()
 		d.ceiling = max(d.ceiling, reserved)
+		if d.memory != nil {
+			d.memory.mute = status == 204
+		}
 		d.mu.Unlock()
-		r.subscribed(d, contact, granted(lifetime, out.Lifetime))
+		r.subscribed(d, status, contact, granted(lifetime, out.Lifetime))
 		if d.pkg.refresh != nil {
 			d.pkg.refresh(e, d)
 		}
@@ -251,7 +267,7 @@ func (r *request) unsubscribe(d *dialog) {
 				r.failed(err)
 				return
 			}
-			r.subscribed(d, r.ourContact(), 0)
+			r.subscribed(d, 200, r.ourContact(), 0)
 		})
 	if err != nil {
 		r.failed(err)

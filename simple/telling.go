@@ -3,6 +3,7 @@ package simple
 import (
 	"strings"
 
+	"pharos/filter"
 	"pharos/presence"
 )
 
@@ -45,12 +46,33 @@ type memory struct {
 	told  *presence.View // the last that the watcher has confirmed; nil: unknown
 	last  notice         // the last that came
 	own   any            // the package's
+
+	state    presence.State // of the last NOTIFY that was confirmed
+	filters  *filter.Set    // RFC 4660; nil: none
+	seen     *presence.View // the last that the filters looked at
+	suppress string         // the watcher's condition (RFC 5839); "": none
+	mute     bool           // the coming answer to a SUBSCRIBE was answered by 204
+	rates    *rates         // RFC 6446; nil: none
 }
 
-// remember gives d a memory, where its package or its kind of body needs one.
-func (d *dialog) remember(b *bodyType) {
-	if d.memory == nil && (d.pkg.ordered || d.pkg.begin != nil || b.tell != nil) {
-		d.memory = &memory{}
+// remember gives d a memory, where its package, its kind of body or what the
+// watcher has asked for needs one, and reads what it has asked for. d.mu is held,
+// where others know d.
+func (d *dialog) remember(s *dialogState, b *bodyType, condition string) {
+	r := ratesOf(s.part[partParams])
+	filtering := b.narrowed != nil && s.part[partKept] != ""
+	m := d.memory
+	if m == nil {
+		if !d.pkg.ordered && d.pkg.begin == nil && b.tell == nil && r == nil && !filtering && condition == "" {
+			return
+		}
+		m = &memory{}
+		d.memory = m
+	}
+	m.rates.stop()
+	m.rates, m.suppress, m.filters = r, condition, nil
+	if filtering || d.pkg.tag != nil && s.part[partKept] != "" {
+		m.filters, _ = filters(s.part[partKept]) // was read before it was kept
 	}
 }
 
@@ -107,6 +129,7 @@ func (d *dialog) confirm(n *notice) {
 	}
 	if d.memory != nil {
 		d.memory.told = n.view // nil: the pending body has taken its place
+		d.memory.state = n.state
 	}
 }
 
