@@ -103,6 +103,9 @@ func Defaults() Config {
 // MaxFile bounds a configuration file, in bytes.
 const MaxFile = 1 << 20
 
+// MaxDocument bounds xcap.body, in bytes: larger documents are not parsed.
+const MaxDocument = 1 << 20
+
 // Load reads and checks a file; keys that are not set keep their defaults.
 // Unknown keys are errors that name the line.
 func Load(path string) (Config, error) {
@@ -228,6 +231,7 @@ func (c Config) Check() error {
 		positive("xcap.documents", int64(c.XCAP.Documents)),
 		positive("xcap.bytes", int64(c.XCAP.Bytes)),
 		positive("xcap.body", int64(c.XCAP.Body)),
+		atMost("xcap.body", int64(c.XCAP.Body), MaxDocument),
 		positive("limits.connections", int64(c.Limits.Connections)),
 		positive("limits.per_address", int64(c.Limits.PerAddress)),
 		positive("limits.unauthenticated", int64(c.Limits.Unauthenticated)),
@@ -261,6 +265,13 @@ func rooted(root string) error {
 		if root == taken || strings.HasPrefix(root, taken+"/") {
 			return fmt.Errorf("xcap.root: %s is something else's", root)
 		}
+	}
+	return nil
+}
+
+func atMost(key string, n, most int64) error {
+	if n > most {
+		return fmt.Errorf("%s: must not be above %d", key, most)
 	}
 	return nil
 }

@@ -152,3 +152,28 @@ func TestDiffers(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestXCAPKeys(t *testing.T) {
+	for text, want := range map[string]string{
+		`root = "/xcap"`:            "",
+		`root = "/a/b-c"`:           "",
+		`root = ""`:                 "is not a path",
+		`root = "/"`:                "is not a path",
+		`root = "xcap"`:             "is not a path",
+		`root = "/xcap/"`:           "is not a path",
+		`root = "/x%20"`:            "is not a path",
+		`root = "/~~"`:              "is not a path",
+		`root = "/sip/x"`:           "something else's",
+		`root = "/metrics"`:         "something else's",
+		`trusted = ["192.0.2.300"]`: "xcap.trusted",
+		`documents = 0`:             "xcap.documents",
+		`bytes = -1`:                "xcap.bytes",
+		`body = 0`:                  "xcap.body",
+		`body = 2000000`:            "xcap.body: must not be above 1048576",
+	} {
+		_, err := Parse([]byte("[xcap]\n" + text))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

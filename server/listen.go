@@ -89,11 +89,20 @@ func (s *Server) listenOne(ctx context.Context, l config.Listener, start func(st
 	return nil
 }
 
+const (
+	// maxHTTPHead is how many bytes the head of an HTTP request may have; a little more is forgiven.
+	maxHTTPHead = 16 << 10
+	// maxHTTPHeadTime is the time for the head of a request to arrive, TLS included.
+	maxHTTPHeadTime = 10 * time.Second
+	// maxHTTPIdle is how long a connection is kept between two requests.
+	maxHTTPIdle = time.Minute
+)
+
 // serveHTTP bounds what a slow client can hold; WebSockets take their
-// connection over and have bounds of their own.
+// connection over and have bounds of their own, as XCAP's bodies have.
 func (s *Server) serveHTTP(ctx context.Context, ln net.Listener, secure bool) error {
 	h := &http.Server{
-		Handler: s.http, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: s.http, ReadHeaderTimeout: maxHTTPHeadTime, IdleTimeout: maxHTTPIdle, MaxHeaderBytes: maxHTTPHead,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.Log.With("part", "http").Handler(), slog.LevelDebug), // of handshakes mostly: scanners
 	}

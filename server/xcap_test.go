@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -142,5 +143,23 @@ func TestXCAPByUrllib(t *testing.T) {
 	want := [][2]any{{201.0, ""}, {200.0, `<list name="x"/>`}, {201.0, ""}, {200.0, `"sip:bob@example.com"`}, {200.0, "<extensions/>"}, {200.0, ""}, {404.0, "there is no such document\n"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
+// The mux does not touch selectors, and those who leave the root out are told.
+func TestXCAPRoutes(t *testing.T) {
+	s := run(t, func(o *Options) { o.Config.XCAP.Root = "/documents" })
+	for path, want := range map[string]string{
+		`/documents/resource-lists/users/sip:a@localhost/index/~~//x[@y="http://z/../"]`: "401 log in",
+		"/documents": "404 this is an XCAP root",
+		"/documents/documents/resource-lists/users/x/i":    "404 the application usage \"documents\" is unknown; ROOT/xcap-caps/global/index lists those that this server knows; the XCAP root comes twice",
+		"/resource-lists/users/sip:alice@localhost/index":  "404 the XCAP root of this server is /documents/",
+		"/xcap/resource-lists/users/sip:a@localhost/index": "404 404 page not found",
+		"/documentsx": "404 404 page not found",
+	} {
+		resp, body := get(t, "https://"+s.addr("https")+path)
+		if got := strconv.Itoa(resp.StatusCode) + " " + body; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", path, got)
+		}
 	}
 }

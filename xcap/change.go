@@ -14,12 +14,9 @@ import (
 	"pharos/xdm"
 )
 
-// options bound the parsing of documents.
-func (e *Edge) options() markup.Options {
-	o := markup.File
-	o.MaxBytes = e.Limits.Body
-	return o
-}
+// options bound the parsing of documents. Bodies are bounded before; what is
+// stored may have grown by its other face.
+func (e *Edge) options() markup.Options { return markup.File }
 
 // put answers PUT (RFC 4825 §8.2).
 func (r *request) put() error {

@@ -1,6 +1,7 @@
 package xcap
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"pharos/load"
+	"pharos/presence"
 )
 
 const (
@@ -101,6 +103,26 @@ func TestOneServiceURI(t *testing.T) {
 	wg.Wait()
 	if won.Load() != 1 {
 		t.Errorf("%d have it", won.Load())
+	}
+}
+
+// The URIs of a user who is gone are free.
+func TestServicesOfTheRemoved(t *testing.T) {
+	h := newHouse(t, "bill@example.com", "joe@example.com")
+	put := func(u string) int {
+		return h.do(u+"@example.com", "PUT", "/rls-services/users/sip:"+u+"@example.com/index", "application/rls-services+xml",
+			`<rls-services xmlns="urn:ietf:params:xml:ns:rls-services"><service uri="sip:us@example.com"><list/></service></rls-services>`).Code
+	}
+	if a, b := put("joe"), put("bill"); a != 201 || b != 409 {
+		t.Fatal(a, b)
+	}
+	joe := presence.Entity{User: "joe", Domain: "example.com"}
+	if err := h.store.RemoveAccount(context.Background(), joe); err != nil {
+		t.Fatal(err)
+	}
+	h.accounts.Changed(joe)
+	if b := put("bill"); b != 201 {
+		t.Error(b)
 	}
 }
 

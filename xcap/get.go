@@ -41,6 +41,9 @@ func (r *request) get() error {
 		return nil
 	}
 	h.Set("Content-Type", mime)
+	// What one user has written must not act in another's browser.
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	r.w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {

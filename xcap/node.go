@@ -45,9 +45,10 @@ type test struct {
 	value string
 }
 
-// Bounds of a node selector, beside that of the URI.
 const (
-	maxSteps    = 64 // elements of documents are not nested deeper either
+	// maxSteps is how many steps a node selector has at most; documents are not nested deeper.
+	maxSteps = 64
+	// maxPosition is what a larger position counts as: no element has it.
 	maxPosition = 1 << 30
 )
 

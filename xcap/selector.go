@@ -33,7 +33,10 @@ func (r *request) parse() error {
 		path = u.EscapedPath()
 	}
 	rest, ok := strings.CutPrefix(path, r.edge.Root)
-	if !ok || rest == "" || rest == "/" {
+	if !ok {
+		return say(http.StatusNotFound, "the XCAP root of this server is %s/, and the client has left it out", r.edge.Root)
+	}
+	if rest == "" || rest == "/" {
 		return say(http.StatusNotFound, "this is an XCAP root (RFC 4825); a document is at ROOT/AUID/users/sip:user@domain/index, "+
 			"what the server knows at ROOT/xcap-caps/global/index")
 	}
@@ -122,13 +125,13 @@ func (r *request) document(doc string) error {
 // misplaced helps those whose client builds the URI from the wrong root: the AUID
 // comes twice, or the root does.
 func (e *Edge) misplaced(segments []string) string {
+	if root := strings.Trim(e.Root, "/"); root != "" && segments[0] == root {
+		return "; the XCAP root comes twice in this URI"
+	}
 	for i, s := range segments[min(1, len(segments)):] {
 		if e.usages[s] != nil && len(segments) > i+2 && (segments[i+2] == "users" || segments[i+2] == "global") {
 			return "; the client's XCAP root seems to be set too long: it ends before the usage's name"
 		}
-	}
-	if root := strings.Trim(e.Root, "/"); root != "" && segments[0] == root {
-		return "; the XCAP root comes twice in this URI"
 	}
 	return ""
 }

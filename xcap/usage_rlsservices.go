@@ -128,7 +128,7 @@ func (r *request) uniqueServices(root *markup.Element) error {
 // taken tells whether a URI is out of the question for a document.
 func (r *request) taken(x *serviceIndex, key string, here xdm.Name) (bool, error) {
 	if owner, ok := x.owner(key); ok && owner != here {
-		return true, nil
+		return r.known(owner.User) // the documents of an account that was removed are gone with it
 	}
 	u, ok := roster.EntityOf(key)
 	if !ok || !r.edge.domains[u.Domain] || u.User == "" {

@@ -103,11 +103,15 @@ type request struct {
 	who   principal
 }
 
-// Owns tells whether a request path is of the XCAP root. Whoever routes requests has
-// to ask it before a http.ServeMux, which would redirect selectors that hold "//".
+// Owns tells whether a request path is of the XCAP root, or is that of a client that
+// leaves the root out, who is to be told. Whoever routes requests has to ask it
+// before a http.ServeMux, which would redirect selectors that hold "//".
 func (e *Edge) Owns(path string) bool {
-	rest, ok := strings.CutPrefix(path, e.Root)
-	return ok && (rest == "" || rest[0] == '/')
+	if rest, ok := strings.CutPrefix(path, e.Root); ok && (rest == "" || rest[0] == '/') {
+		return true
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return e.usages[first] != nil
 }
 
 // Space is the default document namespace of an application usage (RFC 4825
