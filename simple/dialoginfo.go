@@ -21,10 +21,10 @@ var dialogPackage = &eventPackage{
 	bodies:  []bodyType{{name: dialoginfo.Type, tell: tellDialogs}},
 	params:  []string{"call-id", "from-tag", "to-tag", "include-session-description"},
 	publish: &publishing{
-		def:     time.Hour,
-		types:   []string{dialoginfo.Type},
-		proxied: true,
-		read:    readDialogs,
+		def:    time.Hour,
+		types:  []string{dialoginfo.Type},
+		others: true,
+		read:   readDialogs,
 		revive: func(native []byte) (*presence.Document, error) {
 			info, err := dialoginfo.Parse(native)
 			if err != nil {
@@ -96,8 +96,8 @@ func (r *request) publishDialogs(p *publication, info *dialoginfo.Info, merged b
 	if alive := dialoginfo.Alive(kept); len(alive) > 0 && !dialoginfo.OnThePhone(alive) {
 		p.lifetime = min(p.lifetime, maxRinging)
 	}
-	if len(info.Dialogs) == 1 && info.Dialogs[0].CallID != "" {
-		p.key = r.dialogKey(&info.Dialogs[0])
+	if len(info.Dialogs) == 1 {
+		p.key = r.dialogKey(info.Dialogs[0])
 	}
 	next()
 }
@@ -105,9 +105,13 @@ func (r *request) publishDialogs(p *publication, info *dialoginfo.Info, merged b
 // dialogKey is the same for each initial publication of one dialog by one
 // publisher. One that publishes again before it has got the entity-tag, or has
 // lost it, replaces what it said, and leaves nothing behind that lights a lamp
-// until it expires.
-func (r *request) dialogKey(d *dialoginfo.Dialog) string {
-	h := callKey(r.who, d)
+// until it expires. Without a Call-ID the id is that of a line rather (Asterisk
+// has the extension there), which several machines may have, each for itself.
+func (r *request) dialogKey(d dialoginfo.Dialog) string {
+	if d.CallID == "" {
+		d.CallID = "line of " + r.flow.Remote().Addr().Unmap().String()
+	}
+	h := callKey(r.who, &d)
 	return "dialog." + base64.RawURLEncoding.EncodeToString(h[:])
 }
 

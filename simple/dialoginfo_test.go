@@ -13,8 +13,8 @@ import (
 	"pharos/sip"
 )
 
-// trusting believes a PBX at 192.0.2.9.
-var trusting = []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")}
+// trusting believes PBXes at 192.0.2.8 and 192.0.2.9.
+var trusting = []netip.Prefix{netip.MustParsePrefix("192.0.2.8/31")}
 
 // call is a document with one dialog, as a PBX publishes it.
 func call(callID, state string, version int) string {
@@ -160,6 +160,20 @@ func TestLampIsNotStuck(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a PBX that has crashed", func(t *testing.T) {
+		lampWorld(t, func(w *world, pbx, bob *phone, want func(string) *sip.Message) {
+			one := func(state string) string { return calls(0, `<dialog id="100"><state>`+state+`</state></dialog>`) }
+			publish(pbx, 200, "", one("confirmed"))
+			publish(pbx, 200, "", one("terminated")) // its entity-tag is lost
+			bob.watchEvent("dialog", "alice", 600, "")
+			want("0: none terminated")
+			other := w.phone("pbx", "192.0.2.8:5060")
+			publish(other, 200, "", one("confirmed"))
+			want("1: 100-2 confirmed") // the other line is there still, and idle
+			publish(pbx, 200, "", one("early"))
+			want("2: 100 early, 100-2 confirmed")
+		})
+	})
 	t.Run("a call after the last", func(t *testing.T) {
 		lampWorld(t, func(w *world, pbx, bob *phone, want func(string) *sip.Message) {
 			// Asterisk has one id for all calls of an extension, and no Call-ID.
@@ -298,6 +312,27 @@ func TestPublishDialogRefusals(t *testing.T) {
 		pbx.publishEvent(413, "dialog", dialoginfo.Type, "alice", "", calls(0, strings.Repeat(`<dialog id="a"><state>early</state></dialog>`, dialoginfo.MaxDialogs+1)))
 		tag := etag(pbx.publishEvent(200, "dialog", dialoginfo.Type, "alice", "", call("c", "early", 0)))
 		pbx.publishEvent(412, "message-summary", "application/simple-message-summary", "alice", tag, "Messages-Waiting: yes\r\n")
+	})
+}
+
+// A PBX speaks for all; a proxy only for the user whose request it passes on.
+func TestPublishForOthers(t *testing.T) {
+	inWorld(t, Config{Trusted: trusting}, func(w *world) {
+		pbx := w.phone("pbx", "192.0.2.9:5060")
+		body := call("c", "early", 0)
+		o := out{method: "PUBLISH", to: "alice", lines: "Event: dialog\r\n", body: body, ctype: dialoginfo.Type}
+		noUser, relayed, asserted, own := o, o, o, o
+		noUser.from = "sip:192.0.2.9"
+		pbx.want(200, noUser)
+		relayed.from = "sip:bob@example.com"
+		relayed.raw = func(msg string) string {
+			return strings.Replace(msg, "Max-Forwards", "Via: SIP/2.0/UDP 192.0.2.11:5060;branch=z9hG4bKu1\r\nMax-Forwards", 1)
+		}
+		pbx.want(403, relayed)
+		asserted.from, asserted.lines = "sip:bob@example.com", o.lines+"P-Asserted-Identity: <sip:bob@example.com>\r\n"
+		pbx.want(403, asserted)
+		own.from, own.raw = "sip:alice@example.com", relayed.raw
+		pbx.want(200, own)
 	})
 }
 

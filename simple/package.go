@@ -85,8 +85,9 @@ type bodyType struct {
 type publishing struct {
 	def   time.Duration // for a PUBLISH without Expires
 	types []string      // documents that are read
-	// proxied: a trusted peer publishes for users of this server.
-	proxied bool
+	// others: a trusted peer publishes for users of this server, when it speaks for
+	// itself.
+	others bool
 	// read reads p.body, which is one of the types and is not changed afterwards,
 	// fills in what is to be published, and calls next, at once or later; or it
 	// answers the request.

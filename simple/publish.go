@@ -18,24 +18,38 @@ func (r *request) publish() {
 	if !ok {
 		return
 	}
-	from, ok := r.sender()
-	if !ok {
-		return
-	}
 	class := load.Publish
 	if r.msg.Body == "" {
 		class = load.Refresh
 	}
-	if !r.enter(class) {
+	if pkg.publish.others && r.speaksForItself() {
+		if r.enter(class) {
+			r.who, _ = entityOf(r.msg.From().URI)
+			r.trusted = true
+			r.existing(r.to, func(r *request) { r.publishState(pkg) })
+		}
+		return
+	}
+	from, ok := r.sender()
+	if !ok || !r.enter(class) {
 		return
 	}
 	r.authenticate(from, func(r *request) { r.publishAs(pkg) }) // step 3
 }
 
+// speaksForItself tells a trusted PBX's own request from one that a trusted proxy
+// has passed on for one of its users: that one has a Via more, and may have the
+// user's asserted identity. What From says does not matter then: Asterisk has its
+// own address there, Kamailio the presentity's.
+func (r *request) speaksForItself() bool {
+	_, asserted := r.msg.Get(sip.HPAssertedIdentity)
+	return r.edge.believed(r.flow) && r.vias() == 1 && !asserted
+}
+
 // publishAs goes on for an authenticated publisher.
 func (r *request) publishAs(pkg *eventPackage) {
-	if r.who != r.to && !(r.trusted && pkg.publish.proxied) {
-		r.fail(403, "Only The Presentity Publishes Its Presence")
+	if r.who != r.to {
+		r.fail(403, "Only The Presentity Publishes Its State")
 		return
 	}
 	if r.trusted {

@@ -17,11 +17,11 @@ var summaryPackage = &eventPackage{
 	private: true,
 	bodies:  []bodyType{{name: summary.Type, view: renderSummary}},
 	publish: &publishing{
-		def:     time.Hour,
-		types:   []string{summary.Type},
-		proxied: true,
-		read:    readSummary,
-		revive:  func([]byte) (*presence.Document, error) { return nil, nil },
+		def:    time.Hour,
+		types:  []string{summary.Type},
+		others: true,
+		read:   readSummary,
+		revive: func([]byte) (*presence.Document, error) { return nil, nil },
 	},
 }
 
