@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"pharos/presence"
 	"pharos/store"
@@ -104,7 +105,9 @@ func TestDirectedBound(t *testing.T) {
 
 // Each change waits once, and no more than the bound; what a client may take back
 // waits longer.
-func TestChangeQueue(t *testing.T) {
+func TestChangeQueue(t *testing.T) { synctest.Test(t, testChangeQueue) } // the clock stands
+
+func testChangeQueue(t *testing.T) {
 	q := changeQueue{waiting: map[change]struct{}{}, wake: make(chan struct{}, 1)}
 	of := func(w what, i int) change { return change{w, entity("a"), presence.Entity{User: fmt.Sprint(i)}} }
 	for range 2 {

@@ -10,12 +10,14 @@ import (
 	"pharos/account"
 	"pharos/presence"
 	"pharos/store"
+	"pharos/xdm"
 	"pharos/xmpp"
 )
 
 // Admin manages users, on a running server or on the store of a stopped one.
 type Admin struct {
 	store    *store.Store
+	docs     *xdm.Documents
 	accounts *account.Accounts // nil when stopped
 	domains  []string
 	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
@@ -27,7 +29,7 @@ func OpenAdmin(data string, domains []string) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Admin{store: st, domains: domains}, nil
+	return &Admin{store: st, docs: xdm.New(xdm.Config{Store: st}), domains: domains}, nil
 }
 
 // Close closes what OpenAdmin opened.

@@ -135,7 +135,7 @@ func (a *Admin) importAll(ctx context.Context, users []newcomer, im *Import, pro
 			if len(u.contacts) == 0 {
 				continue
 			}
-			if err := a.store.PutItems(ctx, u.user, u.contacts); err != nil {
+			if err := a.docs.PutItems(ctx, u.user, u.contacts); err != nil {
 				return fmt.Errorf("%s: roster: %w", u.user, err)
 			}
 			im.Contacts += len(u.contacts)

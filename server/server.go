@@ -156,7 +156,7 @@ func (s *Server) wire() error {
 	s.engine.Register("sip", s.simple)
 	s.engine.Register("xmpp", s.jabber)
 	s.engine.Register(watchName, s.watch)
-	s.admin = &Admin{store: s.store, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved}
+	s.admin = &Admin{store: s.store, docs: s.docs, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved}
 	s.http = s.routes()
 	return s.restore()
 }

@@ -232,6 +232,29 @@ func TestListsToRows(t *testing.T) {
 	}
 }
 
+// An import is in the documents that there are.
+func TestPutItems(t *testing.T) {
+	d, ctx := open(t, Limits{}), t.Context()
+	put(t, d, lists(alice), `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="Friends"><entry uri="sip:carol@example.org"/></list></resource-lists>`)
+	put(t, d, rules(alice), foreignRules)
+	dave := presence.Entity{User: "dave", Domain: "example.com"}
+	err := d.PutItems(ctx, alice, []store.Item{
+		{Contact: bob, Name: "Bob", Groups: []string{"Friends"}, To: true, From: true, Visible: true},
+		{Contact: carol, Name: "Carol", To: true, Visible: true}, {Contact: dave, Approved: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkLists(t, d, alice)
+	checkRules(t, d, alice)
+	if rs := said(t, d, alice); !slices.Contains(rs.Approved, bob) || !slices.Contains(rs.Approved, dave) || slices.Contains(rs.Approved, carol) {
+		t.Errorf("approved %v", rs.Approved)
+	}
+	if rows := rowsOf(t, d, alice); len(rows) != 3 || !rows[bob].From || rows[carol].Name != "Carol" {
+		t.Errorf("rows %+v", rows)
+	}
+}
+
 func TestListsBound(t *testing.T) {
 	d := open(t, Limits{})
 	body := func(n int) []byte {
