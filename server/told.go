@@ -18,6 +18,9 @@ func (s *Server) lastTold(of presence.Entity, sub presence.Subscription) (text s
 			return "the dialog of this subscription is gone", false, true
 		}
 		text, ok = dialogText(d)
+		if d.List != "" {
+			text = "member of the list " + d.List + ": " + text
+		}
 		return text, ok, true
 	case "xmpp":
 		i, found := s.jabber.Describe(sub.Via.Handle)

@@ -53,7 +53,7 @@ func (r *request) keptBody(pkg *eventPackage) (kept string, there, ok bool) {
 		return "", false, true
 	}
 	kept, ok = pkg.take(r, parts)
-	if ok && len(kept) > r.edge.limits.Body {
+	if ok && len(kept) > r.edge.limits.Body && pkg.members == nil {
 		r.fail(413, "")
 		ok = false
 	}

@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,7 @@ func (e *Edge) Stats() Stats {
 type DialogInfo struct {
 	Sub                 string // our tag, and the subscription's ID
 	Presentity, Watcher presence.Entity
+	List                string // URI of the list that a member is watched for; else empty
 	CallID, RemoteTag   string
 	Target              string // where NOTIFYs are addressed to
 	Route               string // route set
@@ -90,17 +92,23 @@ type DialogInfo struct {
 	Stranded bool      // the connection has ended and nothing else leads there
 }
 
-// Describe returns what is known of a subscription's dialog.
+// Describe returns what is known of a subscription's dialog; of that to a member
+// of a list, of the list's.
 func (e *Edge) Describe(sub string) (DialogInfo, bool) {
+	sub, member := strings.CutSuffix(sub, memberSuffix)
 	d := e.dialogs.get(sub)
 	if d == nil {
 		return DialogInfo{}, false
+	}
+	list := ""
+	if l := e.lists.get(sub); l != nil && member {
+		list = l.uri()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.load()
 	i := DialogInfo{
-		Sub: d.id, Presentity: d.presentity, Watcher: d.watcher,
+		Sub: d.id, Presentity: d.presentity, Watcher: d.watcher, List: list,
 		CallID: s.part[partCallID], RemoteTag: s.part[partRemoteTag],
 		Target: s.part[partTarget], Route: s.part[partRoutes], Event: s.part[partEvent] + s.part[partParams], Agent: s.part[partAgent],
 		CSeq: d.cseq, Code: int(d.code), Version: d.version,

@@ -395,9 +395,18 @@ func (l *listing) release() {
 	}
 }
 
-// subscription is the ID of the subscriptions to members. That of the dialog
-// is taken, where the owner is a member of the list.
-func (l *listing) subscription() string { return l.dialog.id + "/list" }
+// memberSuffix follows the dialog's tag in the ID of the subscriptions to members:
+// the tag alone is taken, where the owner is a member of the list.
+const memberSuffix = "/list"
+
+func (l *listing) subscription() string { return l.dialog.id + memberSuffix }
+
+// uri is what was subscribed to.
+func (l *listing) uri() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.source.uri
+}
 
 // watch subscribes to a member.
 func (l *listing) watch(m *member) {

@@ -143,6 +143,9 @@ func TestBuddies(t *testing.T) {
 		} {
 			l.shows(uri, want)
 		}
+		if i, ok := w.edge.Describe(l.sub.tag + memberSuffix); !ok || i.List != "sip:alice/buddies@example.com" || i.CallID != l.sub.callID {
+			t.Errorf("described as %+v", i)
+		}
 		if got := l.table.rows["sip:bob@example.com"].Names; len(got) != 1 || got[0].Text != "BOB" {
 			t.Errorf("names %v", got)
 		}
@@ -235,4 +238,72 @@ func rootOf(t *testing.T, m *sip.Message) *rlmi.List {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// The end of a subscription's time, of a member's account, and of the owner's.
+func TestListEnds(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice, bob := w.tcpPhone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		bob.publish("open", "here", "")
+		w.putDocument("alice", xdm.ResourceLists, resourceLists(entriesXML("bob", "carol")))
+		l := alice.watchList("sip:alice/buddies@example.com", "", "", 60)
+		l.told()
+		remove := func(user string) {
+			t.Helper()
+			if _, err := w.engine.Step(context.Background(), presence.Entity{User: user, Domain: domain}, presence.Remove{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		remove("bob")
+		l.told()
+		l.shows("sip:bob@example.com", "noresource")
+		time.Sleep(time.Minute)
+		n := l.told()
+		if doc := rootOf(t, n); !doc.Full || len(doc.Resources) != 2 || state(n) != "terminated;reason=timeout" {
+			t.Errorf("%+v\n%s", doc, n.Append(nil))
+		}
+		l.sub.again(481, 60)
+
+		l = alice.watchList("sip:alice/buddies@example.com", "", "", 60)
+		l.told()
+		remove("alice")
+		n = l.told()
+		if doc := rootOf(t, n); !doc.Full || state(n) != "terminated;reason=noresource" {
+			t.Errorf("%+v\n%s", doc, n.Append(nil))
+		}
+		time.Sleep(time.Second)
+		if s := w.engine.Stats(); s.Subscriptions != 0 || w.edge.Stats().Dialogs != 0 {
+			t.Errorf("left behind: %+v", s)
+		}
+	})
+}
+
+// As many members as a list may have, most of them unknown, over TCP: all are named
+// in the first NOTIFY, and it comes soon.
+func TestListOfThousand(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice, bob := w.tcpPhone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		bob.publish("open", "here", "")
+		var b strings.Builder
+		b.WriteString("<list>")
+		for i := range 998 {
+			fmt.Fprintf(&b, `<entry uri="sip:member%d@example.com"/>`, i)
+		}
+		b.WriteString(`<entry uri="sip:bob@example.com"/><entry uri="sip:carol@example.com"/></list>`)
+		l := alice.watchList("sip:rls@example.com", containedLines+"Content-Encoding: deflate\r\nAccept-Encoding: deflate\r\n",
+			string(deflate([]byte(resourceLists(b.String())))), 600)
+		time.Sleep(listPatience)
+		for _, n := range alice.got() {
+			l.read(n)
+		}
+		if len(l.table.rows) != 1000 {
+			t.Fatalf("%d rows", len(l.table.rows))
+		}
+		l.shows("sip:bob@example.com", "here")
+		l.shows("sip:carol@example.com", "<basic>closed</basic>")
+		for i := range 998 {
+			l.shows(fmt.Sprintf("sip:member%d@example.com", i), "noresource")
+		}
+	})
 }

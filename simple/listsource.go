@@ -234,8 +234,8 @@ func listSourceOf(kept string) (l listSource) {
 }
 
 // takeList is eventPackage.take: the list in a SUBSCRIBE. One that comes with a
-// refresh replaces the list: RFC 5367 §5.1 would have it refused, but Linphone
-// tells so what the user has changed.
+// refresh replaces the list: RFC 5367 §5.1 would have it refused, since no meaning
+// is defined, but there is only one that it can have.
 func takeList(r *request, parts []sip.Part) (kept string, ok bool) {
 	if len(parts) > 1 {
 		r.fail(400, "More Than One List")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/markup"
 	"pharos/presence"
 	"pharos/rlmi"
 	"pharos/sip"
@@ -411,4 +412,26 @@ func TestListKept(t *testing.T) {
 	if err != nil || len(names) != 0 || len(entries) != 3 || entries[1].entity != (presence.Entity{}) || entries[0].entity.User != "bob" {
 		t.Errorf("%v %+v", err, entries)
 	}
+}
+
+// Lists that strangers send and references that users write do no harm.
+func FuzzContained(f *testing.F) {
+	f.Add(contained, "resource-lists/users/sip:alice@example.com/index/~~/resource-lists/list%5b@name=%22x%22%5d?xmlns(a=b)")
+	f.Add(resourceLists(entriesXML("bob")), "http://example.com/resource-lists/global/index/~~/*/*[1]")
+	e := &Edge{domains: map[string]bool{domain: true}}
+	alice := presence.Entity{User: "alice", Domain: domain}
+	f.Fuzz(func(t *testing.T, xml, ref string) {
+		entries, err := e.contained(xml)
+		if err == nil && len(entries) > len(xml) {
+			t.Fatalf("%d entries", len(entries))
+		}
+		root, err := markup.Parse([]byte(xml), markup.File)
+		if err != nil {
+			return
+		}
+		r := &reader{edge: e, owner: alice, docs: map[xdm.Name]*markup.Element{{AUID: xdm.ResourceLists, User: alice, Path: xdm.Index}: root}}
+		if el, err := r.lookup(ref); (el == nil) == (err == nil) {
+			t.Fatalf("%v, %v", el, err)
+		}
+	})
 }
