@@ -21,7 +21,7 @@ func Checked(check func(v string) string) *Simple { return &Simple{check: check}
 
 // collapse is whiteSpace="collapse" (§4.3.6).
 func collapse(v string) string {
-	if strings.IndexAny(v, " \t\r\n") < 0 {
+	if !strings.ContainsAny(v, " \t\r\n") {
 		return v
 	}
 	return strings.Join(strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }), " ")

@@ -192,3 +192,18 @@ func TestAssertedIdentity(t *testing.T) {
 		t.Errorf("a proxy that says nothing: %d", w.Code)
 	}
 }
+
+// Clients quote what they should not, and leave raw what they should quote.
+func TestParseDigest(t *testing.T) {
+	got := parseDigest(` username="a\"b" ,, realm=example.com, NONCE = "n", uri="/x[@y="z"]/w", nc="00000001", qop="auth", response="r", response="again", opaque="never closed`)
+	for k, want := range map[string]string{
+		"username": `a"b`, "realm": "example.com", "nonce": "n", "uri": `/x[@y="z"]/w`, "nc": "00000001", "qop": "auth", "response": "r", "opaque": "never closed", "x": "",
+	} {
+		if got[k] != want {
+			t.Errorf("%s: %q, want %q", k, got[k], want)
+		}
+	}
+	for _, s := range []string{"", ",", "a", "=", `a="`, "a=,"} {
+		parseDigest(s)
+	}
+}

@@ -224,3 +224,21 @@ func TestConnection(t *testing.T) {
 		t.Error(code, body)
 	}
 }
+
+// Bytes that are not UTF-8 have a condition of their own wherever they come.
+func TestNotUTF8(t *testing.T) {
+	h := newHouse(t, "bill@example.com")
+	if w := h.do("bill@example.com", "PUT", billsList, listsType, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="l"/></resource-lists>`); w.Code != 201 {
+		t.Fatal(w.Code, w.Body)
+	}
+	for _, c := range [][3]string{
+		{billsList, listsType, "\xff\xfe<\x00r\x00"},
+		{billsList + "/~~/resource-lists/list/entry", elementType, "<entry uri='\xe9'/>"},
+		{billsList + "/~~/resource-lists/list/@name", attributeType, "\"\xe9\""},
+	} {
+		w := h.do("bill@example.com", "PUT", c[0], c[1], c[2])
+		if w.Code != 409 || !strings.Contains(w.Body.String(), "<not-utf-8") || w.Header().Get("Content-Type") != "application/xcap-error+xml" {
+			t.Errorf("%s: %d %s", c[0], w.Code, w.Body)
+		}
+	}
+}
