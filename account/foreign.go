@@ -3,12 +3,15 @@ package account
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/md5"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"hash"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -33,6 +36,27 @@ func FromScram(u presence.Entity, sha1Keys, sha256Keys store.Scram) store.Accoun
 	return a
 }
 
+// FromDigest makes an account of digest keys (HA1 in hex, realm = domain) that a
+// SIP server kept; the SHA ones may be "". What FromScram says of missing
+// keys holds here too. The error says which key is malformed.
+func FromDigest(u presence.Entity, ha1, ha1SHA256, ha1SHA512256 string) (store.Account, error) {
+	a := FromScram(u, store.Scram{}, store.Scram{})
+	for _, k := range []struct {
+		name, key string
+		size      int
+		to        *string
+	}{{"ha1", ha1, 16, &a.MD5}, {"ha1_sha256", ha1SHA256, 32, &a.SHA256}, {"ha1_sha512t256", ha1SHA512256, 32, &a.SHA512256}} {
+		if k.key == "" {
+			continue
+		}
+		if b, err := hex.DecodeString(k.key); err != nil || len(b) != k.size {
+			return a, fmt.Errorf("account: %s of %s is not %d hexadecimal digits", k.name, u, 2*k.size)
+		}
+		*k.to = strings.ToLower(k.key)
+	}
+	return a, nil
+}
+
 func randomHex(n int) string { return hex.EncodeToString(randomBytes(n)) }
 
 func randomBytes(n int) []byte {
@@ -49,11 +73,12 @@ func randomScram(n int) store.Scram {
 // password against them costs as many.
 const MaxIterations = 200_000
 
-// complete verifies a prepared password against the SCRAM keys and, when it is
-// right, replaces the account by one with all keys. It costs about a
+// complete verifies a prepared password against the SCRAM keys and the MD5 digest,
+// whichever came with the account, and, when it is right, replaces the account by one with all keys. It costs about a
 // millisecond, which only wrong passwords and a first login after an import pay.
 func (a *Accounts) complete(ctx context.Context, u presence.Entity, e *entry, password string) bool {
-	if !matches(sha256.New, e.sha256Scram, password) && !matches(sha1.New, e.sha1Scram, password) {
+	digest := md5.Sum([]byte(u.User + ":" + u.Domain + ":" + password))
+	if !hmac.Equal(digest[:], e.md5[:]) && !matches(sha256.New, e.sha256Scram, password) && !matches(sha1.New, e.sha1Scram, password) {
 		return false
 	}
 	full, err := Derive(u, password)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pharos/presence"
@@ -46,6 +47,45 @@ func TestScramOnlyAccountIsCompletedByPlain(t *testing.T) {
 		}
 		if err := a.Plain(ctx, remote, u, "secret"); err != nil {
 			t.Errorf("after that: %v", err)
+		}
+	}
+}
+
+// The digest key of another SIP server lets phones in at once, and a chat client
+// by PLAIN, which completes the account.
+func TestDigestOnlyAccountIsCompletedByPlain(t *testing.T) {
+	ctx := context.Background()
+	st, err := store.Open(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	u := presence.Entity{User: "juliet", Domain: "localhost"}
+	whole, err := Derive(u, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := FromDigest(u, strings.ToUpper(whole.MD5), "", "")
+	if err != nil || keys.MD5 != whole.MD5 || keys.SHA256 == whole.SHA256 {
+		t.Fatalf("%+v, %v", keys, err)
+	}
+	if err := st.PutAccounts(ctx, []store.Account{keys}); err != nil {
+		t.Fatal(err)
+	}
+	a := New(st, []string{"localhost"})
+	remote := netip.MustParseAddr("192.0.2.1")
+	if err := a.Plain(ctx, remote, u, "wrong"); !errors.Is(err, ErrNotAuthorized) {
+		t.Errorf("wrong password: %v", err)
+	}
+	if err := a.Plain(ctx, remote, u, "secret"); err != nil {
+		t.Errorf("right password: %v", err)
+	}
+	if have, err := st.Account(ctx, u); err != nil || have.SHA256 != whole.SHA256 || len(have.Logins) != len(whole.Logins) {
+		t.Errorf("not completed: %v", err)
+	}
+	for _, bad := range [][3]string{{"xyz", "", ""}, {whole.MD5 + "00", "", ""}, {whole.MD5, "12", ""}} {
+		if _, err := FromDigest(u, bad[0], bad[1], bad[2]); err == nil {
+			t.Errorf("%q is taken", bad)
 		}
 	}
 }
