@@ -1,17 +1,17 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 
 	"pharos/account"
 	"pharos/presence"
+	"pharos/sqldump"
 	"pharos/store"
+	"pharos/xdm"
 )
 
 // MaxImport bounds an import file, in bytes.
@@ -22,30 +22,117 @@ const importBatch = 200
 
 // Import is what an import did, or would do.
 type Import struct {
-	Accounts int      `json:"accounts"` // new or with a new password
-	Contacts int      `json:"contacts"` // roster entries (XEP-0227)
-	Messages int      `json:"messages"` // stored messages (XEP-0227)
-	Total    int      `json:"total"`    // accounts in the file
-	Problems []string `json:"problems,omitempty"`
-	DryRun   bool     `json:"dry_run,omitempty"`
-	Done     bool     `json:"done"`
+	Accounts  int      `json:"accounts"`  // new or with a new password
+	Contacts  int      `json:"contacts"`  // roster entries
+	Rules     int      `json:"rules"`     // approvals and blocks
+	Documents int      `json:"documents"` // XCAP documents
+	Messages  int      `json:"messages"`  // stored messages (XEP-0227)
+	Total     int      `json:"total"`     // users in the file
+	Ignored   []string `json:"ignored,omitempty"`
+	Problems  []string `json:"problems,omitempty"`
+	DryRun    bool     `json:"dry_run,omitempty"`
+	Done      bool     `json:"done"`
 }
 
 // maxProblems are listed; more are counted only.
 const maxProblems = 100
 
-// newcomer is one user of an import file: a password, or keys ready made.
+// newcomer is one user of an import: with a password, with keys ready made, or
+// with neither where the account is there already.
 type newcomer struct {
-	user     presence.Entity
-	typed    string // user part as written, which SIP clients may use for the digest
-	password string
-	keys     *store.Account // used when password is empty
-	contacts []store.Item
+	user      presence.Entity
+	typed     string // user part as written, which SIP clients may use for the digest
+	password  string
+	keys      *store.Account // used when password is empty
+	contacts  []store.Item
+	blocks    []string
+	documents []importDocument
+	where     string // for people: line or file
 }
 
-// Import reads CSV lines user@domain,password or a XEP-0227 document. The file
-// is checked whole first: with any problem nothing is imported. Accounts that
-// exist get the new password. progress is called now and then, and may be nil.
+type importDocument struct {
+	auid, path string
+	body       []byte
+	where      string
+}
+
+// material is what has been read so far.
+type material struct {
+	admin    *Admin
+	users    []*newcomer
+	byUser   map[presence.Entity]*newcomer
+	problems []string
+	count    int // of problems
+	ignored  []string
+}
+
+// problem notes what is wrong; the import goes on to find the others.
+func (m *material) problem(format string, args ...any) {
+	if m.count++; m.count <= maxProblems {
+		m.problems = append(m.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// ignore notes what was passed over, each once.
+func (m *material) ignore(what string) {
+	for _, i := range m.ignored {
+		if i == what {
+			return
+		}
+	}
+	if len(m.ignored) < maxProblems {
+		m.ignored = append(m.ignored, what)
+	}
+}
+
+// user finds or makes the newcomer of an address; nil when it is no address of ours.
+func (m *material) user(addr, where string) *newcomer {
+	u, err := m.admin.Address(addr)
+	if err != nil {
+		m.problem("%s: %v", where, err)
+		return nil
+	}
+	if n := m.byUser[u]; n != nil {
+		return n
+	}
+	n := &newcomer{user: u, typed: typed(addr), where: where}
+	m.byUser[u] = n
+	m.users = append(m.users, n)
+	return n
+}
+
+// account gives a newcomer its credentials, once.
+func (m *material) account(n *newcomer, typed, password string, keys *store.Account, where string) {
+	if n.password != "" || n.keys != nil {
+		m.problem("%s: %s is in %s already", where, n.user, n.where)
+		return
+	}
+	n.typed, n.password, n.keys, n.where = typed, password, keys, where
+}
+
+// contact adds a roster entry, or what more is known of one that is there.
+func (n *newcomer) contact(it store.Item) {
+	for i := range n.contacts {
+		if h := &n.contacts[i]; h.Contact == it.Contact {
+			h.To, h.From, h.Ask = h.To || it.To, h.From || it.From, h.Ask || it.Ask
+			h.Approved, h.PendingIn, h.Visible = h.Approved || it.Approved, h.PendingIn || it.PendingIn, h.Visible || it.Visible
+			if h.Name == "" {
+				h.Name = it.Name
+			}
+			if len(h.Groups) == 0 {
+				h.Groups = it.Groups
+			}
+			return
+		}
+	}
+	n.contacts = append(n.contacts, it)
+}
+
+// Import reads what another server kept, and tells by its content what it is:
+// CSV, a XEP-0227 document, an SQL dump of Kamailio, OpenSIPS or OpenXCAP, a tar
+// file of these or of a tree of XCAP documents. All is checked first: with any
+// problem nothing is imported. Accounts that exist get the new password, documents
+// that exist the new content. progress is called now and then, and may be nil.
 func (a *Admin) Import(ctx context.Context, r io.Reader, dryRun bool, progress func(Import)) (Import, error) {
 	if progress == nil {
 		progress = func(Import) {}
@@ -57,66 +144,87 @@ func (a *Admin) Import(ctx context.Context, r io.Reader, dryRun bool, progress f
 	if len(b) > MaxImport {
 		return Import{}, fmt.Errorf("the file is larger than %d bytes; split it", MaxImport)
 	}
-	var (
-		users    []newcomer
-		problems []string
-	)
-	if first := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n"); bytes.HasPrefix(first, []byte("<")) {
-		users, problems = a.readServerData(first)
-	} else {
-		users, problems = a.readCSV(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
-	}
-	im := Import{Total: len(users), Problems: problems[:min(len(problems), maxProblems)], DryRun: dryRun}
-	if len(problems) > 0 {
-		return im, fmt.Errorf("%d problems in the file; nothing was imported", len(problems))
+	m := &material{admin: a, byUser: map[presence.Entity]*newcomer{}}
+	m.read("", b)
+	a.check(ctx, m)
+	im := Import{Total: len(m.users), Problems: m.problems, Ignored: m.ignored, DryRun: dryRun}
+	if m.count > 0 {
+		return im, fmt.Errorf("%d problems in the file; nothing was imported", m.count)
 	}
 	if dryRun {
-		im.Accounts, im.Done = len(users), true
-		for _, u := range users {
-			im.Contacts += len(u.contacts)
+		for _, u := range m.users {
+			im.add(u)
 		}
+		im.Done = true
 		return im, nil
 	}
-	err = a.importAll(ctx, users, &im, progress)
+	err = a.importAll(ctx, m.users, &im, progress)
 	im.Done = err == nil
 	return im, err
 }
 
-// readCSV reads user@domain,password lines; # begins a comment line.
-func (a *Admin) readCSV(b []byte) (users []newcomer, problems []string) {
-	rd := csv.NewReader(bufio.NewReader(bytes.NewReader(b)))
-	rd.FieldsPerRecord, rd.Comment, rd.TrimLeadingSpace = -1, '#', true
-	seen := map[presence.Entity]int{}
-	for {
-		rec, err := rd.Read()
-		if errors.Is(err, io.EOF) {
-			return users, problems
+func (im *Import) add(n *newcomer) {
+	if n.hasAccount() {
+		im.Accounts++
+	}
+	for i := range n.contacts {
+		if n.contacts[i].Visible {
+			im.Contacts++
 		}
-		if err != nil {
-			return users, append(problems, err.Error())
+		if c := &n.contacts[i]; c.From || c.Approved || c.PendingIn {
+			im.Rules++
 		}
-		line, _ := rd.FieldPos(0)
-		if len(rec) != 2 || rec[1] == "" {
-			problems = append(problems, fmt.Sprintf("line %d: want user@domain,password", line))
-			continue
+	}
+	im.Rules += len(n.blocks)
+	im.Documents += len(n.documents)
+}
+
+func (n *newcomer) hasAccount() bool { return n.password != "" || n.keys != nil }
+
+// read tells by its content what a file is. name is "" for the import itself.
+func (m *material) read(name string, b []byte) {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	where := name
+	if where != "" {
+		where += ": "
+	}
+	switch first := bytes.TrimLeft(b, " \t\r\n"); {
+	case isTar(b):
+		m.readTar(b)
+	case bytes.HasPrefix(first, []byte("<")):
+		m.readServerData(where, first)
+	case sqldump.Looks(b):
+		m.readDump(where, b)
+	default:
+		m.readCSV(where, b)
+	}
+}
+
+// check holds what was read against the server.
+func (a *Admin) check(ctx context.Context, m *material) {
+	for _, n := range m.users {
+		if !n.hasAccount() {
+			if _, err := a.store.Account(ctx, n.user); errors.Is(err, store.ErrNotFound) {
+				m.problem("%s: %s has no account here and brings no password", n.where, n.user)
+			} else if err != nil {
+				m.problem("%s: %v", n.user, err)
+			}
 		}
-		u, err := a.Address(rec[0])
-		if err != nil {
-			problems = append(problems, fmt.Sprintf("line %d: %v", line, err))
-			continue
+		for i := range n.documents {
+			d := &n.documents[i]
+			if a.validate != nil {
+				if err := a.validate(d.auid, d.path, n.user, d.body); err != nil {
+					m.problem("%s: %v", d.where, err)
+				}
+			}
 		}
-		if before, twice := seen[u]; twice {
-			problems = append(problems, fmt.Sprintf("line %d: %s is in line %d already", line, u, before))
-			continue
-		}
-		seen[u] = line
-		users = append(users, newcomer{user: u, typed: typed(rec[0]), password: rec[1]})
 	}
 }
 
 // importAll derives keys on all cores, which is most of the work (RFC 5802 asks
-// for 4096 rounds and two hashes), and commits in batches.
-func (a *Admin) importAll(ctx context.Context, users []newcomer, im *Import, progress func(Import)) error {
+// for 4096 rounds and two hashes), and commits in batches. Documents come before
+// contacts, so that what a contact list in another form says is added to them.
+func (a *Admin) importAll(ctx context.Context, users []*newcomer, im *Import, progress func(Import)) error {
 	for len(users) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -130,43 +238,79 @@ func (a *Admin) importAll(ctx context.Context, users []newcomer, im *Import, pro
 		if err := a.store.PutAccounts(ctx, accounts); err != nil {
 			return err
 		}
-		for _, u := range batch {
-			a.changed(u.user)
-			if len(u.contacts) == 0 {
-				continue
+		for _, n := range batch {
+			if n.hasAccount() {
+				a.changed(n.user)
 			}
-			if err := a.docs.PutItems(ctx, u.user, u.contacts); err != nil {
-				return fmt.Errorf("%s: roster: %w", u.user, err)
+			if err := a.importData(ctx, n); err != nil {
+				return fmt.Errorf("%s: %w", n.user, err)
 			}
-			im.Contacts += len(u.contacts)
+			im.add(n)
 		}
-		im.Accounts += len(batch)
 		progress(*im)
 	}
 	return nil
 }
 
-func derive(ctx context.Context, batch []newcomer) ([]store.Account, error) {
-	out := make([]store.Account, len(batch))
-	var (
-		list []account.Credentials
-		at   []int // in batch
-	)
-	for i, n := range batch {
-		if n.keys != nil {
-			out[i] = *n.keys
-			continue
+// importData writes what belongs to one user.
+func (a *Admin) importData(ctx context.Context, n *newcomer) error {
+	for _, d := range n.documents {
+		name := xdm.Name{AUID: d.auid, User: n.user, Path: d.path}
+		_, _, err := a.documents.Update(ctx, name, func(*xdm.Document) ([]byte, error) { return d.body, nil })
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", d.auid, d.path, err)
 		}
-		list = append(list, account.Credentials{User: presence.Entity{User: n.typed, Domain: n.user.Domain}, Password: n.password})
-		at = append(at, i)
+	}
+	if len(n.contacts)+len(n.blocks) == 0 {
+		return nil
+	}
+	ctx, release := a.documents.Hold(ctx, n.user)
+	defer release()
+	if len(n.contacts) > 0 {
+		changes := make([]store.ItemChange, len(n.contacts))
+		for i := range n.contacts {
+			row := n.contacts[i]
+			changes[i] = store.ItemChange{User: n.user, Contact: row.Contact, Change: func(it *store.Item) bool {
+				next := row
+				next.Version = it.Version
+				next.Visible = next.Visible || it.Visible && !it.Removed
+				*it = next
+				return true
+			}}
+		}
+		if err := a.documents.UpdateItems(ctx, changes); err != nil {
+			return fmt.Errorf("roster: %w", err)
+		}
+	}
+	if len(n.blocks) > 0 {
+		if err := a.documents.SetBlocks(ctx, n.user, n.blocks, nil, false); err != nil {
+			return fmt.Errorf("blocks: %w", err)
+		}
+	}
+	return nil
+}
+
+func derive(ctx context.Context, batch []*newcomer) ([]store.Account, error) {
+	var (
+		out  []store.Account
+		list []account.Credentials
+		of   []presence.Entity
+	)
+	for _, n := range batch {
+		switch {
+		case n.password != "":
+			list = append(list, account.Credentials{User: presence.Entity{User: n.typed, Domain: n.user.Domain}, Password: n.password})
+			of = append(of, n.user)
+		case n.keys != nil:
+			out = append(out, *n.keys)
+		}
 	}
 	derived, err := account.DeriveAll(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	for j, i := range at {
-		out[i] = derived[j]
-		out[i].User = batch[i].user
+	for i := range derived {
+		derived[i].User = of[i]
 	}
-	return out, nil
+	return append(out, derived...), nil
 }

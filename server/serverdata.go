@@ -18,72 +18,44 @@ const (
 	nsServerData  = "urn:xmpp:pie:0"
 	nsServerScram = "urn:xmpp:pie:0#scram"
 	nsRoster      = "jabber:iq:roster"
+	nsBlocking    = "urn:xmpp:blocking"
 )
 
-// readServerData reads users with password or SCRAM keys and their rosters.
-// Users that come with SCRAM keys only can log in by XMPP with these keys or
+// readServerData reads users with password or SCRAM keys, their rosters and block
+// lists. Users that come with SCRAM keys only can log in by XMPP with these keys or
 // with PLAIN, which gives them all the others, SIP digest included.
-func (a *Admin) readServerData(b []byte) (users []newcomer, problems []string) {
+func (m *material) readServerData(where string, b []byte) {
 	root, err := markup.Parse(b, markup.Options{MaxBytes: MaxImport, MaxDepth: 32, MaxNodes: 20_000_000, Document: true})
 	if err != nil {
-		return nil, []string{err.Error()}
+		m.problem("%s%v", where, err)
+		return
 	}
 	if root.Space != nsServerData || root.Local != "server-data" {
-		return nil, []string{fmt.Sprintf("the document is <%s xmlns=%q>, not <server-data> of XEP-0227", root.Local, root.Space)}
+		m.problem("%sthe document is <%s xmlns=%q>, not <server-data> of XEP-0227", where, root.Local, root.Space)
+		return
 	}
-	seen := map[presence.Entity]bool{}
 	for host := range root.Children() {
 		if host.Local != "host" || host.Space != nsServerData {
 			continue
 		}
 		for user := range host.Children() {
-			if user.Local != "user" || user.Space != nsServerData {
-				continue
-			}
-			addr := user.Attr("name") + "@" + host.Attr("jid")
-			n, err := a.readUser(addr, user)
-			switch {
-			case err != nil:
-				problems = append(problems, err.Error())
-			case seen[n.user]:
-				problems = append(problems, fmt.Sprintf("%s stands twice in the file", n.user))
-			default:
-				seen[n.user] = true
-				users = append(users, n)
+			if user.Local == "user" && user.Space == nsServerData {
+				addr := user.Attr("name") + "@" + host.Attr("jid")
+				m.readUser(where+addr, addr, user)
 			}
 		}
 	}
-	return users, problems
 }
 
-func (a *Admin) readUser(addr string, user *markup.Element) (newcomer, error) {
-	u, err := a.Address(addr)
-	if err != nil {
-		return newcomer{}, err
+func (m *material) readUser(where, addr string, user *markup.Element) {
+	n := m.user(addr, where)
+	if n == nil {
+		return
 	}
-	n := newcomer{user: u, typed: typed(addr), password: user.Attr("password")}
-	if n.password == "" {
-		var sha1, sha256 store.Scram
-		for c := range user.Children() {
-			if c.Space != nsServerScram || c.Local != "scram-credentials" {
-				continue
-			}
-			k, err := readScram(c)
-			if err != nil {
-				return newcomer{}, fmt.Errorf("%s: %w", u, err)
-			}
-			switch c.Attr("mechanism") {
-			case "SCRAM-SHA-1":
-				sha1 = k
-			case "SCRAM-SHA-256":
-				sha256 = k
-			}
-		}
-		if sha1.StoredKey == nil && sha256.StoredKey == nil {
-			return newcomer{}, fmt.Errorf("%s has neither a password nor SCRAM keys", u)
-		}
-		keys := account.FromScram(u, sha1, sha256)
-		n.keys = &keys
+	if password := user.Attr("password"); password != "" {
+		m.account(n, typed(addr), password, nil, where)
+	} else if !m.readKeys(where, n, addr, user) {
+		return
 	}
 	for it := range user.Child(nsRoster, "query").Children() {
 		if it.Space != nsRoster || it.Local != "item" {
@@ -91,11 +63,49 @@ func (a *Admin) readUser(addr string, user *markup.Element) (newcomer, error) {
 		}
 		item, err := readItem(it)
 		if err != nil {
-			return newcomer{}, fmt.Errorf("%s: roster: %w", u, err)
+			m.problem("%s: roster: %v", where, err)
+			return
 		}
-		n.contacts = append(n.contacts, item)
+		n.contact(item)
 	}
-	return n, nil
+	for it := range user.Child(nsBlocking, "blocklist").Children() {
+		if it.Is(nsBlocking, "item") {
+			j, err := xmpp.ParseJID(it.Attr("jid"))
+			if err != nil {
+				m.problem("%s: block list: %v", where, err)
+				return
+			}
+			n.blocks = append(n.blocks, j.String())
+		}
+	}
+}
+
+// readKeys reads SCRAM keys; false where there are none that can be used.
+func (m *material) readKeys(where string, n *newcomer, addr string, user *markup.Element) bool {
+	var sha1, sha256 store.Scram
+	for c := range user.Children() {
+		if c.Space != nsServerScram || c.Local != "scram-credentials" {
+			continue
+		}
+		k, err := readScram(c)
+		if err != nil {
+			m.problem("%s: %v", where, err)
+			return false
+		}
+		switch c.Attr("mechanism") {
+		case "SCRAM-SHA-1":
+			sha1 = k
+		case "SCRAM-SHA-256":
+			sha256 = k
+		}
+	}
+	if sha1.StoredKey == nil && sha256.StoredKey == nil {
+		m.problem("%s has neither a password nor SCRAM keys", n.user)
+		return false
+	}
+	keys := account.FromScram(n.user, sha1, sha256)
+	m.account(n, typed(addr), "", &keys, where)
+	return true
 }
 
 func readScram(e *markup.Element) (k store.Scram, err error) {

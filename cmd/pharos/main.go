@@ -29,6 +29,7 @@ func programVersion() string {
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	User    userCmd    `cmd:"" help:"Add, list, change, remove and import users."`
+	Import  importCmd  `cmd:"" help:"Import users, contact lists and rules from another server."`
 	Status  statusCmd  `cmd:"" help:"Show what the server is doing."`
 	Why     whyCmd     `cmd:"" help:"Explain what WATCHER sees of PRESENTITY, and why."`
 	Watch   watchCmd   `cmd:"" help:"Follow a user's presence as it changes."`

@@ -22,7 +22,7 @@ type userCmd struct {
 	Password userPasswordCmd `cmd:"" help:"Set a user's password."`
 	List     userListCmd     `cmd:"" help:"List the users."`
 	Remove   userRemoveCmd   `cmd:"" help:"Remove a user with list, rules and stored messages."`
-	Import   userImportCmd   `cmd:"" help:"Import users from CSV (user@domain,password) or XEP-0227."`
+	Import   importCmd       `cmd:"" help:"The same as 'pharos import'."`
 }
 
 // admin is what a running and a stopped server both offer.
@@ -229,51 +229,6 @@ func (c *userRemoveCmd) Run(ctx context.Context) error {
 			return printJSON(map[string]string{"address": c.Address, "result": "removed"})
 		}
 		fmt.Printf("%s removed\n", c.Address)
-		return nil
-	})
-}
-
-type userImportCmd struct {
-	place
-	File   string `arg:"" help:"CSV or XEP-0227 file; - for standard input." placeholder:"FILE"`
-	DryRun bool   `help:"Check the file, change nothing."`
-	JSON   bool   `help:"As JSON." name:"json"`
-}
-
-func (c *userImportCmd) Run(ctx context.Context) error {
-	in := os.Stdin
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-	}
-	return c.with(false, func(a admin) error {
-		bar := term.IsTerminal(int(os.Stderr.Fd())) && !c.JSON
-		im, err := a.Import(ctx, in, c.DryRun, func(im server.Import) {
-			if bar && im.Total > 0 {
-				fmt.Fprintf(os.Stderr, "\r%d of %d users", im.Accounts, im.Total)
-			}
-		})
-		if bar && im.Total > 0 {
-			fmt.Fprint(os.Stderr, "\r\033[K")
-		}
-		if c.JSON {
-			return errors.Join(printJSON(im), err)
-		}
-		for _, p := range im.Problems {
-			fmt.Fprintln(os.Stderr, p)
-		}
-		if err != nil {
-			return err
-		}
-		verb := "imported"
-		if c.DryRun {
-			verb = "would be imported"
-		}
-		fmt.Printf("%d users %s, %d contacts\n", im.Accounts, verb, im.Contacts)
 		return nil
 	})
 }
