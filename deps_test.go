@@ -23,6 +23,7 @@ var mayImport = map[string]string{
 	"roster":  "presence markup",
 	"store":   "presence",
 	"account": "presence store",
+	"sqldump": "",
 	"patch":   "markup",
 	"schema":  "markup",
 	"policy":  "presence roster store markup",

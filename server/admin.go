@@ -16,12 +16,11 @@ import (
 
 // Admin manages users, on a running server or on the store of a stopped one.
 type Admin struct {
-	store     *store.Store
-	accounts  *account.Accounts // nil when stopped
-	documents *xdm.Documents
-	validate  func(auid, path string, u presence.Entity, body []byte) error // nil: documents are taken as they are
-	domains   []string
-	removed   func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
+	store    *store.Store
+	accounts *account.Accounts // nil when stopped
+	docs     *xdm.Documents
+	domains  []string
+	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
 }
 
 // OpenAdmin opens the store of a stopped server.
@@ -30,7 +29,7 @@ func OpenAdmin(data string, domains []string) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Admin{store: st, documents: xdm.New(xdm.Config{Store: st}), domains: domains}, nil
+	return &Admin{store: st, docs: xdm.New(xdm.Config{Store: st}), domains: domains}, nil
 }
 
 // Close closes what OpenAdmin opened.

@@ -11,6 +11,7 @@ import (
 	"pharos/presence"
 	"pharos/sqldump"
 	"pharos/store"
+	"pharos/xcap"
 	"pharos/xdm"
 )
 
@@ -104,7 +105,11 @@ func (m *material) user(addr, where string) *newcomer {
 // account gives a newcomer its credentials, once.
 func (m *material) account(n *newcomer, typed, password string, keys *store.Account, where string) {
 	if n.password != "" || n.keys != nil {
-		m.problem("%s: %s is in %s already", where, n.user, n.where)
+		if n.where == where {
+			m.problem("%s stands twice in the file", n.user)
+		} else {
+			m.problem("%s: %s is in %s already", where, n.user, n.where)
+		}
 		return
 	}
 	n.typed, n.password, n.keys, n.where = typed, password, keys, where
@@ -114,14 +119,7 @@ func (m *material) account(n *newcomer, typed, password string, keys *store.Acco
 func (n *newcomer) contact(it store.Item) {
 	for i := range n.contacts {
 		if h := &n.contacts[i]; h.Contact == it.Contact {
-			h.To, h.From, h.Ask = h.To || it.To, h.From || it.From, h.Ask || it.Ask
-			h.Approved, h.PendingIn, h.Visible = h.Approved || it.Approved, h.PendingIn || it.PendingIn, h.Visible || it.Visible
-			if h.Name == "" {
-				h.Name = it.Name
-			}
-			if len(h.Groups) == 0 {
-				h.Groups = it.Groups
-			}
+			addTo(h, &it)
 			return
 		}
 	}
@@ -212,11 +210,11 @@ func (a *Admin) check(ctx context.Context, m *material) {
 		}
 		for i := range n.documents {
 			d := &n.documents[i]
-			if a.validate != nil {
-				if err := a.validate(d.auid, d.path, n.user, d.body); err != nil {
-					m.problem("%s: %v", d.where, err)
-				}
+			name, err := xcap.Valid(xdm.Name{AUID: d.auid, User: n.user, Path: d.path}, d.body)
+			if err != nil {
+				m.problem("%s: %v", d.where, err)
 			}
+			d.auid, d.path = name.AUID, name.Path
 		}
 	}
 }
@@ -256,7 +254,7 @@ func (a *Admin) importAll(ctx context.Context, users []*newcomer, im *Import, pr
 func (a *Admin) importData(ctx context.Context, n *newcomer) error {
 	for _, d := range n.documents {
 		name := xdm.Name{AUID: d.auid, User: n.user, Path: d.path}
-		_, _, err := a.documents.Update(ctx, name, func(*xdm.Document) ([]byte, error) { return d.body, nil })
+		_, _, err := a.docs.Update(ctx, name, func(*xdm.Document) ([]byte, error) { return d.body, nil })
 		if err != nil {
 			return fmt.Errorf("%s/%s: %w", d.auid, d.path, err)
 		}
@@ -264,30 +262,46 @@ func (a *Admin) importData(ctx context.Context, n *newcomer) error {
 	if len(n.contacts)+len(n.blocks) == 0 {
 		return nil
 	}
-	ctx, release := a.documents.Hold(ctx, n.user)
+	ctx, release := a.docs.Hold(ctx, n.user)
 	defer release()
 	if len(n.contacts) > 0 {
-		changes := make([]store.ItemChange, len(n.contacts))
+		changes := make([]xdm.ItemChange, len(n.contacts))
 		for i := range n.contacts {
 			row := n.contacts[i]
-			changes[i] = store.ItemChange{User: n.user, Contact: row.Contact, Change: func(it *store.Item) bool {
-				next := row
-				next.Version = it.Version
-				next.Visible = next.Visible || it.Visible && !it.Removed
-				*it = next
+			changes[i].ItemChange = store.ItemChange{User: n.user, Contact: row.Contact, Change: func(it *store.Item) bool {
+				addTo(it, &row)
 				return true
 			}}
 		}
-		if err := a.documents.UpdateItems(ctx, changes); err != nil {
+		if err := a.docs.UpdateItems(ctx, changes); err != nil {
 			return fmt.Errorf("roster: %w", err)
 		}
 	}
 	if len(n.blocks) > 0 {
-		if err := a.documents.SetBlocks(ctx, n.user, n.blocks, nil, false); err != nil {
+		if err := a.docs.SetBlocks(ctx, n.user, n.blocks, nil, false); err != nil {
 			return fmt.Errorf("blocks: %w", err)
 		}
 	}
 	return nil
+}
+
+// addTo adds what an import says of a contact to what is there.
+func addTo(it, more *store.Item) {
+	if it.Removed {
+		*it = store.Item{Contact: it.Contact, Version: it.Version}
+	}
+	it.To, it.From, it.Ask = it.To || more.To, it.From || more.From, it.Ask || more.Ask
+	it.PendingIn, it.Approved = it.PendingIn || more.PendingIn, it.Approved || more.Approved
+	if !more.Visible {
+		return
+	}
+	it.Visible = true
+	if more.Name != "" {
+		it.Name = more.Name
+	}
+	if len(more.Groups) > 0 {
+		it.Groups = more.Groups
+	}
 }
 
 func derive(ctx context.Context, batch []*newcomer) ([]store.Account, error) {
