@@ -74,6 +74,10 @@ type Dialog struct {
 	xml string // the element, standing alone in the document's namespace
 }
 
+// Virtual stands for all calls of a user, of whom no more may be told than that he
+// is in one (RFC 4235 §3.7.2).
+var Virtual = Dialog{ID: "virtual", State: Confirmed, xml: `<dialog id="virtual"><state>confirmed</state></dialog>`}
+
 // XML is the element as it was read, standing alone where Space is the default
 // namespace.
 func (d *Dialog) XML() string { return d.xml }

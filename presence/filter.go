@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// filter keeps what one Transform leaves of each source, so that a filtered
-// source is the same as long as it says the same.
+// filter keeps what one Transform leaves of each source of a package, so that a
+// filtered source is the same as long as it says the same.
 type filter struct {
+	pkg  string
 	name string
 	of   []filtered
 }
@@ -17,12 +18,12 @@ type filtered struct{ from, to *Source }
 
 // shown are the sources, or what the class may see of them. The outcome is kept
 // for the next view if keep is set.
-func (p *Presentity) shown(c Class, sources []*Source, keep bool) []*Source {
-	if c.Shown == "" || len(sources) == 0 {
+func (p *Presentity) shown(c *column, class Class, sources []*Source, keep bool) []*Source {
+	if class.Shown == "" || len(sources) == 0 {
 		return sources
 	}
-	f := p.filter(c.Shown)
-	t := p.policy.Transform(c.Shown)
+	f := p.filter(c.pkg, class.Shown)
+	t := p.policy.Transform(class.Shown)
 	next := make([]filtered, 0, len(sources))
 	out := make([]*Source, 0, len(sources))
 	for _, s := range sources {
@@ -38,13 +39,13 @@ func (p *Presentity) shown(c Class, sources []*Source, keep bool) []*Source {
 	return out
 }
 
-func (p *Presentity) filter(name string) *filter {
+func (p *Presentity) filter(pkg, name string) *filter {
 	for _, f := range p.filters {
-		if f.name == name {
+		if f.pkg == pkg && f.name == name {
 			return f
 		}
 	}
-	f := &filter{name: name}
+	f := &filter{pkg: pkg, name: name}
 	p.filters = append(p.filters, f)
 	return f
 }
@@ -56,7 +57,8 @@ func (p *Presentity) dropFilters() {
 	}
 	keep := p.filters[:0]
 	for _, f := range p.filters {
-		if slices.ContainsFunc(p.presence.groups, func(g *group) bool { return g.class.Shown == f.name }) {
+		c := p.column(f.pkg)
+		if c != nil && slices.ContainsFunc(c.groups, func(g *group) bool { return g.class.Shown == f.name }) {
 			keep = append(keep, f)
 		}
 	}
@@ -76,6 +78,9 @@ func (f *filter) apply(t *Transform, s *Source) *Source {
 		if to := f.of[i].to; to != nil && to.ID == s.ID && to.Package == s.Package {
 			before = to
 		}
+	}
+	if s.Package != "" && (s.Doc == nil || s.Doc.saysNothing()) {
+		return nil // it says nothing but by its native payload
 	}
 	to := &Source{ID: s.ID, Expires: s.Expires, Updated: s.Updated, Package: s.Package}
 	if s.Doc != nil {

@@ -194,7 +194,9 @@ func (p *Presentity) persons() (list []*Source) {
 // fill makes what v shows of the sources; keep is as in shown.
 //
 // Polite blocking (RFC 5025 §3.2.1) shows what everybody sees of a user who is
-// away: of presence the composition of no sources, of all else nothing.
+// away: of presence the composition of no sources, of all else nothing. A class
+// that sees a part of presence sees of other packages what they say of the person:
+// their native payload may hold what the rules hide (with whom a call is).
 func (p *Presentity) fill(v *View, c *column, sources, persons []*Source, keep bool) {
 	allow := v.class.Handling == Allow
 	if allow && c.touched > 0 {
@@ -208,7 +210,7 @@ func (p *Presentity) fill(v *View, c *column, sources, persons []*Source, keep b
 		return
 	case c.pkg != "":
 		if allow {
-			v.Sources = sources
+			v.Sources = p.shown(c, v.class, sources, keep)
 		}
 		return
 	case !allow:
@@ -219,7 +221,7 @@ func (p *Presentity) fill(v *View, c *column, sources, persons []*Source, keep b
 	if len(persons) > 0 {
 		all = append(sources[:len(sources):len(sources)], persons...)
 	}
-	all = p.shown(v.class, all, keep)
+	all = p.shown(c, v.class, all, keep)
 	v.Doc = Compose(all)
 	n := len(all)
 	for n > 0 && all[n-1].Package != "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"time"
 
 	"pharos/dialoginfo"
@@ -140,22 +141,24 @@ func tellDialogs(t *telling) content {
 			ended = ended || bytes.Contains(s.Native.Bytes, []byte("terminated"))
 		}
 	}
-	b := dialoginfo.Head(make([]byte, 0, 1024), t.version, aor(t.view.Presentity))
 	f := filterOf(t)
-	if !f.needed(t.view) {
+	list := func(v *presence.View, ended bool) []byte {
+		if f.needed(v) {
+			return appendDialogs(nil, f.dialogs(v, ended))
+		}
 		format := dialoginfo.Type
 		if ended {
 			format += ";ended"
 		}
-		b = append(b, t.view.Render(format, func(v *presence.View) []byte {
+		return v.Render(format, func(v *presence.View) []byte {
 			return appendDialogs(nil, (&dialogFilter{}).dialogs(v, ended))
-		})...)
-		return content{body: append(b, dialoginfo.Tail...)}
+		})
 	}
-	shown := appendDialogs(nil, f.dialogs(t.view, ended))
-	if t.before != nil && !t.must && bytes.Equal(shown, appendDialogs(nil, f.dialogs(t.before, false))) {
-		return content{nothing: true} // RFC 4235 §3.3: nothing that this watcher sees has changed
+	shown := list(t.view, ended)
+	if t.before != nil && !t.must && bytes.Equal(shown, list(t.before, false)) {
+		return content{nothing: true} // this watcher sees no change (RFC 4235 §3.3)
 	}
+	b := dialoginfo.Head(make([]byte, 0, len(shown)+256), t.version, aor(t.view.Presentity))
 	return content{body: append(append(b, shown...), dialoginfo.Tail...)}
 }
 
@@ -207,6 +210,9 @@ func (f *dialogFilter) needed(v *presence.View) bool {
 func (f *dialogFilter) dialogs(v *presence.View, ended bool) []dialoginfo.Dialog {
 	ps := make([]dialoginfo.Published, 0, len(v.Sources))
 	for _, s := range v.Sources {
+		if len(s.Native.Bytes) == 0 {
+			return f.virtual(v)
+		}
 		if info, err := dialoginfo.Parse(s.Native.Bytes); err == nil {
 			ps = append(ps, dialoginfo.Published{Info: info, At: s.Updated})
 		}
@@ -223,6 +229,22 @@ func (f *dialogFilter) dialogs(v *presence.View, ended bool) []dialoginfo.Dialog
 		kept = append(kept, d)
 	}
 	return kept
+}
+
+// virtual is for watchers to whom the user's rules show no more than activities:
+// that there is a call, and neither how many nor with whom (RFC 4235 §3.7.2).
+func (f *dialogFilter) virtual(v *presence.View) []dialoginfo.Dialog {
+	if f.callID != "" || !slices.ContainsFunc(v.Sources, speaks) {
+		return nil
+	}
+	return []dialoginfo.Dialog{dialoginfo.Virtual}
+}
+
+// speaks: the document says that its user is on the phone.
+func speaks(s *presence.Source) bool {
+	return s.Doc != nil && slices.ContainsFunc(s.Doc.Persons, func(p presence.Person) bool {
+		return p.Rich.Activities != nil && slices.Contains(p.Rich.Activities.Names, "on-the-phone")
+	})
 }
 
 func (f *dialogFilter) shows(d *dialoginfo.Dialog) bool {

@@ -43,6 +43,7 @@ type rules struct {
 	table map[string]presence.Handling // "watcher presentity"
 	rev   uint64
 	late  map[string]time.Duration // how long a presentity's takes to be read
+	more  []presence.Rule          // of everybody's document
 }
 
 func (r *rules) Policy(_ context.Context, e presence.Entity) (*presence.Policy, error) {
@@ -52,7 +53,7 @@ func (r *rules) Policy(_ context.Context, e presence.Entity) (*presence.Policy, 
 	time.Sleep(late)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := &presence.Policy{Revision: r.rev, Default: presence.Allow, Watchers: map[presence.Entity]presence.Grant{}}
+	p := &presence.Policy{Revision: r.rev, Default: presence.Allow, Rules: r.more, Watchers: map[presence.Entity]presence.Grant{}}
 	for k, h := range r.table {
 		w, of, _ := strings.Cut(k, " ")
 		if of == e.User {
