@@ -280,15 +280,28 @@ func (s *session) setCaps(ctx context.Context, k capsKey, c *capability) {
 	if k == (capsKey{}) {
 		s.capsAsked = ""
 	}
-	if c.silent() || s.ended || !s.available() {
-		s.mu.Unlock()
-		return
-	}
 	fresh := &capability{notify: make(map[string]struct{})}
-	for node := range c.notify {
-		if !was.wants(node) {
-			fresh.notify[node] = struct{}{}
+	if c != nil {
+		for node := range c.notify {
+			if !was.wants(node) {
+				fresh.notify[node] = struct{}{}
+			}
 		}
+	}
+	if !s.notified() {
+		fresh = nil
+	}
+	// In one piece with the above, so that each item is told once.
+	s.sendLast(fresh)
+	s.mu.Unlock()
+	s.ownItems(ctx, fresh)
+}
+
+// sendLast sends the last items of contacts' nodes that the session has not been told
+// of. mu is held.
+func (s *session) sendLast(fresh *capability) {
+	if fresh.silent() {
+		return
 	}
 	for of, view := range s.watches {
 		if h := s.held[of]; h != nil {
@@ -297,9 +310,11 @@ func (s *session) setCaps(ctx context.Context, k capsKey, c *capability) {
 			s.tellEvents(of, fresh, changesOf(nil, view, nil))
 		}
 	}
-	s.mu.Unlock()
-	s.ownItems(ctx, fresh)
 }
+
+// notified tells whether the session gets events at all: one that is available with a
+// priority that is not negative, and has asked for some (XEP-0163 §4.3.2). mu is held.
+func (s *session) notified() bool { return !s.ended && !s.caps.silent() && s.prio.Load() >= 0 }
 
 // forgetCaps: a session that is not available is notified of nothing, and is
 // told the last items when it comes back. mu is held.
@@ -307,10 +322,10 @@ func (s *session) forgetCaps() { s.capsKey, s.caps, s.capsAsked = capsKey{}, nil
 
 // ownItems sends the last items of the user's own nodes that are not sources. It blocks.
 func (s *session) ownItems(ctx context.Context, wanted *capability) {
-	e, u := s.edge, s.user.entity
 	if wanted.silent() {
 		return
 	}
+	e, u := s.edge, s.user.entity
 	names, err := e.nodeNames(ctx, u)
 	if err != nil {
 		s.log().Error("nodes not listed", "err", err)
@@ -336,7 +351,7 @@ func (s *session) ownItems(ctx context.Context, wanted *capability) {
 func (e *Edge) tellOwn(u presence.Entity, name string, event []byte) {
 	for _, s := range e.reg.user(u).list() {
 		s.mu.Lock()
-		wants := s.available() && s.caps.wants(name)
+		wants := s.notified() && s.caps.wants(name)
 		s.mu.Unlock()
 		if wants {
 			s.send(appendEvent(nil, u, s.full, event))

@@ -70,7 +70,7 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 		return
 	}
 	s.tell(n.Presentity, w.of(n.Presentity, t.Shown, view, n.LastWords))
-	if !s.caps.silent() {
+	if s.notified() {
 		s.tellEvents(n.Presentity, s.caps, w.eventsOf(t.Shown, view, n.LastWords))
 	}
 }
@@ -111,7 +111,7 @@ func (s *session) flush() {
 	for of, h := range held {
 		var w wording
 		s.tell(of, w.of(of, h.prev, h.view, h.words))
-		if s.caps.silent() {
+		if !s.notified() {
 			continue
 		}
 		if h.renew {

@@ -145,6 +145,13 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 		return
 	}
 	s.learn(ctx, el)
+	if was != unavailable && was < 0 && prio >= 0 {
+		s.mu.Lock()
+		wanted := s.caps
+		s.sendLast(wanted)
+		s.mu.Unlock()
+		s.ownItems(ctx, wanted)
+	}
 	if now := s.photo(ctx); now != hash { // changed in between
 		if err := s.sayAgain(ctx, now); err != nil {
 			s.log().Error("presence not told again", "err", err)
