@@ -250,6 +250,9 @@ func (r *request) retractItem(ctx context.Context, what *markup.Element) error {
 		n.Items = append(n.Items[:i:i], n.Items[i+1:]...)
 		return n, nil
 	})
+	if err == errNoNode {
+		e.settleSource(ctx, u, name)
+	}
 	if err != nil {
 		return err
 	}

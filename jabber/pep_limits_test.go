@@ -90,3 +90,22 @@ func TestPEPLargeItem(t *testing.T) {
 		}
 	})
 }
+
+// A source whose item a crash has parted from it goes when its owner asks again.
+func TestPEPSettles(t *testing.T) {
+	inWorld(t, []string{"alice"}, func(w *world) {
+		native := presence.Payload{Type: ItemType, Bytes: appendItems(nil, nodeMood, &nodeItem{ID: "i", Payload: "<mood xmlns='" + nodeMood + "'><sad/></mood>"})}
+		doc, _ := RestoreItem(native, "")
+		if _, err := w.engine.Step(w.ctx, entity("alice"), presence.Publish{ID: sourceID(nodeMood), Native: native, Doc: doc}); err != nil {
+			t.Fatal(err)
+		}
+		a := w.login("alice", "a")
+		a.send("<iq type='set' id='r'><pubsub xmlns='" + nsPubSub + "'><retract node='" + nodeMood + "'><item id='i'/></retract></pubsub></iq>")
+		if el := a.await("iq"); el.Child(nsClient, "error").Child(nsStanzas, "item-not-found") == nil {
+			t.Error(el.Source())
+		}
+		if view, err := w.edge.look(w.ctx, entity("alice"), entity("alice")); err != nil || len(view.Sources) != 0 {
+			t.Errorf("%v, %v", view.Sources, err)
+		}
+	})
+}

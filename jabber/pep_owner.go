@@ -115,6 +115,9 @@ func (r *request) ownerSet(ctx context.Context, what *markup.Element) error {
 		}
 		return change(n)
 	})
+	if err == errNoNode {
+		e.settleSource(ctx, u, name)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"pharos/markup"
 	"pharos/presence"
+	"pharos/xdm"
 )
 
 // An item that contacts are notified of is a source of its owner's presence of
@@ -90,7 +91,7 @@ func (e *Edge) published(ctx context.Context, u presence.Entity, before, after *
 	case is:
 		in := presence.Publish{ID: sourceID(after.Name), From: last.Publisher,
 			Native: presence.Payload{Type: ItemType, Bytes: appendItems(nil, after.Name, last)}}
-		if after.Config.Last != lastOnPresence {
+		if after.Config.Last != lastOnPresence || !after.Config.Persist {
 			in.Native.Type = quietType
 		}
 		in.Doc, _ = RestoreItem(in.Native, e.iconOf(u))
@@ -150,6 +151,22 @@ func (e *Edge) emptied(ctx context.Context, u presence.Entity, before, after *no
 		e.tellOwn(u, before.Name, words)
 	}
 	return nil
+}
+
+// settleSource takes back a source for which there is no item any more: a crash between
+// the two commits of a retraction leaves one, and the client that asks again is
+// told that there is no such item.
+func (e *Edge) settleSource(ctx context.Context, u presence.Entity, name string) {
+	n, err := e.node(ctx, u, name)
+	if errors.Is(err, xdm.ErrNotFound) {
+		n, err = nil, nil
+	}
+	if err == nil && (n == nil || n.Config.Persist && n.last() == nil) {
+		_, err = e.step(ctx, u, presence.Retract{ID: sourceID(name)})
+	}
+	if err != nil {
+		e.log.Error("source of a node not settled", "entity", u.String(), "node", name, "err", err)
+	}
 }
 
 // hasRoom tells whether one more node without a meaning to SIP may be a source.
