@@ -92,6 +92,11 @@ func (r *request) publishDialogs(p *publication, info *dialoginfo.Info, merged b
 	p.native = presence.Payload{Type: dialoginfo.Type, Bytes: p.body}
 	if merged || len(kept) < len(info.Dialogs) {
 		p.native.Bytes = (&dialoginfo.Info{Version: info.Version, Entity: info.Entity, Dialogs: kept}).Bytes()
+		// What could not be read again would be no dialog at all to watchers.
+		if _, err := dialoginfo.Parse(p.native.Bytes); err != nil {
+			r.reply(413, "", r.edge.warning(nil, r.flow, err.Error()))
+			return
+		}
 	}
 	p.doc = onThePhone(kept)
 	if alive := dialoginfo.Alive(kept); len(alive) > 0 && !dialoginfo.OnThePhone(alive) {

@@ -345,6 +345,31 @@ func TestPublishDialogRefusals(t *testing.T) {
 	})
 }
 
+// Partial documents add up to no more than one document may hold; what is there
+// stays when more comes.
+func TestLampAddsUp(t *testing.T) {
+	lampWorld(t, func(w *world, pbx, bob *phone, want func(string) *sip.Message) {
+		some := func(from, n int) string {
+			var b strings.Builder
+			for i := range n {
+				b.WriteString(dialogOf(fmt.Sprint("c", from+i), "confirmed"))
+			}
+			return b.String()
+		}
+		partial := func(s string) string { return strings.Replace(s, `state="full"`, `state="partial"`, 1) }
+		bob.watchEvent("dialog", "alice", 600, "")
+		bob.one()
+		tag := etag(pbx.publishEvent(200, "dialog", dialoginfo.Type, "alice", "", calls(0, some(0, dialoginfo.MaxDialogs))))
+		bob.one()
+		pbx.publishEvent(413, "dialog", dialoginfo.Type, "alice", tag, partial(calls(1, some(100, 1))))
+		pbx.publishEvent(200, "dialog", dialoginfo.Type, "alice", tag, partial(calls(2, dialogOf("c0", "terminated"))))
+		i, err := dialoginfo.Parse([]byte(bob.one().Body))
+		if err != nil || len(i.Dialogs) != dialoginfo.MaxDialogs || i.Dialogs[0].State != dialoginfo.Terminated {
+			t.Errorf("%v, %d dialogs", err, len(i.Dialogs))
+		}
+	})
+}
+
 // A PBX speaks for all; a proxy only for the user whose request it passes on.
 func TestPublishForOthers(t *testing.T) {
 	inWorld(t, Config{Trusted: trusting}, func(w *world) {

@@ -196,7 +196,8 @@ func endList(e *Edge, d *dialog) {
 	members := l.list.members
 	l.list = resourceList{}
 	l.mu.Unlock()
-	for _, m := range members {
+	for who, m := range members {
+		t.refuse(who, l, false)
 		l.unwatch(m)
 	}
 }
@@ -292,6 +293,7 @@ func (l *listing) load() {
 	}
 	l.waiting += len(ask)
 	for _, m := range gone {
+		l.edge.lists.refuse(m.entity, l, false)
 		if m.asked {
 			l.waiting--
 		}
@@ -489,9 +491,9 @@ func (l *listing) take(who presence.Entity, state presence.State, reason presenc
 		m.asked = false
 		l.waiting--
 	}
+	l.edge.lists.refuse(who, l, state == presence.Terminated) // while who is a member
 	tell, release := l.gather()
 	l.mu.Unlock()
-	l.edge.lists.refuse(who, l, state == presence.Terminated)
 	l.proceed(tell, release)
 	return true
 }

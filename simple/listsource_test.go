@@ -369,6 +369,36 @@ func TestListFetch(t *testing.T) {
 	})
 }
 
+// Who has refused is remembered for as long as the list has him.
+func TestListForgetsRefusals(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice := w.tcpPhone("alice", "192.0.2.10:5060")
+		w.rule("alice", "dave", presence.Block)
+		refused := func() int {
+			w.edge.lists.mu.Lock()
+			defer w.edge.lists.mu.Unlock()
+			return len(w.edge.lists.refused)
+		}
+		w.putDocument("alice", xdm.ResourceLists, resourceLists(entriesXML("dave", "nobody")))
+		l := alice.watchList("sip:alice/buddies@example.com", "", "", 600)
+		l.told()
+		if n := refused(); n != 2 {
+			t.Errorf("%d have refused, want 2", n)
+		}
+		time.Sleep(time.Second)
+		w.putDocument("alice", xdm.ResourceLists, resourceLists(entriesXML("nobody")))
+		l.told()
+		if n := refused(); n != 1 {
+			t.Errorf("%d have refused, want the one that is left", n)
+		}
+		l.sub.send(200, "presence", 0, supportsLists)
+		l.told()
+		if n := refused(); n != 0 {
+			t.Errorf("%d are remembered for a list that nobody watches", n)
+		}
+	})
+}
+
 // Members whose state takes long do not keep the others waiting for ever, and
 // are told when it is there.
 func TestListPatience(t *testing.T) {
