@@ -190,7 +190,7 @@ func (e *Edge) unwatchBlocked(ctx context.Context, u *user) {
 	for _, s := range u.list() {
 		for _, contact := range s.watched() {
 			if u.blocked(contact, "") && contact != u.entity {
-				s.unwatch(ctx, contact)
+				s.unwatch(ctx, contact, true)
 			}
 		}
 	}

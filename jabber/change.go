@@ -86,7 +86,7 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 	}
 	for _, r := range rows {
 		if r.written && r.rec != nil {
-			e.follow(ctx, r.rec, &r.before, &r.after)
+			e.follow(ctx, r.rec, &r.before, &r.after, r.theirs)
 		}
 	}
 	return nil
@@ -188,14 +188,15 @@ func (e *Edge) push(u *user, before, after *store.Item) {
 	}
 }
 
-// follow begins and ends the watches of the user's sessions. The user is held.
-func (e *Edge) follow(ctx context.Context, u *user, before, after *store.Item) {
+// follow begins and ends the watches of the user's sessions; theirs is as in row.
+// The user is held.
+func (e *Edge) follow(ctx context.Context, u *user, before, after *store.Item, theirs bool) {
 	for _, s := range u.list() {
 		switch {
 		case after.To && !before.To:
 			s.watch(ctx, after.Contact)
 		case before.To && !after.To:
-			s.unwatch(ctx, after.Contact)
+			s.unwatch(ctx, after.Contact, !theirs)
 		}
 	}
 }

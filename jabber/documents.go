@@ -31,7 +31,7 @@ func (e *Edge) documentsChanged(c *xdm.Change) {
 		if rec != nil {
 			e.count(rec, b, a)
 			e.push(rec, b, a)
-			e.follow(ctx, rec, b, a)
+			e.follow(ctx, rec, b, a, false)
 		}
 	}
 	if rec != nil && len(c.Blocked)+len(c.Unblocked) > 0 {

@@ -269,8 +269,9 @@ func (s *session) startWatch(ctx context.Context, contact presence.Entity) {
 	}
 }
 
-// unwatch stops watching; the client is told that the contact is gone.
-func (s *session) unwatch(ctx context.Context, contact presence.Entity) {
+// unwatch stops watching; the client is told that the contact is gone. leaving: by
+// the user's own word, not the contact's.
+func (s *session) unwatch(ctx context.Context, contact presence.Entity, leaving bool) {
 	s.act.Lock()
 	defer s.act.Unlock()
 	s.mu.Lock()
@@ -280,7 +281,7 @@ func (s *session) unwatch(ctx context.Context, contact presence.Entity) {
 	if !ok {
 		return
 	}
-	if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Reason: presence.Rejected}, nil); err != nil {
+	if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Reason: presence.Rejected, Leaving: leaving}, nil); err != nil {
 		s.log().Error("watch not ended", "presentity", contact.String(), "err", err)
 	}
 }

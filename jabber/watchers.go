@@ -13,6 +13,10 @@ import (
 // about in XMPP's way: a pending row and a subscribe stanza (RFC 8048 §5.2). It
 // does not block; the row is written by the edge's worker.
 func (e *Edge) WatcherChanged(c presence.WatcherChange) {
+	if c.Sub == "" && c.State == presence.Active && e.local(c.Presentity.Domain) {
+		e.enqueue(change{what: reconciling, u: c.Presentity})
+		return
+	}
 	// A session's own watches follow from the roster; they are no requests. Those
 	// of other packages are no business of a roster's.
 	if c.Edge == EdgeName || c.State != presence.Pending || c.Package != "" || !e.local(c.Presentity.Domain) {

@@ -131,6 +131,22 @@ func (p *Presentity) redecide(now time.Time, words []LastWord, out *Outcome) {
 	p.end(now, refused, Rejected, out)
 	p.recheckDirected(at, out)
 	p.dropFilters()
+	p.letIn(at, out)
+}
+
+// letIn reports who waits without a subscription, is allowed as things are now, and
+// would not be at another time or in another sphere: nobody has answered them, and no
+// change of the policy will.
+func (p *Presentity) letIn(at Circumstances, out *Outcome) {
+	if p.conditions == nil {
+		return
+	}
+	for i := range p.policy.Waiting {
+		w := &p.policy.Waiting[i]
+		if !p.subscribed(w.Watcher) && p.decide(w.Watcher, false, at).Class.state() == Active {
+			out.Watchers = append(out.Watchers, WatcherChange{Presentity: p.entity, Watcher: w.Watcher, State: Active, At: at.Now})
+		}
+	}
 }
 
 // retell tells one watcher what a new decision about him means.

@@ -7,6 +7,7 @@ type sub struct {
 	Subscription
 	class   Class
 	held    bool // restored, and not yet decided by a policy
+	leaving bool // ended by the watcher's own word
 	group   *group
 	inGroup int
 	inList  int

@@ -66,10 +66,14 @@ type Watch struct {
 
 // Unwatch ends a subscription. Silent: no notice to it (session gone). The last
 // notice of an active one brings the View, save with Rejected and NoResource.
+//
+// Leaving: it is the watcher's own word, whatever the Reason that he is told, and
+// others hear so (RFC 3857 §4.7.1: timeout).
 type Unwatch struct {
-	ID     string
-	Reason Reason
-	Silent bool
+	ID      string
+	Reason  Reason
+	Silent  bool
+	Leaving bool
 }
 
 // Keep replaces the saved opaque state of a durable subscription.

@@ -80,7 +80,9 @@ type Target struct {
 }
 
 // WatcherChange reports a change of a subscription's state, for watcher
-// information and for asking the user (RFC 3857 §4.7.1).
+// information and for asking the user (RFC 3857 §4.7.1). Without Sub it is about
+// somebody who waits without one (Policy.Waiting), and whom a rule's time or sphere
+// has let in.
 type WatcherChange struct {
 	Presentity Entity
 	Watcher    Entity

@@ -273,7 +273,7 @@ func (s *script) command(ws []string) {
 	case "unwatch":
 		in := Unwatch{ID: arg()}
 		a := parseArgs(ws)
-		in.Silent = a["silent"] != ""
+		in.Silent, in.Leaving = a["silent"] != "", a["leaving"] != ""
 		for i, n := range reasonNames {
 			if n == a["reason"] {
 				in.Reason = Reason(i)

@@ -115,7 +115,7 @@ func (p *Presentity) Deadline() time.Time {
 		}
 	})
 	// Without anybody to decide about, no decision changes.
-	if c := p.conditions; c != nil && !c.due.IsZero() && len(p.subs.list)+len(p.directed) > 0 && (d.IsZero() || c.due.Before(d)) {
+	if c := p.conditions; c != nil && !c.due.IsZero() && len(p.subs.list)+len(p.directed)+len(p.policy.Waiting) > 0 && (d.IsZero() || c.due.Before(d)) {
 		d = c.due
 	}
 	return d

@@ -151,6 +151,7 @@ func (p *Presentity) answer(c *column, via Via, t Target, st State, r Reason) *N
 func (p *Presentity) unwatch(now time.Time, in *Unwatch, out *Outcome) {
 	s := p.subs.get(in.ID)
 	p.drop(s)
+	s.leaving = in.Leaving
 	out.State = Terminated
 	if in.Silent {
 		out.deleteSubscription(p.entity, s)

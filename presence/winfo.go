@@ -56,6 +56,9 @@ func (w *winfo) waits(p *Presentity) {
 
 // ending is the event that ends a subscription for this reason.
 func (s *sub) ending(r Reason) WatcherEvent {
+	if s.leaving {
+		r = Timeout
+	}
 	switch r {
 	case Deactivated:
 		return EventDeactivated
