@@ -303,6 +303,11 @@ func (w *world) chatterDoes(c *chatter, verb string, a *args) error {
 		}
 		c.stanza("message", jid, a.get("type", "chat"), body)
 		return nil
+	case "wants":
+		c.wants = strings.Split(a.next(), ",")
+		return nil
+	case "publishes":
+		return c.publishItem(a.next(), a.next())
 	case "enables":
 		a.flag("carbons")
 		return c.query("set", "<enable xmlns='"+nsCarbons+"'/>")

@@ -27,6 +27,10 @@ func TestMatch(t *testing.T) {
 		{"never came", []string{"NOTIFY open", "NOTIFY closed", "NOTIFY closed"}, true, 1},
 		{"another word", []string{"NOTIFY open note=lunch", "NOTIFY closed"}, false, 4},
 		{"a word that must not be", []string{"NOTIFY open !note", "NOTIFY closed"}, false, 4},
+		{"perhaps, and it came", []string{"perhaps NOTIFY open", "NOTIFY closed"}, false, 0},
+		{"perhaps, and it did not", []string{"NOTIFY open", "perhaps NOTIFY open", "NOTIFY closed"}, false, 0},
+		{"perhaps is no licence", []string{"perhaps NOTIFY open", "NOTIFY open"}, false, 2},
+		{"perhaps in any order", []string{"NOTIFY closed", "NOTIFY open", "perhaps NOTIFY open"}, true, 0},
 		{"no such word", []string{"NOTIFY open !activity", "NOTIFY closed !note"}, false, 0},
 	} {
 		var want []line

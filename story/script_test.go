@@ -2,6 +2,7 @@ package story
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,8 @@ type script struct {
 
 // actorLine is "alice.pad xmpp": a device of a user, and the world it is in.
 type actorLine struct{ name, world string }
+
+var worlds = []string{"sip", "sip+tcp", "sips", "xmpp", "xcap"}
 
 // block is what is done, and what everybody then gets; who gets something that
 // is not written here breaks the story.
@@ -77,8 +80,8 @@ func parseScript(name, text string) (*script, error) {
 			cur.expected = append(cur.expected, l)
 		case l.words[0] == "actors":
 			for w := l.words[1:]; len(w) > 0; w = w[2:] {
-				if len(w) == 1 || w[1] != "sip" && w[1] != "xmpp" && w[1] != "xcap" {
-					return nil, fmt.Errorf("%s:%d: want 'actors NAME sip|xmpp|xcap ...'", name, l.number)
+				if len(w) == 1 || !slices.Contains(worlds, w[1]) {
+					return nil, fmt.Errorf("%s:%d: want 'actors NAME %s ...'", name, l.number, strings.Join(worlds, "|"))
 				}
 				s.actors = append(s.actors, actorLine{w[0], w[1]})
 			}
@@ -157,6 +160,15 @@ func (e event) has(wanted []string) bool {
 	return true
 }
 
+// wanted are the words of an expectation; perhaps: it need not come.
+func (l line) wanted() (words []string, perhaps bool) {
+	words = l.words[1:]
+	if perhaps = len(words) > 0 && words[0] == "perhaps"; perhaps {
+		words = words[1:]
+	}
+	return words, perhaps
+}
+
 // match compares what one actor got in a block with what is written, and returns
 // what is wrong.
 func match(actor string, got []event, want []line, anyOrder bool) []string {
@@ -165,16 +177,20 @@ func match(actor string, got []event, want []line, anyOrder bool) []string {
 	next := 0
 	for _, e := range got {
 		hit := -1
-		for i := next; i < len(want) && (anyOrder || i == next); i++ {
-			if !used[i] && e.has(want[i].words[1:]) {
+		for i := next; i < len(want); i++ {
+			words, perhaps := want[i].wanted()
+			if !used[i] && e.has(words) {
 				hit = i
+				break
+			}
+			if !anyOrder && !perhaps {
 				break
 			}
 		}
 		switch {
 		case hit >= 0:
 			used[hit] = true
-			for next < len(want) && used[next] {
+			for next < len(want) && (used[next] || !anyOrder && next < hit) {
 				next++
 			}
 		case !e.quiet:
@@ -182,7 +198,7 @@ func match(actor string, got []event, want []line, anyOrder bool) []string {
 		}
 	}
 	for i, u := range used {
-		if !u {
+		if _, perhaps := want[i].wanted(); !u && !perhaps {
 			wrong = append(wrong, fmt.Sprintf("%s never got (%s)", actor, want[i]))
 		}
 	}

@@ -2,9 +2,11 @@ package story
 
 import (
 	"crypto/md5"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,8 @@ type phone struct {
 	domain string
 	host   string // its address with port
 	pc     net.PacketConn
+	stream string // "sip+tcp" or "sips": everything goes over one connection of its own; "" is UDP
+	conn   net.Conn
 	ln     net.Listener
 	server net.Addr
 	n      atomic.Int64 // makes tags, branches and Call-IDs
@@ -87,6 +91,11 @@ func newPhone(w *world, name, user, host string) (*phone, error) {
 func (p *phone) close() {
 	p.pc.Close()
 	p.ln.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn != nil {
+		p.conn.Close()
+	}
 }
 
 func (p *phone) packets() {
@@ -108,29 +117,71 @@ func (p *phone) streams() {
 		}
 		go func() {
 			defer c.Close()
-			var f sip.Framer
-			for {
-				if _, err := f.ReadOnce(c); err != nil {
-					return
-				}
-				for {
-					msg, ping, err := f.Next()
-					if err != nil {
-						p.record(false, "", "broken stream", err.Error())
-						return
-					}
-					if ping {
-						c.Write([]byte("\r\n"))
-						continue
-					}
-					if msg == nil {
-						break
-					}
-					p.take(msg, func(out []byte) { c.Write(out) })
-				}
-			}
+			p.readStream(c)
 		}()
 	}
+}
+
+func (p *phone) readStream(c net.Conn) {
+	var f sip.Framer
+	for {
+		if _, err := f.ReadOnce(c); err != nil {
+			return
+		}
+		for {
+			msg, ping, err := f.Next()
+			if err != nil {
+				p.record(false, "", "broken stream", err.Error())
+				return
+			}
+			if ping {
+				c.Write([]byte("\r\n"))
+				continue
+			}
+			if msg == nil {
+				break
+			}
+			p.take(msg, func(out []byte) { c.Write(out) })
+		}
+	}
+}
+
+// via is the transport's name in Via.
+func (p *phone) via() string {
+	switch p.stream {
+	case "sip+tcp":
+		return "TCP"
+	case "sips":
+		return "TLS"
+	}
+	return "UDP"
+}
+
+// writeStream sends over the phone's one connection, which is opened when there
+// is none. What cannot be sent shows as unanswered. p.mu is held.
+func (p *phone) writeStream(msg string) {
+	if p.conn != nil {
+		if _, err := p.conn.Write([]byte(msg)); err == nil {
+			return
+		}
+		p.conn.Close()
+	}
+	from, _, _ := strings.Cut(p.host, ":")
+	to := serverAddr
+	if p.stream == "sips" {
+		to = sipsAddr
+	}
+	c, err := p.w.net.dial(netip.MustParseAddr(from), to.String())
+	if err != nil {
+		p.conn = nil
+		return
+	}
+	if p.stream == "sips" { // the server's certificate is its own
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	}
+	p.conn = c
+	go p.readStream(c)
+	c.Write([]byte(msg))
 }
 
 // record keeps what was got, as words.
@@ -356,9 +407,14 @@ func (p *phone) transmit(t *transaction, auth string) {
 	branch := p.id("z9hG4bK")
 	p.pending[branch] = t
 	head, rest, _ := strings.Cut(msg, "\r\n")
-	msg = head + "\r\nVia: SIP/2.0/UDP " + p.host + ";rport;branch=" + branch + "\r\nMax-Forwards: 70\r\nUser-Agent: story\r\n" + rest
-	if !p.deaf {
+	msg = head + "\r\nVia: SIP/2.0/" + p.via() + " " + p.host + ";rport;branch=" + branch + "\r\nMax-Forwards: 70\r\nUser-Agent: story\r\n" + rest
+	if p.deaf {
+		return
+	}
+	if p.stream == "" {
 		p.pc.WriteTo([]byte(msg), p.server)
+	} else {
+		p.writeStream(msg)
 	}
 }
 
@@ -434,6 +490,9 @@ func (p *phone) outside(method, uri, to, callID string, cseq uint32, auth, more 
 
 func (p *phone) contact() string {
 	user, _, _ := strings.Cut(p.user, "@")
+	if p.stream != "" {
+		return user + "@" + p.host + ";transport=" + strings.ToLower(p.via())
+	}
 	return user + "@" + p.host
 }
 

@@ -25,6 +25,7 @@ import (
 // The addresses of the server; actors are at 198.51.100.n.
 var (
 	serverAddr = netip.MustParseAddrPort("192.0.2.1:5060")
+	sipsAddr   = netip.MustParseAddrPort("192.0.2.1:5061")
 	xmppAddr   = netip.MustParseAddrPort("192.0.2.1:5222")
 	httpAddr   = netip.MustParseAddrPort("192.0.2.1:8080")
 )
@@ -91,6 +92,9 @@ func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
 			w.config.Domains = append(w.config.Domains, domain)
 		}
 		w.users[addr] = true
+		if l := "sips://" + sipsAddr.String(); a.world == "sips" && !slices.Contains(w.config.Listen, l) {
+			w.config.Listen = append(w.config.Listen, l)
+		}
 	}
 	if err := w.start(); err != nil {
 		return w, err
@@ -118,6 +122,9 @@ func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
 		p, err := newPhone(w, a.name, w.address(a.name), netip.AddrPortFrom(ip, 5060).String())
 		if err != nil {
 			return w, err
+		}
+		if p.stream = a.world; p.stream == "sip" {
+			p.stream = ""
 		}
 		w.phones[a.name] = p
 	}

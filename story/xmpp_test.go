@@ -37,6 +37,7 @@ type chatter struct {
 	user     string // local@domain
 	resource string
 	from     netip.Addr
+	wants    []string // nodes whose events it wants
 
 	conn net.Conn
 	sc   *markup.Scanner
@@ -291,6 +292,8 @@ func (c *chatter) message(e *markup.Element) []string {
 			words = append(words, "delay")
 		case x.Is(nsClient, "error"):
 			words = append(words, condition(x))
+		case x.Is(nsEvent, "event"):
+			words = append(words, itemWords(e)...)
 		default:
 			words = append(words, "child="+x.Local)
 		}
@@ -306,6 +309,10 @@ func (c *chatter) iq(e *markup.Element) (words []string, quiet, drop bool) {
 		reply := "<iq type='result' id='" + id + "'"
 		if from := e.Attr("from"); from != "" {
 			reply += " to='" + string(markup.AppendText(nil, from)) + "'"
+		}
+		if q := e.Child(nsInfo, "query"); q != nil && c.wants != nil {
+			c.write(reply + ">" + c.info(q) + "</iq>")
+			return nil, true, true
 		}
 		c.write(reply + "/>")
 		if e.Child(nsPing, "ping") != nil {
@@ -380,6 +387,9 @@ func (c *chatter) query(typ, payload string) error {
 // stanza writes <presence> or <message>.
 func (c *chatter) stanza(name, to, typ, children string) {
 	s := "<" + name
+	if name == "presence" && to == "" && typ == "" {
+		children += c.capabilities()
+	}
 	if to != "" {
 		s += string(markup.AppendAttr(nil, "to", to))
 	}
