@@ -21,6 +21,16 @@ var winfoPackage = &eventPackage{
 	bodies:  []bodyType{{name: watcherinfo.Type, tell: tellWatchers}},
 }
 
+// maxListed is the number of watchers in one NOTIFY, which so fits into a datagram;
+// the others follow in partial ones.
+const maxListed = 200
+
+// unlisted are the watchers of a view, from one on, that are still to be told.
+type unlisted struct {
+	view *presence.View
+	from int
+}
+
 // tellWatchers writes the watchers whose state has changed, and all of them in
 // answer to a SUBSCRIBE and when it is not known what the watcher has (RFC 3857
 // §4.3).
@@ -29,11 +39,30 @@ func tellWatchers(t *telling) content {
 	info := watcherinfo.Info{
 		Version: t.version, Resource: aor(t.view.Presentity), Package: presencePackage.name,
 	}
-	list := t.view.Watchers
+	list, from := t.view.Watchers, 0
 	if t.before != nil && !t.must {
-		list, info.Partial = watcherChanges(t.before, t.view)
-		if info.Partial && len(list) == 0 {
-			return content{nothing: true}
+		if rest, ok := t.dialog.kept().(*unlisted); !ok {
+			list, info.Partial = watcherChanges(t.before, t.view)
+			if info.Partial && len(list) == 0 {
+				return content{nothing: true}
+			}
+		} else if rest.view == t.view { // else the list has changed meanwhile, and begins anew
+			list, from, info.Partial = list[rest.from:], rest.from, true
+		}
+	}
+	t.dialog.keep(nil)
+	switch {
+	case len(list) <= maxListed:
+	case t.final: // nothing can follow, so what is told is not all
+		list, info.Partial = nil, true
+	default:
+		if info.Partial && from == 0 { // so many have changed that all are told
+			list, info.Partial = t.view.Watchers, false
+		}
+		if len(list) > maxListed {
+			list = list[:maxListed]
+			t.dialog.keep(&unlisted{t.view, from + maxListed})
+			t.edge.retell(t.dialog) // goes when this one has been answered
 		}
 	}
 	info.Watchers = make([]watcherinfo.Watcher, len(list))

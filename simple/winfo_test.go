@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -142,6 +143,59 @@ func TestWatcherInfoQueue(t *testing.T) {
 		time.Sleep(firstBackoff + time.Second)
 		if i := winfo(t, alice.one()); i.Partial || len(i.Watchers) != maxQueued+5 {
 			t.Errorf("after a failure %+v", i)
+		}
+	})
+}
+
+// A list that fits into no datagram comes in several NOTIFYs.
+func TestWatcherInfoLong(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		alice := w.phone("alice", "192.0.2.10:5060")
+		watch := func(i int) {
+			id := fmt.Sprintf("w%d", i)
+			if _, err := w.engine.Step(context.Background(), aliceHere, presence.Watch{ID: id, Watcher: presence.Entity{User: id, Domain: "example.org"},
+				Via: presence.Via{Edge: "other"}, Lifetime: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const n = 2*maxListed + 50
+		for i := range n {
+			watch(i)
+		}
+		winfo := alice.watchEvent("presence.winfo", "alice", 600, "")
+		sizes := func(ms []*sip.Message) (text string) {
+			for _, m := range ms {
+				i, err := watcherinfo.Parse([]byte(m.Body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				text += fmt.Sprintf("%d:%v:%d ", i.Version, i.Partial, len(i.Watchers))
+				if len(m.Body) > 60_000 {
+					t.Errorf("%d octets", len(m.Body))
+				}
+			}
+			return text
+		}
+		ms := alice.got()
+		if got := sizes(ms); got != "0:false:200 1:true:200 2:true:50 " || listed(t, ms) != n {
+			t.Errorf("told %s", got)
+		}
+		watch(n)
+		if got := sizes(alice.got()); got != "3:true:1 " {
+			t.Errorf("told %s", got)
+		}
+		// The list changes while it is being told.
+		release := alice.hold()
+		winfo.send(200, "presence.winfo", 600, "")
+		watch(n + 1)
+		release()
+		ms = alice.got()
+		if got := sizes(ms); got != "5:true:200 6:false:200 7:true:200 8:true:52 " || listed(t, ms) != n+2 {
+			t.Errorf("told %s", got)
+		}
+		winfo.send(200, "presence.winfo", 0, "")
+		if got := sizes(alice.got()); got != "9:true:0 " {
+			t.Errorf("told %s", got)
 		}
 	})
 }
