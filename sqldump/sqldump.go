@@ -347,21 +347,8 @@ func (s *scanner) insert() error {
 	}
 	columns := s.columns[table]
 	if s.take('(') {
-		columns = nil
-		for {
-			c, err := s.name()
-			if err != nil {
-				return err
-			}
-			if columns = append(columns, c); len(columns) > MaxColumns {
-				return fmt.Errorf("more than %d columns", MaxColumns)
-			}
-			if s.take(')') {
-				break
-			}
-			if !s.take(',') {
-				return errors.New("want , or ) after a column's name")
-			}
+		if columns, err = s.columnList(); err != nil {
+			return err
 		}
 	}
 	if !s.want(table) || !s.words("VALUES") {
@@ -400,6 +387,25 @@ func (s *scanner) insert() error {
 			return s.skip()
 		}
 		line = s.line()
+	}
+}
+
+// columnList reads the names of columns up to the closing bracket.
+func (s *scanner) columnList() (columns []string, err error) {
+	for {
+		c, err := s.name()
+		if err != nil {
+			return nil, err
+		}
+		if columns = append(columns, c); len(columns) > MaxColumns {
+			return nil, fmt.Errorf("more than %d columns", MaxColumns)
+		}
+		if s.take(')') {
+			return columns, nil
+		}
+		if !s.take(',') {
+			return nil, errors.New("want , or ) after a column's name")
+		}
 	}
 }
 
@@ -476,21 +482,8 @@ func (s *scanner) copyBlock() error {
 	}
 	columns := s.columns[table]
 	if s.take('(') {
-		columns = nil
-		for {
-			c, err := s.name()
-			if err != nil {
-				return err
-			}
-			if columns = append(columns, c); len(columns) > MaxColumns {
-				return fmt.Errorf("more than %d columns", MaxColumns)
-			}
-			if !s.take(',') {
-				break
-			}
-		}
-		if !s.take(')') {
-			return errors.New("want ) after the columns")
+		if columns, err = s.columnList(); err != nil {
+			return err
 		}
 	}
 	if !s.words("FROM", "STDIN") {
