@@ -114,8 +114,9 @@ func (p *Presentity) Deadline() time.Time {
 			}
 		}
 	})
-	// Without anybody to decide about, no decision changes.
-	if c := p.conditions; c != nil && !c.due.IsZero() && len(p.subs.list)+len(p.directed)+len(p.policy.Waiting) > 0 && (d.IsZero() || c.due.Before(d)) {
+	// Without anybody to decide about, no decision changes; and of who is idle
+	// there is nothing to be seen.
+	if c := p.conditions; c != nil && !c.due.IsZero() && !p.Idle() && len(p.subs.list)+len(p.directed)+len(p.policy.Waiting) > 0 && (d.IsZero() || c.due.Before(d)) {
 		d = c.due
 	}
 	return d
