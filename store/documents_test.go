@@ -321,3 +321,39 @@ func TestBodiesAreBounded(t *testing.T) {
 		t.Errorf("huge: %d bytes, %v", len(d.Body), err)
 	}
 }
+
+// Many rows and a document in one transaction: whatever comes in between, the cache
+// is not behind afterwards.
+func TestManyRowsAroundADocument(t *testing.T) {
+	s, ctx := openTest(t), t.Context()
+	for _, before := range []int{0, 1, copyUpTo - 1, copyUpTo, copyUpTo + 1, 2 * copyUpTo} {
+		u := presence.Entity{User: fmt.Sprint("u", before), Domain: "example.com"}
+		if _, _, err := s.Roster(ctx, u); err != nil { // cached
+			t.Fatal(err)
+		}
+		err := s.Transact(ctx, func(tx *Tx) error {
+			for i := range before + 5 {
+				if i == before {
+					if _, err := tx.PutDocument(u, "a", "index", []byte("x")); err != nil {
+						return err
+					}
+				}
+				it := Item{Contact: presence.Entity{User: fmt.Sprint("m", i), Domain: "example.com"}, Visible: true}
+				if err := tx.PutItem(u, &it); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cached, err := s.user(ctx, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := s.fresh(t, u); !sameState(cached, now) || len(cached.items) != before+5 {
+			t.Errorf("document behind %d rows: %d rows cached, %d in the database", before, len(cached.items), len(now.items))
+		}
+	}
+}

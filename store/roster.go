@@ -282,7 +282,9 @@ func (s *Store) writeItem(q *statements, u presence.Entity, i *Item, absent bool
 			return err
 		}
 	}
-	if n := q.touched[u]; n >= copyUpTo {
+	n := q.rows[u]
+	q.rows[u]++
+	if n >= copyUpTo {
 		// Each change copies what is cached of the user; many are read again at once.
 		if n == copyUpTo {
 			q.after(u, func() { s.cache.drop(u) })

@@ -41,6 +41,7 @@ type statements struct {
 	// Of the transaction under way: how often it has changed something of a user,
 	// and what is to be done when it is committed.
 	touched map[presence.Entity]int
+	rows    map[presence.Entity]int // of those the changes of roster rows
 	commits []func()
 }
 

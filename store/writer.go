@@ -60,7 +60,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		conn.Close()
 		return nil, err
 	}
-	w.q.touched = make(map[presence.Entity]int)
+	w.q.touched, w.q.rows = make(map[presence.Entity]int), make(map[presence.Entity]int)
 	go w.run()
 	return w, nil
 }
@@ -162,6 +162,7 @@ func (w *writer) commit(group []*job) {
 func (w *writer) transact(group []*job) (err error) {
 	defer func() {
 		clear(w.q.touched)
+		clear(w.q.rows)
 		clear(w.q.commits)
 		w.q.commits = w.q.commits[:0]
 		if err != nil {
