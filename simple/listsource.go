@@ -56,8 +56,13 @@ func listRows(ps []*eventPackage) (rows []*eventPackage) {
 		// Who supports lists must take all three (RFC 4662 §4.3); phones forget one
 		// or the other, and mean lists all the same.
 		bodies := []bodyType{{name: relatedType, tell: tellList}, {name: rlmi.Type, tell: tellList}, {name: p.bodies[0].name, tell: tellList}}
+		var params []string
+		if !p.ordered {
+			params = rateParams // RFC 6446: of the whole list; what comes meanwhile is gathered
+		}
 		rows = append(rows, &eventPackage{
-			name: p.name, key: p.name + "/list", def: p.def, private: true, bodies: bodies,
+			params: params,
+			name:   p.name, key: p.name + "/list", def: p.def, private: true, bodies: bodies,
 			takes: []string{listType}, take: takeList,
 			begin: beginList, refresh: refreshList, end: endList, touch: touchList,
 			members: p, header: "Require: eventlist\r\n", // RFC 4662 §4.1

@@ -297,3 +297,30 @@ func TestConditionalNotification(t *testing.T) {
 		s.again(200, 0)
 	})
 }
+
+// TestListMaxRate: a list is told no more often than its watcher wants, and then
+// all that has changed meanwhile.
+func TestListMaxRate(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		w.rule("alice", "bob", presence.Allow)
+		w.rule("alice", "carol", presence.Allow)
+		alice, bob, carol := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060"), w.phone("carol", "192.0.2.12:5060")
+		s := &sub{p: alice, to: "alice", callID: newID()}
+		m := alice.want(200, out{method: "SUBSCRIBE", uri: "sip:rls@" + domain, callID: s.callID, body: resourceLists(entriesXML("bob", "carol")), ctype: listType,
+			lines: supportsLists + "Require: recipient-list-subscribe\r\nContent-Disposition: recipient-list\r\n" +
+				fmt.Sprintf("Event: presence;max-rate=0.1\r\nContact: <%s>\r\nExpires: 600\r\n", alice.contact)})
+		s.tag = m.To().Tag()
+		time.Sleep(3 * time.Second)
+		if ms := alice.got(); len(ms) != 1 || !strings.Contains(state(ms[0]), "max-rate=0.1") {
+			t.Fatalf("%v", texts(ms))
+		}
+		bob.publish("open", "one", "")
+		time.Sleep(time.Second)
+		carol.publish("open", "two", "")
+		alice.none()
+		time.Sleep(10 * time.Second)
+		if m := alice.one(); !strings.Contains(m.Body, ">one<") || !strings.Contains(m.Body, ">two<") {
+			t.Errorf("%s", m.Body)
+		}
+	})
+}
