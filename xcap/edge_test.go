@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"pharos/load"
 	"pharos/presence"
@@ -147,6 +148,24 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A document with more services than that would keep all others waiting.
+func TestManyServices(t *testing.T) {
+	h := newHouse(t, "bill@example.com")
+	for n, want := range map[int]int{maxServices: 201, maxServices + 1: 413} {
+		body := `<rls-services xmlns="urn:ietf:params:xml:ns:rls-services">`
+		for i := range n {
+			body += fmt.Sprintf(`<service uri="sip:s%d@example.com"><list/></service>`, i)
+		}
+		target := fmt.Sprintf("/rls-services/users/bill@example.com/doc%d", n)
+		if n > maxServices {
+			body = strings.ReplaceAll(body, "sip:s", "sip:t")
+		}
+		if w := h.do("bill@example.com", "PUT", target, "application/rls-services+xml", body+`</rls-services>`); w.Code != want {
+			t.Errorf("%d: %d %s", n, w.Code, w.Body)
+		}
+	}
+}
+
 // As long as all places for changes are taken, others are asked to come again;
 // who reads is not.
 func TestTooManyChanges(t *testing.T) {
@@ -165,6 +184,47 @@ func TestTooManyChanges(t *testing.T) {
 		<-h.changes
 	}
 	if w := h.do("bill@example.com", "PUT", billsList, listsType, noLists); w.Code != 201 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// A user whose bodies never come takes no places but his own.
+func TestSlowBodies(t *testing.T) {
+	h := newHouse(t, "bill@example.com", "joe@example.com")
+	h.Limits.Transfer = 300 * time.Millisecond
+	var wg sync.WaitGroup
+	bodies := make([]*io.PipeWriter, 2*cap(h.changes))
+	codes := make(chan int, len(bodies))
+	for i := range bodies {
+		body, w := io.Pipe()
+		bodies[i] = w
+		wg.Go(func() {
+			hr := httptest.NewRequest("PUT", billsList, body)
+			hr.RemoteAddr = proxy
+			hr.Header.Set("X-3GPP-Asserted-Identity", `"sip:bill@example.com"`)
+			hr.Header.Set("Content-Type", listsType)
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, hr)
+			codes <- rec.Code
+		})
+	}
+	// Those that wait have waited enough after a time; the others hold their places.
+	for range len(bodies) - h.Limits.User {
+		if code := <-codes; code != 503 {
+			t.Errorf("a change that had no turn: %d", code)
+		}
+	}
+	if n := len(h.changes); n > h.Limits.User {
+		t.Errorf("%d places are taken", n)
+	}
+	if w := h.do("joe@example.com", "PUT", "/resource-lists/users/sip:joe@example.com/index", listsType, noLists); w.Code != 201 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for _, w := range bodies {
+		_ = w.Close()
+	}
+	wg.Wait()
+	if w := h.do("bill@example.com", "PUT", billsList, listsType, noLists); w.Code != 201 || len(h.turns.of) != 0 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"pharos/presence"
@@ -164,7 +165,7 @@ func (e *Edge) xui(s string) (presence.Entity, error) {
 		name = d
 	}
 	u.User = strings.ToLower(name)
-	if u.User == "" || !e.domains[u.Domain] {
+	if u.User == "" || !e.domains[u.Domain] || strings.ContainsFunc(u.User, unicode.IsControl) {
 		return presence.Entity{}, unknown
 	}
 	return u, nil

@@ -50,8 +50,19 @@ var serviceType = &schema.Type{
 	),
 }
 
+// maxServices of one document. Each is looked up among users and services, with
+// everybody else's changes of services waiting.
+const maxServices = 500
+
 // checkServices is RFC 4826 §4.4.5.
 func checkServices(r *request, root *markup.Element, _ []byte) error {
+	n := 0
+	for range root.Children() {
+		n++
+	}
+	if n > maxServices {
+		return say(http.StatusRequestEntityTooLarge, "there are more than %d services", maxServices)
+	}
 	if err := r.uniqueServices(root); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type Limits struct {
 	URI      int           // octets of a request URI; 8192
 	Body     int           // octets of a request body and of a document; 524288
 	Changes  int           // changes under way at once, with their bodies in memory; 64
+	User     int           // of these those of one user, whose others wait; 8
 	Transfer time.Duration // for the rest of a request, and for its answer; 30s
 }
 
@@ -46,6 +47,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.URI, 8192)
 	def(&l.Body, 512<<10)
 	def(&l.Changes, 64)
+	def(&l.User, 8)
 	if l.Transfer <= 0 {
 		l.Transfer = 30 * time.Second
 	}
@@ -71,6 +73,7 @@ type Edge struct {
 	usages  map[string]*Usage
 	names   []string // of the usages, sorted
 	changes chan struct{}
+	turns   turns
 	domains map[string]bool
 
 	services serviceIndex
@@ -171,6 +174,11 @@ func (r *request) serve() error {
 	if !change {
 		return r.get()
 	}
+	leave, err := r.turn()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	select {
 	case e.changes <- struct{}{}:
 	default:
@@ -181,6 +189,17 @@ func (r *request) serve() error {
 		return r.put()
 	}
 	return r.delete()
+}
+
+// turn waits until the user has few enough changes under way, for as long as the
+// request may take.
+func (r *request) turn() (leave func(), err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), r.edge.Limits.Transfer)
+	defer cancel()
+	if leave, err = r.edge.turns.enter(ctx, r.who.user, r.edge.Limits.User); err != nil {
+		return nil, &failure{status: http.StatusServiceUnavailable, text: "too many changes of yours are under way", retry: time.Second}
+	}
+	return leave, nil
 }
 
 // admit asks the gate. A change is work like a publication; reading is what a
@@ -236,7 +255,7 @@ func (r *request) failure(err error) *failure {
 	case errors.Is(err, xdm.ErrNotFound):
 		return say(http.StatusNotFound, "there is no such document")
 	case errors.Is(err, xdm.ErrTooMany):
-		return say(http.StatusInsufficientStorage, "you have as many documents as the server keeps for a user; delete some")
+		return say(http.StatusInsufficientStorage, "you have as many documents, contacts or blocked addresses as the server keeps for a user")
 	case errors.Is(err, xdm.ErrTooLarge):
 		return say(http.StatusInsufficientStorage, "your documents would be larger together than the server keeps for a user")
 	case errors.As(err, &big):
