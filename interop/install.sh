@@ -12,10 +12,10 @@ want() { # program, packages
 }
 want sipp sip-tester
 want baresip baresip-core
+want curl curl
 { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; } || need+=(python3 python3-slixmpp)
 if [ "$what" = test ]; then
 	ls /usr/lib/*/liblinphone.so.* >/dev/null 2>&1 || need+=(linphone-cli)
-	want curl curl
 	want profanity profanity
 	want mcabber mcabber
 	want finch finch

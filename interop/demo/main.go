@@ -1,6 +1,6 @@
 // Command demo starts a Pharos on free ports and lets programs that others
-// wrote play a story through it: a SIP phone and a chat client see each other.
-// Each step is printed with who did what, what the other saw, and how long
+// wrote play a story through it: a SIP phone and a chat client see each other, and then share one buddy
+// list and one set of rules with XCAP. Each step is printed with who did what, what the other saw, and how long
 // that took. The exit status is 1 when a step is not seen.
 package main
 
@@ -30,6 +30,7 @@ func main() {
 type cast struct {
 	server            *interop.Server
 	alice, bob, carol interop.User
+	dora, erik, frank interop.User // of the second act
 	versions          map[string]string
 }
 
@@ -62,14 +63,19 @@ func run(bin string, keep bool) (err error) {
 	if keep {
 		defer func() { _ = os.WriteFile(filepath.Join(dir, "pharos.log"), []byte(s.Text()), 0o600) }()
 	}
-	users, err := s.AddUsers("alice", "bob", "carol")
+	users, err := s.AddUsers("alice", "bob", "carol", "dora", "erik", "frank")
 	if err != nil {
 		return err
 	}
-	c := &cast{server: s, alice: users["alice"], bob: users["bob"], carol: users["carol"], versions: versions}
+	c := &cast{server: s, alice: users["alice"], bob: users["bob"], carol: users["carol"],
+		dora: users["dora"], erik: users["erik"], frank: users["frank"], versions: versions}
 	c.introduce()
 	st := &story{}
 	if err := c.play(st); err != nil {
+		return err
+	}
+	c.introduceLists()
+	if err := c.lists(st); err != nil {
 		return err
 	}
 	st.summary()
@@ -92,6 +98,9 @@ func installed() (map[string]string, error) {
 	if v["baresip"], err = interop.BaresipVersion(); err != nil {
 		return nil, err
 	}
+	if v["curl"], err = interop.CurlVersion(); err != nil {
+		return nil, err
+	}
 	v["slixmpp"], err = interop.SlixmppVersion()
 	return v, err
 }
@@ -101,12 +110,26 @@ func (c *cast) introduce() {
 	fmt.Printf("\n%s\n\n", bold("Pharos: a SIP phone and a chat client see each other"))
 	fmt.Printf("A fresh server on 127.0.0.1: SIP %s/udp and %s/tcp, XMPP %s. On stage are programs that we did not write:\n\n",
 		s.Port("sip+udp"), s.Port("sip+tcp"), s.Port("xmpp"))
-	for _, l := range [][3]string{
+	onStage([][3]string{
 		{"alice", c.versions["sipp"], "a desk phone, SIP over UDP; later also a chat client, " + c.versions["slixmpp"]},
 		{"bob", c.versions["slixmpp"], "a chat client, XMPP over TLS"},
 		{"carol", c.versions["baresip"], "a softphone, SIP over TCP"},
-	} {
+	})
+	fmt.Println("\nTimes are from the act to the sighting, starting a program included.")
+}
+
+func (c *cast) introduceLists() {
+	fmt.Printf("\n%s\n\n", bold("One buddy list and one set of rules, for XCAP, SIP and XMPP"))
+	fmt.Printf("XCAP is at https://localhost:%s/xcap. New on stage:\n\n", c.server.Port("https"))
+	onStage([][3]string{
+		{"dora", c.versions["slixmpp"], "a chat client; her documents are put and read by " + c.versions["curl"]},
+		{"erik", c.versions["sipp"], "a desk phone with a list and a lamp"},
+		{"frank", c.versions["baresip"], "a softphone"},
+	})
+}
+
+func onStage(cast [][3]string) {
+	for _, l := range cast {
 		fmt.Printf("  %-7s%-16s%s\n", l[0], l[1], l[2])
 	}
-	fmt.Println("\nTimes are from the act to the sighting, starting a program included.")
 }
