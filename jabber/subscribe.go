@@ -97,11 +97,11 @@ func (e *Edge) decision(ctx context.Context, u, watcher presence.Entity) presenc
 // allows tells whether a handling shows something, if only a closed state.
 func allows(h presence.Handling) bool { return h == presence.Allow || h == presence.PoliteBlock }
 
-// othersAllow tells whether a user's rules allow a watcher whom the user has not
-// approved any more. It is for before the engine has the new policy.
+// othersAllow tells whether a user's rules, or what holds without any, allow a
+// watcher whom the user has not approved any more. It is for before the engine has the new policy.
 func (e *Edge) othersAllow(ctx context.Context, u, watcher presence.Entity) bool {
 	p, err := e.c.Engine.Policy(ctx, u)
-	if err != nil || len(p.Rules) == 0 {
+	if err != nil {
 		return false
 	}
 	others := &presence.Policy{Default: p.Default, Rules: p.Rules, Domains: p.Domains}
