@@ -17,9 +17,10 @@ func (e *Edge) WatcherChanged(c presence.WatcherChange) {
 		e.enqueue(change{what: reconciling, u: c.Presentity})
 		return
 	}
-	// A session's own watches follow from the roster; they are no requests. Those
-	// of other packages are no business of a roster's.
-	if c.Edge == EdgeName || c.State != presence.Pending || c.Package != "" || !e.local(c.Presentity.Domain) {
+	// A session's own watches follow from the roster; they are no requests. A phone
+	// that asks for the calls (RFC 4235) is asked about like one that asks for the
+	// presence: one policy decides on both.
+	if c.Edge == EdgeName || c.State != presence.Pending || !e.local(c.Presentity.Domain) {
 		return
 	}
 	if !e.changes.put(change{asked, c.Presentity, c.Watcher}) {

@@ -306,6 +306,30 @@ func BenchmarkPublishWatched(b *testing.B) {
 	}
 }
 
+// PUBLISH→200 of a call's next state, and the NOTIFY→200 of each lamp.
+func BenchmarkLamp(b *testing.B) {
+	w := newBench(b, true)
+	dialog := func(msg []byte) []byte {
+		return bytes.Replace(msg, []byte("Event: presence"), []byte("Event: dialog"), 1)
+	}
+	const watchers = 20
+	for l := range lanes {
+		for range watchers {
+			w.loop.in <- dialog(w.watch("bob", l))
+			w.final()
+		}
+	}
+	w.run(watchers, func(lane int, answer []byte) []byte {
+		lines := "Expires: 600\r\nContent-Type: application/dialog-info+xml\r\n"
+		if answer != nil {
+			lines += "SIP-If-Match: " + value(answer, "SIP-ETag") + "\r\n"
+		}
+		state := []string{"early", "confirmed"}[w.n/lanes%2]
+		u := benchUser(lane)
+		return dialog(w.request("PUBLISH", u, u, "", lane, lines, call(u, state, w.n)))
+	})
+}
+
 // SUBSCRIBE→200→NOTIFY→200 of new subscriptions, by a trusted peer and with
 // digest.
 func BenchmarkSubscribe(b *testing.B) {
