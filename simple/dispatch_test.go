@@ -30,6 +30,7 @@ func TestDispatch(t *testing.T) {
 		{"MESSAGE in a dialog", out{method: "MESSAGE", toTag: "x"}, 481, ""},
 		{"OPTIONS", out{method: "OPTIONS", uri: "sip:example.com"}, 200, "Allow-Events: presence"},
 		{"OPTIONS to an address", out{method: "OPTIONS", uri: "sip:192.0.2.1:5060"}, 200, "Accept: application/pidf+xml"},
+		{"OPTIONS, bodies of SUBSCRIBE", out{method: "OPTIONS", uri: "sip:example.com"}, 200, "application/resource-lists+xml"},
 		{"OPTIONS to a user", out{method: "OPTIONS", uri: "sip:nobody@example.com"}, 200, "Supported: path, outbound"},
 		{"OPTIONS elsewhere", out{method: "OPTIONS", uri: "sip:example.org"}, 404, ""},
 		{"OPTIONS, Max-Forwards 0", out{method: "OPTIONS", raw: func(m string) string {

@@ -16,7 +16,7 @@ func (r *request) options() {
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, allow...)
-	b = sip.AppendList(b, sip.HAccept, append(slices.Clone(publishTypes), plainText)...)
+	b = sip.AppendList(b, sip.HAccept, slices.Concat(publishTypes, subscribeTypes, []string{plainText})...)
 	b = append(b, "Accept-Encoding: identity\r\nAccept-Language: en\r\n"...)
 	b = append(b, allowEvents...)
 	b = append(b, "Supported: path, outbound, eventlist, recipient-list-subscribe\r\n"...) // RFC 5367 §5

@@ -119,8 +119,9 @@ var packages []*eventPackage
 // PUBLISH has a wrong Event (RFC 3903 §6 step 2).
 var allowEvents, allowPublish string
 
-// publishTypes are the bodies that PUBLISH takes, of any package.
-var publishTypes []string
+// publishTypes are the bodies that PUBLISH takes, subscribeTypes those that
+// SUBSCRIBE does, of any package.
+var publishTypes, subscribeTypes []string
 
 func init() {
 	packages = []*eventPackage{presencePackage, winfoPackage, dialogPackage, summaryPackage, diffPackage}
@@ -129,6 +130,11 @@ func init() {
 	for _, p := range packages {
 		if !slices.Contains(names, p.name) {
 			names = append(names, p.name)
+		}
+		for _, t := range p.takes {
+			if !slices.Contains(subscribeTypes, t) {
+				subscribeTypes = append(subscribeTypes, t)
+			}
 		}
 		if p.publish != nil {
 			published = append(published, p.name)
