@@ -22,11 +22,12 @@ func (f *Filter) Apply(doc []byte) ([]byte, error) {
 	m := marks{keep: make(map[*markup.Element]mark), drop: make(map[*markup.Element]bool),
 		attrs: make(map[*markup.Element][]*name)}
 	m.all = len(f.include) == 0
+	t := treeOf(root)
 	for i := range f.include {
-		m.include(&f.include[i], root)
+		m.include(&f.include[i], t)
 	}
 	for i := range f.exclude {
-		m.exclude(&f.exclude[i], root)
+		m.exclude(&f.exclude[i], t)
 	}
 	delete(m.drop, root)
 	w := writer{marks: &m, source: doc}
@@ -57,16 +58,16 @@ func (m *marks) set(i *instance, to mark) {
 	}
 }
 
-func (m *marks) include(s *selector, root *markup.Element) {
+func (m *marks) include(s *selector, t *tree) {
 	if s.path == nil {
-		each(document(root)[0], func(i *instance) {
+		each(t.root, func(i *instance) {
 			if i.e.Space == s.space {
 				m.set(i, own) // what is in it may be of another namespace
 			}
 		})
 		return
 	}
-	for _, i := range s.path.elements(root) {
+	for _, i := range s.path.elements(t) {
 		if s.path.attr == nil {
 			m.set(i, whole)
 		} else if hasAttr(i.e, s.path.attr) {
@@ -75,16 +76,16 @@ func (m *marks) include(s *selector, root *markup.Element) {
 	}
 }
 
-func (m *marks) exclude(s *selector, root *markup.Element) {
+func (m *marks) exclude(s *selector, t *tree) {
 	if s.path == nil {
-		each(document(root)[0], func(i *instance) {
+		each(t.root, func(i *instance) {
 			if i.e.Space == s.space {
 				m.drop[i.e] = true
 			}
 		})
 		return
 	}
-	for _, i := range s.path.elements(root) {
+	for _, i := range s.path.elements(t) {
 		if s.path.attr == nil {
 			m.drop[i.e] = true
 		} else {

@@ -21,9 +21,10 @@ const (
 const (
 	MaxBytes    = 16 << 10
 	MaxFilters  = 64
-	MaxItems    = 64 // include, exclude and trigger elements of one filter
-	MaxSteps    = 16 // of one expression
-	MaxCompared = 32 // comparisons in one expression
+	MaxItems    = 64  // include, exclude and trigger elements of one filter
+	MaxSteps    = 16  // of one expression
+	MaxCompared = 32  // comparisons in one expression
+	MaxParts    = 256 // steps and comparisons in all expressions of one filter: each looks at all of a document
 )
 
 // Error says what is wrong with a filter document; fit for a reason phrase.
@@ -50,6 +51,7 @@ type Filter struct {
 	include, exclude []selector
 	triggers         []trigger
 	key              string
+	parts            int
 }
 
 // selector is an <include> or <exclude>: everything of a namespace, or a path.
@@ -157,6 +159,18 @@ func (f *Filter) count(n *int) error {
 	return nil
 }
 
+// path reads an expression.
+func (f *Filter) path(text string, names map[string]string) (*path, error) {
+	p, err := parsePath(text, names)
+	if err != nil {
+		return nil, f.wrong(err.Error())
+	}
+	if f.parts += p.parts(); f.parts > MaxParts {
+		return nil, &Error{TooBig: true, Text: "filter " + strconv.Quote(f.ID) + " has expressions of more than " + strconv.Itoa(MaxParts) + " parts"}
+	}
+	return p, nil
+}
+
 func (f *Filter) parseWhat(e *markup.Element, names map[string]string, n *int) error {
 	for c := range e.Children() {
 		in := c.Is(Space, "include")
@@ -170,11 +184,10 @@ func (f *Filter) parseWhat(e *markup.Element, names map[string]string, n *int) e
 		var s selector
 		switch c.Attr("type") {
 		case "", "xpath":
-			p, err := parsePath(text, names)
-			if err != nil {
-				return f.wrong(err.Error())
+			var err error
+			if s.path, err = f.path(text, names); err != nil {
+				return err
 			}
-			s.path = p
 		case "namespace":
 			if text == "" {
 				return f.wrong("names no namespace")

@@ -98,6 +98,19 @@ func parsePath(s string, names map[string]string) (*path, error) {
 	return out, nil
 }
 
+// parts is what an expression costs of Filter's bound.
+func (p *path) parts() int {
+	n := len(p.steps)
+	for i := range p.steps {
+		for _, all := range p.steps[i].cond {
+			for k := range all {
+				n += 1 + len(all[k].steps)
+			}
+		}
+	}
+	return n
+}
+
 func (p *parser) space() { p.s = strings.TrimLeft(p.s, " \t\r\n") }
 
 func (p *parser) take(t string) bool {
@@ -233,11 +246,28 @@ func (p *parser) value() (string, error) {
 	return text, nil
 }
 
+// tree is a document that expressions look at. Its elements are made instances
+// once, however many expressions there are: those are the watcher's, and the document
+// is somebody else's.
+type tree struct {
+	root *instance
+	turn int // of the step that is being made
+}
+
+func treeOf(root *markup.Element) *tree {
+	return &tree{root: &instance{e: root, place: root.Space + " " + root.Local}}
+}
+
 // instance is an element of a document, with its way up.
 type instance struct {
 	e      *markup.Element
 	parent *instance
 	place  string // among its siblings: name, and id or number
+
+	read bool        // below is made
+	down []*instance // child elements
+	turn int         // of the step that has seen it
+	way  string      // see key
 }
 
 // key is the place in the document, the same in a later document for the same thing.
@@ -245,13 +275,19 @@ func (i *instance) key() string {
 	if i == nil {
 		return ""
 	}
-	return i.parent.key() + "/" + i.place
+	if i.way == "" {
+		i.way = i.parent.key() + "/" + i.place
+	}
+	return i.way
 }
 
 // children lists the child elements. Things are known again by id, uri or entity
 // where they have one (tuples, watchers, resources), else by their number.
 func (i *instance) children() []*instance {
-	var out []*instance
+	if i.read {
+		return i.down
+	}
+	i.read = true
 	count := make(map[string]int)
 	for c := range i.e.Children() {
 		place := c.Space + " " + c.Local
@@ -262,9 +298,9 @@ func (i *instance) children() []*instance {
 		if n := count[place]; n > 1 {
 			place += " " + strconv.Itoa(n)
 		}
-		out = append(out, &instance{e: c, parent: i, place: place})
+		i.down = append(i.down, &instance{e: c, parent: i, place: place})
 	}
-	return out
+	return i.down
 }
 
 func identity(e *markup.Element) string {
@@ -276,34 +312,30 @@ func identity(e *markup.Element) string {
 	return ""
 }
 
-// document is the node above the root element.
-func document(root *markup.Element) []*instance {
-	return []*instance{{e: root, place: root.Space + " " + root.Local}}
-}
-
 // elements are those that the steps lead to, each once, in document order per step.
-func (p *path) elements(root *markup.Element) []*instance {
+func (p *path) elements(t *tree) []*instance {
 	var at []*instance // nil: the document itself
 	for n := range p.steps {
 		st := &p.steps[n]
+		t.turn++
 		var next []*instance
-		seen := make(map[*markup.Element]bool)
 		var visit func(is []*instance)
 		visit = func(is []*instance) {
 			for _, i := range is {
-				if !seen[i.e] {
-					seen[i.e] = true
-					if st.takes(i) {
-						next = append(next, i)
-					}
-					if st.deep {
-						visit(i.children())
-					}
+				if i.turn == t.turn {
+					continue
+				}
+				i.turn = t.turn
+				if st.takes(i) {
+					next = append(next, i)
+				}
+				if st.deep {
+					visit(i.children())
 				}
 			}
 		}
 		if n == 0 {
-			visit(document(root))
+			visit([]*instance{t.root})
 		}
 		for _, i := range at {
 			visit(i.children())

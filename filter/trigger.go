@@ -46,8 +46,8 @@ func (f *Filter) parseTrigger(e *markup.Element, names map[string]string, n *int
 			return err
 		}
 		var err error
-		if ev.path, err = parsePath(strings.TrimSpace(c.Text()), names); err != nil {
-			return f.wrong(err.Error())
+		if ev.path, err = f.path(strings.TrimSpace(c.Text()), names); err != nil {
+			return err
 		}
 		ev.from, ev.hasFrom = c.LookupAttr("", "from")
 		ev.to, ev.hasTo = c.LookupAttr("", "to")
@@ -81,10 +81,11 @@ func (f *Filter) Fires(prev, now []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	before, after := treeOf(was), treeOf(is)
 	for _, t := range f.triggers {
 		all := true
 		for i := range t {
-			if !t[i].happened(was, is) {
+			if !t[i].happened(before, after) {
 				all = false
 				break
 			}
@@ -96,7 +97,7 @@ func (f *Filter) Fires(prev, now []byte) (bool, error) {
 	return false, nil
 }
 
-func (ev *event) happened(was, is *markup.Element) bool {
+func (ev *event) happened(was, is *tree) bool {
 	before, after := ev.values(was), ev.values(is)
 	switch ev.kind {
 	case added:
@@ -122,9 +123,9 @@ func (ev *event) happened(was, is *markup.Element) bool {
 }
 
 // values are what the path selects: each value under its place in the document.
-func (ev *event) values(root *markup.Element) map[string]string {
+func (ev *event) values(t *tree) map[string]string {
 	out := make(map[string]string)
-	for _, i := range ev.path.elements(root) {
+	for _, i := range ev.path.elements(t) {
 		if ev.path.attr == nil {
 			out[i.key()] = strings.TrimSpace(i.e.Text())
 			continue

@@ -12,6 +12,8 @@ const (
 	MaxSelector = 4096
 	// MaxSteps in its path.
 	MaxSteps = 64
+	// MaxTests of one step: each looks at all that the step finds.
+	MaxTests = 4
 )
 
 // Errors of Select.
@@ -167,6 +169,9 @@ func (p *selParser) step(first bool) (st step, err error) {
 		st.space, st.local, err = p.name(true)
 	}
 	for err == nil && positions && p.has("[") {
+		if len(st.tests) == MaxTests {
+			return st, p.fail("more tests of a step than allowed")
+		}
 		var t test
 		if t, err = p.test(st.kind == ElementTarget); err == nil {
 			st.tests = append(st.tests, t)

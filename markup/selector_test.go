@@ -81,9 +81,10 @@ func TestSelect(t *testing.T) {
 		"a[": ErrSelector, "a[1": ErrSelector, "a[@x]": ErrSelector, "a[@x=1]": ErrSelector, "a[@x='1]": ErrSelector, "a/@x/b": ErrSelector,
 		"a/text()/b": ErrSelector, "a/id('i')": ErrSelector, "a[last()]": ErrSelector, "..": ErrSelector, "a/w:*": ErrSelector,
 		"a/text()[.='x']": ErrSelector, "a/@x[1]": ErrSelector, "p:a": ErrPrefix, "a[@p:x='1']": ErrPrefix, "a|b": ErrSelector,
-		"a[99999999999999999999]":            ErrSelector,
-		strings.Repeat("a/", MaxSteps) + "a": ErrSelector,
-		strings.Repeat("a", MaxSelector+1):   ErrSelector,
+		"a[99999999999999999999]":               ErrSelector,
+		strings.Repeat("a/", MaxSteps) + "a":    ErrSelector,
+		"a" + strings.Repeat("[1]", MaxTests+1): ErrSelector,
+		strings.Repeat("a", MaxSelector+1):      ErrSelector,
 	} {
 		if ts, err := Select(root, sel, scope); !errors.Is(err, want) {
 			t.Errorf("%.30s: %v %v, want %v", sel, ts, err, want)
