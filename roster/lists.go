@@ -14,6 +14,19 @@ const ListsSpace = "urn:ietf:params:xml:ns:resource-lists"
 // <resource-lists> has only lists as children. Jitsi uses the same name so.
 const Ungrouped = "RootGroup"
 
+// aside are lists that OMA's and RCS's clients keep for their rules (OMA Presence
+// SIMPLE XDM §5.1.2): who is in them may look, or may not. They are no buddies, whom
+// to show and to ask for presence, and taking somebody off the roster must not
+// unblock.
+var aside = map[string]bool{
+	"oma_grantedcontacts": true, "oma_blockedcontacts": true, "rcs_blockedcontacts": true, "rcs_revokedcontacts": true,
+}
+
+// isList tells whether an element is a list of buddies.
+func isList(e *markup.Element) bool {
+	return e.Is(ListsSpace, "list") && !aside[e.Attr("name")]
+}
+
 // GroupDelimiter joins the names of nested lists to the name of one roster
 // group (XEP-0083).
 const GroupDelimiter = "::"
@@ -27,7 +40,8 @@ type Contact struct {
 
 // Contacts reads the buddy list out of a resource-lists document: entries whose
 // URI (sip, sips, pres, im, xmpp) is somebody's address, each address once, in document
-// order. Other entries, references and external lists are not shown. The strings
+// order. Other entries, references, external lists and lists that are there for
+// rules are not shown. The strings
 // are parts of the document.
 func Contacts(lists *markup.Element) []Contact {
 	var cs []Contact
@@ -65,7 +79,7 @@ type grouping struct {
 func walk(parent *markup.Element, up string, visit func(list *markup.Element, group string, entry *markup.Element)) {
 	for c := range parent.Children() {
 		switch {
-		case c.Is(ListsSpace, "list"):
+		case isList(c):
 			walk(c, join(up, listName(c)), visit)
 		case c.Is(ListsSpace, "entry"):
 			visit(parent, up, c)

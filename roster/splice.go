@@ -2,6 +2,7 @@ package roster
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,7 +101,7 @@ func (s *splicer) collect(el *markup.Element, up *list) {
 	s.lists = append(s.lists, l)
 	for c := range el.Children() {
 		switch {
-		case c.Is(ListsSpace, "list"):
+		case isList(c):
 			s.collect(c, l)
 		case c.Is(ListsSpace, "entry"):
 			if e, ok := EntityOf(c.Attr("uri")); ok && e == s.contact {
@@ -393,9 +394,9 @@ func (s *splicer) fresh(l *list, scope []markup.Decl, indent, step string) (stri
 }
 
 // unique is the name attribute of a new list: unique among its siblings (RFC 4826
-// §3.4.5), and not the one that says that there is no group.
+// §3.4.5), and none that means something else.
 func (s *splicer) unique(l *list) string {
-	taken := map[string]bool{}
+	taken := maps.Clone(aside)
 	if l.group != "" {
 		taken[Ungrouped] = true
 	}

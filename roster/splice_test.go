@@ -214,6 +214,32 @@ func same(a, b Contact) bool {
 	return a.Entity == b.Entity && a.Name == b.Name && slices.Equal(ga, gb)
 }
 
+// Lists that are there for rules are no groups: who is granted or blocked is no
+// buddy for that, and stays so when the roster changes.
+func TestListsForRules(t *testing.T) {
+	const doc = `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="friends"><entry uri="sip:bob@example.com"/></list>` +
+		`<list name="oma_blockedcontacts"><entry uri="sip:bob@example.com"/><entry uri="sip:mallory@example.com"/></list>` +
+		`<list name="oma_grantedcontacts"><entry uri="sip:carol@example.com"/></list></resource-lists>`
+	if got, want := Contacts(parse(t, []byte(doc))), []Contact{contact("bob@example.com", "", "friends")}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	after, err := Remove([]byte(doc), presence.Entity{User: "bob", Domain: "example.com"})
+	if want := strings.Replace(doc, `<entry uri="sip:bob@example.com"/>`, "", 1); err != nil || string(after) != want {
+		t.Errorf("%s %v", after, err)
+	}
+	// A group that is called so is a list of another name.
+	for _, from := range []string{doc, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`} {
+		c := contact("dave@example.com", "", "oma_blockedcontacts")
+		after, err = Splice([]byte(from), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cs := Contacts(parse(t, after)); !slices.ContainsFunc(cs, func(o Contact) bool { return reflect.DeepEqual(o, c) }) {
+			t.Errorf("%v in\n%s", cs, after)
+		}
+	}
+}
+
 func TestSpliceErrors(t *testing.T) {
 	var syntax *markup.SyntaxError
 	if _, err := Splice([]byte("<resource-lists"), Contact{}); !errors.As(err, &syntax) {
