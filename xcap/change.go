@@ -100,7 +100,15 @@ func (r *request) delete() error {
 	return nil
 }
 
-func (r *request) update(fn func(old *xdm.Document) ([]byte, error)) (before, after *xdm.Document, err error) {
+func (r *request) update(change func(old *xdm.Document) ([]byte, error)) (before, after *xdm.Document, err error) {
+	fn := func(old *xdm.Document) ([]byte, error) {
+		leave, err := r.desk()
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		return change(old)
+	}
 	if r.usage.Serial != nil {
 		r.usage.Serial.Lock()
 		defer r.usage.Serial.Unlock()

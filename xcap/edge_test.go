@@ -188,6 +188,32 @@ func TestTooManyChanges(t *testing.T) {
 	}
 }
 
+// Only so many have a tree in memory at once; whole documents need none.
+func TestDesks(t *testing.T) {
+	h := newHouse(t, "bill@example.com")
+	h.Limits.Transfer = 50 * time.Millisecond
+	if w := h.do("bill@example.com", "PUT", billsList, listsType, noLists); w.Code != 201 {
+		t.Fatal(w.Code)
+	}
+	want := func(get, node, put int) {
+		t.Helper()
+		a := h.do("bill@example.com", "GET", billsList, "", "").Code
+		b := h.do("bill@example.com", "GET", billsList+"/~~/resource-lists", "", "").Code
+		c := h.do("bill@example.com", "PUT", billsList, listsType, noLists).Code
+		if a != get || b != node || c != put {
+			t.Errorf("%d %d %d, want %d %d %d", a, b, c, get, node, put)
+		}
+	}
+	for range cap(h.desks) {
+		h.desks <- struct{}{}
+	}
+	want(200, 503, 503)
+	for range cap(h.desks) {
+		<-h.desks
+	}
+	want(200, 200, 200)
+}
+
 // A user whose bodies never come takes no places but his own.
 func TestSlowBodies(t *testing.T) {
 	h := newHouse(t, "bill@example.com", "joe@example.com")

@@ -23,11 +23,7 @@ func (r *request) get() error {
 	}
 	body, mime := d.Body, r.usage.Type
 	if r.sel.node != nil {
-		root, err := markup.Parse(d.Body, r.edge.options())
-		if err != nil {
-			return err
-		}
-		if body, mime, err = r.sel.node.read(root, d.Body); err != nil {
+		if body, mime, err = r.node(d.Body); err != nil {
 			return err
 		}
 	}
@@ -73,6 +69,20 @@ func (r *request) describe(d *xdm.Document) {
 		h.Set("Last-Modified", d.Modified.UTC().Format(http.TimeFormat))
 	}
 	h.Set("Cache-Control", noCache)
+}
+
+// node reads the selected node of a document.
+func (r *request) node(source []byte) (body []byte, mime string, err error) {
+	leave, err := r.desk()
+	if err != nil {
+		return nil, "", err
+	}
+	defer leave()
+	root, err := markup.Parse(source, r.edge.options())
+	if err != nil {
+		return nil, "", err
+	}
+	return r.sel.node.read(root, source)
 }
 
 // read takes the selected node out of a document, byte for byte.

@@ -2,7 +2,10 @@ package xcap
 
 import (
 	"context"
+	"net/http"
+	"runtime"
 	"sync"
+	"time"
 
 	"pharos/presence"
 )
@@ -45,5 +48,23 @@ func (t *turns) enter(ctx context.Context, u presence.Entity, n int) (leave func
 	case <-ctx.Done():
 		gone()
 		return nil, ctx.Err()
+	}
+}
+
+// newDesks makes the places for those who have a tree of a document in memory, of
+// which one of 512 KiB takes up to 25 MB: as many as can work at one time.
+func newDesks() chan struct{} { return make(chan struct{}, runtime.GOMAXPROCS(0)) }
+
+// desk waits for a place; leave gives it back. Nothing is waited for in between but
+// what the check of a document looks up.
+func (r *request) desk() (leave func(), err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), r.edge.Limits.Transfer)
+	defer cancel()
+	desks := r.edge.desks
+	select {
+	case desks <- struct{}{}:
+		return func() { <-desks }, nil
+	case <-ctx.Done():
+		return nil, &failure{status: http.StatusServiceUnavailable, text: "too many documents are being read", retry: time.Second}
 	}
 }

@@ -74,6 +74,7 @@ type Edge struct {
 	names   []string // of the usages, sorted
 	changes chan struct{}
 	turns   turns
+	desks   chan struct{}
 	domains map[string]bool
 
 	services serviceIndex
@@ -86,7 +87,7 @@ func New(c Config) *Edge {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Edge{Config: c, usages: map[string]*Usage{}, changes: make(chan struct{}, c.Limits.Changes), domains: map[string]bool{}}
+	e := &Edge{Config: c, usages: map[string]*Usage{}, changes: make(chan struct{}, c.Limits.Changes), desks: newDesks(), domains: map[string]bool{}}
 	for _, d := range c.Domains {
 		e.domains[strings.ToLower(d)] = true
 	}
