@@ -257,6 +257,7 @@ type phone struct {
 	tag       string
 	nonce     string
 	answer    func(req *sip.Message) (status int, extra string) // to requests; 0: none
+	meter     *meter                                            // of what goes over the wire, or nil
 
 	mu        sync.Mutex
 	requests  []*sip.Message
@@ -328,6 +329,7 @@ func (p *phone) close() {
 }
 
 func (p *phone) write(b []byte) {
+	p.meter.count(b)
 	if p.conn != nil {
 		p.conn.Write(b)
 		return
@@ -337,6 +339,7 @@ func (p *phone) write(b []byte) {
 
 // take handles what has arrived.
 func (p *phone) take(b []byte) {
+	p.meter.count(b)
 	m, err := sip.Parse(b)
 	if err != nil {
 		p.w.t.Errorf("%s got what cannot be parsed: %v\n%s", p.user, err, b)

@@ -108,7 +108,7 @@ func granted(wish, out time.Duration) time.Duration {
 // subscribed answers 200, for pending subscriptions too (RFC 6665 §8.3.1 has
 // retired 202); the NOTIFY follows at once.
 func (r *request) subscribed(d *dialog, status int, contact string, lifetime time.Duration) {
-	b := make([]byte, 0, 160)
+	b := make([]byte, 0, 192)
 	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
 	b = append(b, "Contact: <"...)
 	b = append(b, contact...)

@@ -23,7 +23,7 @@ func main() {
 func run() error {
 	scale := flag.Float64("scale", 1, "length of each measurement")
 	memory := flag.Bool("memory", true, "measure memory too, which waits for timers")
-	only := flag.String("only", "", "sip or xmpp")
+	only := flag.String("only", "", "sip, xmpp, or thin: octets of notifications, in a simulated hour")
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
@@ -33,6 +33,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *only == "thin" {
+		return thin(ctx, *readme)
+	}
 	if *bin == "" {
 		dir, err := os.MkdirTemp("", "pharos-bin-")
 		if err != nil {
@@ -69,4 +72,16 @@ func run() error {
 		return nil
 	}
 	return bench.WriteReport(*readme, rows)
+}
+
+func thin(ctx context.Context, readme string) error {
+	rows, err := bench.Thinning(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Print(bench.ThinTable(rows))
+	if readme == "" {
+		return nil
+	}
+	return bench.WriteThin(readme, filepath.Join(filepath.Dir(readme), "thin.svg"), rows)
 }
