@@ -192,13 +192,14 @@ type listSource struct {
 	xml     string // a contained list, with the coding deflate
 }
 
-// ask reads the watcher's wishes. Linphone may call itself anything, but it alone
-// has lists in its requests.
+// ask reads the watcher's wishes. Linphone may call itself anything, but it alone has
+// lists in its requests and undoes the coding deflate. Others compare the event
+// octet by octet (RFC 6665 §8.2.1).
 func (s *listSource) ask(msg *sip.Message) {
 	agent, _ := msg.Get(sip.HUserAgent)
 	agent = strings.ToLower(agent)
 	s.deflate = inflates(msg)
-	s.friends = isList(msg) || strings.Contains(agent, "linphone") || strings.Contains(agent, "belle-sip")
+	s.friends = isList(msg) && s.deflate || strings.Contains(agent, "linphone") || strings.Contains(agent, "belle-sip")
 }
 
 // event is the Event of the NOTIFYs. Linphone before 5.4 subscribes to "presence"

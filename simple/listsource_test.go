@@ -57,7 +57,11 @@ func TestContainedList(t *testing.T) {
 			t.Errorf("%+v", doc)
 		}
 		again(200, containedLines, strings.Replace(contained, "carol", "dave", 1))
-		if doc := rootOf(t, l.told()); !doc.Full || len(doc.Resources) != 3 || doc.Resources[2].URI != "sip:dave@example.com" {
+		n = l.told()
+		if e := get(n, sip.HEvent); e != "presence" { // RFC 6665 §8.2.1: octet by octet, where it is not Linphone
+			t.Errorf("Event: %s", e)
+		}
+		if doc := rootOf(t, n); !doc.Full || len(doc.Resources) != 3 || doc.Resources[2].URI != "sip:dave@example.com" {
 			t.Errorf("%+v", doc)
 		}
 		l.shows("sip:dave@example.com", "<basic>closed</basic>")
