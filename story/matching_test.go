@@ -12,6 +12,9 @@ func TestMatch(t *testing.T) {
 		{words: []string{"PUBLISH", "200"}, quiet: true},
 		{words: []string{"NOTIFY", "of=alice", "active", "closed"}},
 	}
+	if wrong := match("bob", []event{{words: []string{"NOTIFY", "wrong-event", "open"}}}, []line{{words: []string{"bob:", "NOTIFY", "open"}}}, false); len(wrong) != 1 {
+		t.Errorf("a breach of RFC 6665 was taken: %q", wrong)
+	}
 	for _, c := range []struct {
 		name     string
 		want     []string

@@ -169,6 +169,21 @@ func (l line) wanted() (words []string, perhaps bool) {
 	return words, perhaps
 }
 
+// breaches are words for what a peer must not do, whatever else it says.
+var breaches = []string{"wrong-event", "cseq-not-higher", "other-tag", "stray", "no-contact", "no-state", "malformed", "bad-body", "bad-type", "bad-cid",
+	"no-rlmi", "start-is-not-first", "cid-without-part", "wrong-to"}
+
+// breach is the first of them that is not wanted; "" for none.
+func (e event) breach(wanted []string) string {
+	for _, w := range e.words {
+		w, _, _ = strings.Cut(w, "=")
+		if slices.Contains(breaches, w) && !slices.Contains(wanted, w) {
+			return w
+		}
+	}
+	return ""
+}
+
 // match compares what one actor got in a block with what is written, and returns
 // what is wrong.
 func match(actor string, got []event, want []line, anyOrder bool) []string {
@@ -190,6 +205,9 @@ func match(actor string, got []event, want []line, anyOrder bool) []string {
 		switch {
 		case hit >= 0:
 			used[hit] = true
+			if b := e.breach(want[hit].words); b != "" {
+				wrong = append(wrong, fmt.Sprintf("%s got what nobody may send, %s: %s", actor, b, e))
+			}
 			for next < len(want) && (used[next] || !anyOrder && next < hit) {
 				next++
 			}
