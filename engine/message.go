@@ -58,21 +58,20 @@ func (m *Message) silent() bool { return m.Type == "headline" || m.Type == "erro
 //
 // A message to the bare address goes to all devices in both worlds. One with
 // ToResource goes to that resource on the edge it came from; if that edge does
-// not know the resource a chat or normal message is treated as if sent to
-// the bare address (RFC 6121 §8.5.3.2.1): the "resource" may be the tuple of a SIP
+// not know the resource, or the sender is not to know that it is there, a chat or
+// normal message is treated as if sent to the bare address (RFC 6121 §8.5.3.2.1): the "resource" may be the tuple of a SIP
 // device, or long gone.
 func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) {
-	refused, err := e.refuses(ctx, m)
+	says, err := e.regards(ctx, m.To, m.From)
 	if err != nil {
 		return false, err
 	}
-	if refused {
-		if m.silent() {
-			return false, nil
-		}
-		return false, ErrUndeliverable
+	away := says.Class.Handling == presence.PoliteBlock
+	if refuses(&says) || away && !m.keeps() {
+		return false, m.nobody()
 	}
-	if m.ToResource != "" {
+	// To whom the user looks offline no resource is there.
+	if m.ToResource != "" && !away {
 		m.takers = new(int32)
 		*m.takers = 1
 		for i := range e.edges {
@@ -127,19 +126,37 @@ func (e *Engine) keep(ctx context.Context, m *Message) (stored bool, err error) 
 	return true, nil
 }
 
+// regards is what the rules of a user say of somebody who writes. The sphere is the
+// owner's to know; rules that ask for it do not speak of messages.
+func (e *Engine) regards(ctx context.Context, of, who presence.Entity) (presence.Decision, error) {
+	if e.policies == nil || of == who {
+		return presence.Decision{Class: presence.Class{Handling: presence.Allow}, Rule: presence.RuleSelf}, nil
+	}
+	p, err := e.Policy(ctx, of)
+	if err != nil {
+		return presence.Decision{}, err
+	}
+	return presence.Decide(p, of, who, presence.Circumstances{Now: time.Now()}), nil
+}
+
 // refuses: a rule of the recipient's blocks the sender. A default of "block" is
 // about presence and leaves strangers their first word.
-func (e *Engine) refuses(ctx context.Context, m *Message) (bool, error) {
-	if e.policies == nil || m.From == m.To {
-		return false, nil
-	}
-	p, err := e.Policy(ctx, m.To)
-	if err != nil {
-		return false, err
-	}
-	// The sphere is the owner's to know; rules that ask for it do not speak of messages.
-	d := presence.Decide(p, m.To, m.From, presence.Circumstances{Now: time.Now()})
-	return d.Class.Handling == presence.Block && d.Rule != presence.RuleDefault, nil
+func refuses(d *presence.Decision) bool {
+	return d.Class.Handling == presence.Block && d.Rule != presence.RuleDefault
+}
+
+// Refuses tells whether a user takes no messages and requests from somebody, since a
+// rule blocks him.
+func (e *Engine) Refuses(ctx context.Context, of, who presence.Entity) (bool, error) {
+	d, err := e.regards(ctx, of, who)
+	return err != nil || refuses(&d), err
+}
+
+// Shows tells whether a user shows somebody any presence. To others no answer to
+// what they send may tell whether the user is there.
+func (e *Engine) Shows(ctx context.Context, of, who presence.Entity) bool {
+	d, err := e.regards(ctx, of, who)
+	return err == nil && d.Class.Handling == presence.Allow
 }
 
 // Undelivered stores a message that an edge had taken and could not deliver,

@@ -85,7 +85,7 @@ func (s *session) iq(ctx context.Context, el *markup.Element) {
 				s.refuseBlocked(el)
 				return
 			}
-			if s.edge.blocks(ctx, entityOf(to), s.user.entity, s.resource) {
+			if s.edge.blocks(ctx, entityOf(to), s.user.entity, s.resource) || s.edge.refuses(ctx, entityOf(to), s.user.entity) {
 				s.refuse(el, "service-unavailable")
 				return
 			}
@@ -108,19 +108,16 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 	}
 	u := s.edge.reg.user(ent)
 	target := u.resource(to.Resource)
-	if to.Local == "" || target == nil || u.blocked(s.user.entity, s.resource) {
+	asks := el.Attr("type") == "get" || el.Attr("type") == "set"
+	if to.Local == "" || target == nil || u.blocked(s.user.entity, s.resource) || asks && s.hidden(ctx, target) {
 		s.refuse(el, "service-unavailable") // RFC 6121 §8.5.3.2.3
 		return
 	}
-	if el.Child(nsLast, "query") != nil && el.Attr("type") == "get" && ent != s.user.entity {
-		switch v := s.glance(ctx, ent); {
-		case v == nil:
-			s.refuse(el, "forbidden") // XEP-0012 §4: not even asked
-			return
-		case !slices.Contains(resources(v), to.Resource):
-			s.refuse(el, "service-unavailable") // looks as if it were not there
-			return
-		}
+	if el.Child(nsLast, "query") != nil && el.Attr("type") == "get" && ent != s.user.entity && !slices.Contains(resources(s.glance(ctx, ent)), to.Resource) {
+		// XEP-0012 §4: not even asked. It would have "forbidden", which would tell
+		// those who may not know that the resource is there.
+		s.refuse(el, "service-unavailable")
+		return
 	}
 	b := make([]byte, 0, 96+len(s.full)+el.End-el.Start)
 	b = append(b, "<iq"...)

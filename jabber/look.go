@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pharos/presence"
+	"pharos/xmpp"
 )
 
 // lookMark begins the handles of those who look once.
@@ -57,6 +58,41 @@ func (s *session) glance(ctx context.Context, of presence.Entity) *presence.View
 		s.log().Error("presence not looked at", "presentity", of.String(), "err", err)
 	}
 	return v
+}
+
+// refuses tells whether a rule of a user's blocks somebody: one of the document may, too,
+// and is not in the block list where it has conditions. What cannot be decided is refused.
+func (e *Edge) refuses(ctx context.Context, u, who presence.Entity) bool {
+	no, err := e.c.Engine.Refuses(ctx, u, who)
+	if err != nil {
+		e.log.Error("policy not loaded", "entity", u.String(), "err", err)
+	}
+	return no
+}
+
+// hidden tells whether a resource must look to this session as if it were not there:
+// its user is blocked politely (RFC 5025 §3.2.1), or by a rule, and was not shown the
+// resource by directed presence (RFC 6121 §4.6).
+func (s *session) hidden(ctx context.Context, target *session) bool {
+	if target.user == s.user {
+		return false
+	}
+	switch s.edge.decision(ctx, target.user.entity, s.user.entity) {
+	case presence.PoliteBlock:
+	case presence.Block:
+		return s.edge.refuses(ctx, target.user.entity, s.user.entity)
+	default:
+		return false
+	}
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	to := xmpp.JID{Local: s.user.entity.User, Domain: s.user.entity.Domain}
+	_, shown := target.directed[to]
+	if !shown {
+		to.Resource = s.resource
+		_, shown = target.directed[to]
+	}
+	return !shown
 }
 
 // resources are the sessions that a view shows, by resource. Nil-safe.

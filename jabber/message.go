@@ -39,7 +39,7 @@ func (s *session) message(ctx context.Context, el *markup.Element) {
 	case !s.edge.enter(load.Message):
 		s.refuse(el, "resource-constraint")
 		return
-	case m.To != s.user.entity && s.edge.reg.user(m.To).blocked(m.From, s.resource):
+	case m.To != s.user.entity && (s.edge.reg.user(m.To).blocked(m.From, s.resource) || s.edge.refuses(ctx, m.To, m.From)):
 		// XEP-0191 §3.1. Where the recipient has no session the engine looks.
 		s.undeliverable(el, m)
 		return
@@ -54,7 +54,7 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 	e := s.edge
 	rec := e.reg.user(m.To)
 	if m.ToResource != "" {
-		if target := rec.resource(m.ToResource); target != nil {
+		if target := rec.resource(m.ToResource); target != nil && !s.hidden(ctx, target) {
 			return e.deliverTo(rec, []*session{target}, m)
 		}
 		// RFC 6121 §8.5.3.2.1: only chat is delivered as if to the bare

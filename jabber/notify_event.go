@@ -88,8 +88,8 @@ const synthesised = "current"
 // changesOf compares by node what a watcher was told with what is to be told.
 // words are of sources that went.
 func changesOf(prev, view *presence.View, words []presence.LastWord) []event {
-	if view == nil {
-		return nil // contacts who are not seen any more take back nothing
+	if view == nil || view.Polite() {
+		return nil // contacts who are not seen any more take back nothing, nor do those who seem to have gone
 	}
 	was, is := toldBy(prev), toldBy(view)
 	var out []event

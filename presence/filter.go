@@ -79,7 +79,7 @@ func (f *filter) apply(t *Transform, s *Source) *Source {
 			before = to
 		}
 	}
-	if s.Package != "" && (s.Doc == nil || s.Doc.saysNothing()) {
+	if (s.Package != "" || s.ID.Kind == Extended) && (s.Doc == nil || s.Doc.saysNothing()) {
 		return nil // it says nothing but by its native payload
 	}
 	to := &Source{ID: s.ID, Expires: s.Expires, Updated: s.Updated, Package: s.Package}

@@ -138,6 +138,11 @@ func (v *View) same(prev *View) bool {
 	return b.touched == was.touched && (slices.Equal(b.persons, was.persons) || reflect.DeepEqual(v.Doc, prev.Doc))
 }
 
+// Polite tells whether the view is for watchers who are blocked politely (RFC 5025
+// §3.2.1). It is for edges only, lest the way to it looks other than that to the view
+// of a user who has gone; no watcher is told.
+func (v *View) Polite() bool { return v.class.Handling == PoliteBlock }
+
 // beside is what a view shows beside its sources.
 type beside struct {
 	touched uint64    // as in column

@@ -70,10 +70,14 @@ func (r *request) relay() {
 		defer cancel()
 		stored, err := e.engine.Send(ctx, m)
 		switch {
-		case err == nil && stored:
-			r.fail(202, "") // RFC 3428 §7: taken, not yet delivered
-		case err == nil, m.Native.Type == composing:
+		case m.Native.Type == composing && (err == nil || errors.Is(err, engine.ErrUndeliverable)):
 			r.fail(200, "") // nobody is there to see that somebody types, and that is fine
+		case err == nil && (stored || !e.engine.Shows(ctx, m.To, m.From)):
+			// RFC 3428 §7: taken, perhaps not yet delivered. Whom the user does not show
+			// her presence is not told by this that she is there.
+			r.fail(202, "")
+		case err == nil:
+			r.fail(200, "")
 		case errors.Is(err, engine.ErrMailboxFull):
 			r.fail(480, "Too Many Messages Wait For This User")
 		case errors.Is(err, engine.ErrUndeliverable):
