@@ -44,9 +44,10 @@ type Message struct {
 }
 
 // keeps tells whether a message nobody took waits in the mailbox (RFC 6121 §8.5.2.2).
-func (m *Message) keeps() bool {
-	return !m.NoStore && (m.Type == "" || m.Type == "normal" || m.Type == "chat")
-}
+func (m *Message) keeps() bool { return !m.NoStore && m.personal() }
+
+// personal messages are what one person writes to another.
+func (m *Message) personal() bool { return m.Type == "" || m.Type == "normal" || m.Type == "chat" }
 
 // silent messages vanish if nobody takes them (RFC 6121 §8.5.2.2.1: a server
 // must not answer an error with an error, and ignores a headline).
@@ -59,8 +60,8 @@ func (m *Message) silent() bool { return m.Type == "headline" || m.Type == "erro
 // A message to the bare address goes to all devices in both worlds. One with
 // ToResource goes to that resource on the edge it came from; if that edge does
 // not know the resource, or the sender is not to know that it is there, a chat or
-// normal message is treated as if sent to the bare address (RFC 6121 §8.5.3.2.1): the "resource" may be the tuple of a SIP
-// device, or long gone.
+// normal message is treated as if sent to the bare address (RFC 6121 §8.5.3.2.1): the
+// "resource" may be the tuple of a SIP device, or long gone.
 func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) {
 	says, err := e.regards(ctx, m.To, m.From)
 	if err != nil {
@@ -70,7 +71,18 @@ func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) 
 	if refuses(&says) || away && !m.keeps() {
 		return false, m.nobody()
 	}
-	// To whom the user looks offline no resource is there.
+	stored, err = e.route(ctx, m, away)
+	if errors.Is(err, ErrUndeliverable) && m.personal() && says.Class.Handling != presence.Allow && !away {
+		// Whom the user shows nothing is not told by this that nobody is there: RFC 6121
+		// §8.5.2.2.1 would have an error.
+		err = nil
+	}
+	return stored, err
+}
+
+// route is Send to one who takes messages of the sender; away: the sender must not
+// find a resource.
+func (e *Engine) route(ctx context.Context, m *Message, away bool) (stored bool, err error) {
 	if m.ToResource != "" && !away {
 		m.takers = new(int32)
 		*m.takers = 1
@@ -80,7 +92,7 @@ func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) 
 				return false, nil
 			}
 		}
-		if m.Type != "" && m.Type != "normal" && m.Type != "chat" {
+		if !m.personal() {
 			return false, m.nobody()
 		}
 		bare := *m

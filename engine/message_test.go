@@ -51,7 +51,11 @@ func TestSend(t *testing.T) {
 		{"nobody there", Message{Type: "chat"}, nil, nil, nil, 0, 0, true, nil},
 		{"normal, nobody there", Message{}, nil, nil, nil, 0, 0, true, nil},
 		{"full mailbox", Message{}, nil, nil, ErrMailboxFull, 0, 0, false, ErrMailboxFull},
-		{"not to be kept", Message{Type: "chat", NoStore: true}, nil, nil, nil, 0, 0, false, ErrUndeliverable},
+		{"not to be kept", Message{Type: "chat", NoStore: true, From: user("dave")}, nil, nil, nil, 0, 0, false, ErrUndeliverable},
+		{"not to be kept, of a stranger", Message{Type: "chat", NoStore: true}, nil, nil, nil, 0, 0, false, nil},
+		{"not to be kept, of a stranger, there", Message{Type: "chat", NoStore: true}, always, nil, nil, 1, 0, false, nil},
+		{"not to be kept, politely blocked, there", Message{Type: "chat", NoStore: true, From: user("erin")}, always, always, nil, 0, 0, false, ErrUndeliverable},
+		{"full address, politely blocked, there", Message{Type: "chat", ToResource: "pad", From: user("erin")}, always, always, nil, 1, 1, false, nil},
 		{"headline, nobody there", Message{Type: "headline"}, nil, nil, nil, 0, 0, false, nil},
 		{"error, nobody there", Message{Type: "error"}, nil, nil, nil, 0, 0, false, nil},
 		{"groupchat, nobody there", Message{Type: "groupchat"}, nil, nil, nil, 0, 0, false, ErrUndeliverable},
@@ -69,7 +73,8 @@ func TestSend(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			pol := &rules{}
 			// A default of block is about presence: alice, of whom no rule speaks, may write.
-			pol.set(bob, presence.Block, map[presence.Entity]presence.Handling{carol: presence.Block})
+			pol.set(bob, presence.Block, map[presence.Entity]presence.Handling{
+				carol: presence.Block, user("dave"): presence.Allow, user("erin"): presence.PoliteBlock})
 			mail := &box{err: tt.box}
 			e := New(Config{Mailbox: mail, Policies: pol})
 			sip, xmpp := &phone{takes: tt.sip}, &phone{takes: tt.xmpp}

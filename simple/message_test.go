@@ -241,6 +241,40 @@ func TestMessageBlocked(t *testing.T) {
 	})
 }
 
+// No answer to what somebody writes who is not shown the user's presence tells whether
+// the user is there. To whom she looks offline (RFC 5025 §3.2.1) she is.
+func TestMessageTellsNoPresence(t *testing.T) {
+	for _, c := range []struct {
+		h             presence.Handling
+		there, away   int // a message that may wait
+		there0, away0 int // one that may not
+	}{
+		{presence.Allow, 200, 202, 200, 480},
+		{presence.Confirm, 202, 202, 202, 202},
+		{presence.PoliteBlock, 202, 202, 480, 480},
+	} {
+		t.Run(c.h.String(), func(t *testing.T) {
+			inWorld(t, Config{}, func(w *world) {
+				alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+				w.rule("alice", "bob", c.h)
+				send := func(status int, lines string) {
+					t.Helper()
+					alice.want(status, out{method: "MESSAGE", to: "bob", body: "hi", ctype: "text/plain", lines: lines})
+				}
+				send(c.away, "")
+				send(c.away0, "Expires: 0\r\n")
+				w.mailbox.ms = nil
+				bob.register(t, "Contact: <"+bob.contact+">\r\n")
+				send(c.there, "")
+				if m := bob.one(); m.Method != "MESSAGE" {
+					t.Errorf("bob got %s", m.Method)
+				}
+				send(c.there0, "Expires: 0\r\n")
+			})
+		})
+	}
+}
+
 // RFC 3428 §7: how long a message is good for goes on with it, counted from its
 // Date; one that is too late is for those who are there only.
 func TestMessageExpires(t *testing.T) {
