@@ -42,6 +42,7 @@ type member struct {
 	queue  []*presence.View // of an ordered list: newer than view, in order
 	news   bool             // is to be told
 	asked  bool             // the answer to the first Watch is being waited for
+	doubt  bool             // has refused, and perhaps not for long
 }
 
 // listEntry is one entry as a list has it.

@@ -31,6 +31,7 @@ type listing struct {
 	patient *time.Timer // ends that
 	soon    *time.Timer // tells what has gathered
 	again   *time.Timer // loads once more
+	check   *time.Timer // looks at refusals once more
 	told    time.Time
 	loading bool
 	stale   bool // to be loaded again when it has been loaded
@@ -205,7 +206,7 @@ func endList(e *Edge, d *dialog) {
 // end stops all timers. l.mu is held.
 func (l *listing) end() {
 	l.over = true
-	for _, t := range [...]*time.Timer{l.patient, l.soon, l.again} {
+	for _, t := range [...]*time.Timer{l.patient, l.soon, l.again, l.check} {
 		if t != nil {
 			t.Stop()
 		}
@@ -492,6 +493,9 @@ func (l *listing) take(who presence.Entity, state presence.State, reason presenc
 		l.waiting--
 	}
 	l.edge.lists.refuse(who, l, state == presence.Terminated) // while who is a member
+	if state == presence.Terminated && reason == presence.Rejected {
+		l.doubt(m)
+	}
 	tell, release := l.gather()
 	l.mu.Unlock()
 	l.proceed(tell, release)
