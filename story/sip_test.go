@@ -67,6 +67,7 @@ type subscription struct {
 	routes        []string
 	heard         uint32
 	ended         bool
+	each          func(body string, words []string) // hears each NOTIFY; may be nil
 }
 
 func newPhone(w *world, name, user, host string) (*phone, error) {
@@ -300,6 +301,9 @@ func (p *phone) notify(m *sip.Message, raw string, status int) int {
 	ct, _, _ := m.ContentType()
 	words = append(words, body(p.w, ct, m.Body)...)
 	p.record(false, raw, words...)
+	if s.each != nil {
+		s.each(m.Body, words)
+	}
 	return status
 }
 

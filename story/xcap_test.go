@@ -30,6 +30,7 @@ type client struct {
 	mu     sync.Mutex
 	etag   map[string]string // by document, as last heard
 	events []event
+	each   func(method, doc, sent string, resp *http.Response, body []byte) // hears each answer; may be nil
 }
 
 func newClient(w *world, name, user string, from netip.Addr) *client {
@@ -138,6 +139,9 @@ func (c *client) send(method string, u *url.URL, doc, kind, body string, header 
 			if auth = c.credentials(resp, method, u.RequestURI()); auth != "" {
 				continue
 			}
+		}
+		if c.each != nil {
+			c.each(method, doc, body, resp, b)
 		}
 		c.answered(method, doc, resp, b)
 		return nil

@@ -48,6 +48,7 @@ type chatter struct {
 	online bool
 	leave  bool // it ends the stream itself
 	wait   map[string]chan *markup.Element
+	each   func(*markup.Element) // hears each stanza; may be nil
 	sm     struct {
 		id   string
 		on   bool
@@ -64,7 +65,9 @@ func (c *chatter) dial() error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
 	c.conn, c.sc = conn, markup.NewScanner(conn, markup.Options{})
+	c.mu.Unlock()
 	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if err := c.open(); err != nil {
 		return err
@@ -116,7 +119,9 @@ func (c *chatter) connect(sm bool) error {
 	if want := c.user + "/" + c.resource; jid != want {
 		return fmt.Errorf("%s asked for %s and got %s", c.name, want, jid)
 	}
+	c.mu.Lock()
 	c.sm.on, c.sm.h = false, 0
+	c.mu.Unlock()
 	if sm {
 		c.write("<enable xmlns='" + nsSM + "' resume='true'/>")
 		e, err := c.sc.Next()
@@ -205,6 +210,9 @@ func (c *chatter) take(e *markup.Element) {
 	}
 	if e.Space == nsClient {
 		c.sm.h++
+	}
+	if c.each != nil {
+		c.each(e)
 	}
 	ev := event{raw: e.Source()}
 	switch e.Local {

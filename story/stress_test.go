@@ -1,0 +1,492 @@
+package story
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pharos/markup"
+)
+
+var (
+	stressFor  = flag.Duration("stress", 0, "how long to play random stories; 0: a few seeds")
+	stressSeed = flag.Uint64("stress-seed", 0, "play the random story of this seed only")
+)
+
+// stressSeeds is how many random stories a plain run plays.
+const stressSeeds = 6
+
+// TestStress plays random stories: users who do everything at the same time in both
+// worlds and by XCAP, while the server is restarted and killed. Then there is quiet,
+// and everybody has to have been told what somebody who asks now is told.
+func TestStress(t *testing.T) {
+	if *stressSeed != 0 {
+		stress(t, *stressSeed)
+		return
+	}
+	end := time.Now().Add(*stressFor)
+	for seed := uint64(1); seed <= stressSeeds || time.Now().Before(end); seed++ {
+		if seed > stressSeeds && *stressFor == 0 || t.Failed() && *stressFor == 0 {
+			return
+		}
+		stress(t, seed)
+	}
+}
+
+func stress(t *testing.T, seed uint64) {
+	t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { newCrowd(t, seed).run() })
+	})
+}
+
+// crowd is the users of a random story.
+type crowd struct {
+	t     *testing.T
+	w     *world
+	seed  uint64
+	rng   *rand.Rand
+	users []string // u0, u1, …
+	actor []doer
+	log   *journal
+
+	mu       sync.Mutex
+	steps    []string          // what was done, for who looks into a failure
+	disturb  bool              // the server was ended in this round: answers may be missing
+	versions map[string]string // bodies by document and entity-tag
+}
+
+// doer does something by chance.
+type doer interface{ act(r *rand.Rand) }
+
+func newCrowd(t *testing.T, seed uint64) *crowd {
+	c := &crowd{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), versions: map[string]string{}, log: new(journal)}
+	s := &script{policy: []string{"confirm", "confirm", "allow"}[c.rng.IntN(3)], documents: map[string]string{}}
+	for i := range 3 + c.rng.IntN(2) {
+		u := "u" + strconv.Itoa(i)
+		c.users = append(c.users, u)
+		s.actors = append(s.actors, actorLine{u, "sip"}, actorLine{u + "/pad", "xmpp"}, actorLine{u + "/desk", "xmpp"},
+			actorLine{u + "/check", "xmpp"}, actorLine{u + "/a", "xcap"}, actorLine{u + "/b", "xcap"})
+	}
+	var log io.Writer = io.Discard
+	if *stressSeed != 0 {
+		log = c.log
+	}
+	w, err := newWorld(t, s, log)
+	c.w = w
+	if err != nil {
+		w.close()
+		t.Fatal(err)
+	}
+	for _, u := range c.users {
+		c.actor = append(c.actor, &caller{crowd: c, user: u, phone: w.phones[u]})
+		for _, r := range []string{"/pad", "/desk"} {
+			c.actor = append(c.actor, &talker{crowd: c, user: u, c: w.chatters[u+r]})
+		}
+		for _, r := range []string{"/a", "/b"} {
+			e := &editor{crowd: c, user: u, c: w.clients[u+r], kept: map[string]bool{}}
+			e.c.each = e.heard
+			c.actor = append(c.actor, e)
+		}
+	}
+	return c
+}
+
+func (c *crowd) run() {
+	defer c.w.close()
+	for round := range 4 {
+		c.mu.Lock()
+		c.disturb, c.steps = false, append(c.steps, fmt.Sprintf("-- round %d", round))
+		c.mu.Unlock()
+		var wg sync.WaitGroup
+		n := 4 + c.rng.IntN(12)
+		for _, a := range c.actor {
+			r := rand.New(rand.NewPCG(c.rng.Uint64(), c.seed))
+			wg.Go(func() {
+				for range n {
+					a.act(r)
+					if r.IntN(3) == 0 {
+						time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
+					}
+				}
+			})
+		}
+		if c.rng.IntN(3) == 0 {
+			time.Sleep(time.Duration(c.rng.IntN(2000)) * time.Millisecond)
+			c.disturbed(c.rng.IntN(2) == 0)
+		}
+		wg.Wait()
+		settle(70 * time.Second) // longer than any retry of a NOTIFY that was lost
+		c.verify()
+		if c.t.Failed() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.t.Logf("seed %d, round %d, policy %s; what was done:\n%s", c.seed, round, c.w.config.Policy.Default, strings.Join(c.steps, "\n"))
+			if *stressSeed != 0 {
+				c.t.Logf("the server's log:\n%s", c.log)
+			}
+			return
+		}
+	}
+}
+
+// disturbed ends the server and starts the next.
+func (c *crowd) disturbed(kill bool) {
+	c.mu.Lock()
+	c.disturb = true
+	c.mu.Unlock()
+	c.note("", "server", map[bool]string{true: "kill", false: "restart"}[kill])
+	var err error
+	if kill {
+		c.w.net.cut()
+		synctest.Wait() // what is being written is written; what waits for its time is not
+		err = c.w.halt()
+	} else {
+		err = c.w.end()
+	}
+	if err == nil {
+		err = c.w.start()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *crowd) note(user, who string, what ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.steps = append(c.steps, fmt.Sprintf("%s %s %s %s", time.Now().Format("05.000"), user, who, strings.Join(what, " ")))
+}
+
+func (c *crowd) undisturbed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.disturb
+}
+
+// wrong reports something that must not be, except while the server was away.
+func (c *crowd) wrong(format string, args ...any) {
+	if c.undisturbed() {
+		c.t.Errorf(format, args...)
+	}
+}
+
+func (c *crowd) other(r *rand.Rand, u string) string {
+	for {
+		if o := c.users[r.IntN(len(c.users))]; o != u {
+			return o
+		}
+	}
+}
+
+var moods = []string{"happy", "sad", "calm"}
+
+// caller is somebody with a phone.
+type caller struct {
+	*crowd
+	user  string
+	phone *phone
+	subs  []*watching
+	n     int
+}
+
+// watching is a subscription and what its NOTIFYs have said together.
+type watching struct {
+	*subscription
+	list  bool
+	mu    sync.Mutex
+	words []string            // of the last
+	table map[string][]string // of a list by member, of documents by selector
+}
+
+func (w *watching) heard(body string, words []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.words = nil
+	for _, x := range words[2:] {
+		if !strings.HasPrefix(x, "expires=") {
+			w.words = append(w.words, x)
+		}
+	}
+	if w.event == "xcap-diff" && body != "" {
+		w.documents(body)
+		return
+	}
+	if !w.list || body == "" || slices.Contains(words, "body=none") {
+		return
+	}
+	if slices.Contains(words, "fullState=true") || w.table == nil {
+		w.table = map[string][]string{}
+	}
+	fresh := map[string][]string{}
+	for _, x := range words[2:] {
+		if i := strings.IndexAny(x, ":="); i > 0 && x[0] == 'u' && len(x[:i]) == 2 {
+			fresh[x[:i]] = append(fresh[x[:i]], x[i:])
+		}
+	}
+	for who, what := range fresh {
+		w.table[who] = what
+	}
+}
+
+// documents takes an xcap-diff document (RFC 5874).
+func (w *watching) documents(body string) {
+	root, err := markup.Parse([]byte(body), markup.Options{Document: true})
+	if err != nil {
+		w.words = append(w.words, "bad-body")
+		return
+	}
+	if w.table == nil {
+		w.table = map[string][]string{}
+	}
+	for d := range root.Children() {
+		if d.Local != "document" {
+			continue
+		}
+		if tag := d.Attr("new-etag"); tag != "" {
+			w.table[d.Attr("sel")] = []string{tag}
+		} else {
+			delete(w.table, d.Attr("sel"))
+		}
+	}
+}
+
+// status of the last answer to a method.
+func (p *phone) status(method string) string {
+	s := ""
+	for _, e := range p.drain() {
+		if e.words[0] == method && len(e.words) > 1 {
+			s = e.words[1]
+		}
+	}
+	return s
+}
+
+func (a *caller) act(r *rand.Rand) {
+	p, o := a.phone, a.other(r, a.user)
+	switch r.IntN(10) {
+	case 0, 1, 2:
+		a.n++
+		state := "open"
+		if r.IntN(4) == 0 {
+			state = "closed"
+		}
+		doc, err := document(p, newArgs([]string{state, "note=" + a.user + "." + strconv.Itoa(a.n)}))
+		if err != nil {
+			a.t.Error(err)
+		}
+		a.note(a.user, "phone", "publishes", state, strconv.Itoa(a.n))
+		p.publish(p.user, "presence", "application/pidf+xml", p.etag, "3600", doc)
+		a.published()
+	case 3:
+		if p.etag != "" {
+			a.note(a.user, "phone", "unpublishes")
+			p.publish(p.user, "presence", "", p.etag, "0", "")
+			a.published()
+		}
+	case 4, 5:
+		a.watch(&watching{subscription: &subscription{of: a.w.address(o), as: p.user, event: "presence", accept: bodyTypes["presence"]}})
+	case 6:
+		a.watch(a.buddies())
+	case 7:
+		a.watch(&watching{subscription: &subscription{of: p.user, as: p.user, event: "xcap-diff", accept: bodyTypes["xcap-diff"]}})
+	default:
+		if len(a.subs) == 0 {
+			return
+		}
+		i := r.IntN(len(a.subs))
+		s := a.subs[i]
+		if s.dead(p) {
+			a.subs = slices.Delete(a.subs, i, i+1)
+			return
+		}
+		expires := "3600"
+		if r.IntN(2) == 0 {
+			expires = "0"
+		}
+		a.note(a.user, "phone", "resubscribes", s.of, s.event, expires)
+		p.resubscribe(s.subscription, expires)
+		if st := p.status("SUBSCRIBE"); st != "200" && st != "204" && st != "481" {
+			a.wrong("%s: SUBSCRIBE within a dialog: %s", a.user, st)
+		}
+		if expires == "0" {
+			a.subs = slices.Delete(a.subs, i, i+1)
+		}
+	}
+}
+
+func (a *caller) published() {
+	if st := a.phone.status("PUBLISH"); st == "412" || st == "unanswered" {
+		a.phone.etag = ""
+	} else if st != "200" {
+		a.wrong("%s: PUBLISH: %s", a.user, st)
+	}
+}
+
+func (a *caller) buddies() *watching {
+	return &watching{list: true, subscription: &subscription{of: a.user + "/buddies@" + home, as: a.phone.user, event: "presence",
+		accept: bodyTypes["presence"] + ", " + typeRLMI + ", multipart/related", more: "Supported: eventlist\r\n"}}
+}
+
+func (a *caller) watch(s *watching) {
+	if len(a.subs) >= 6 {
+		return
+	}
+	s.each = s.heard
+	a.note(a.user, "phone", "subscribes", s.of, s.event)
+	a.phone.subscribe(s.subscription, "3600")
+	switch st := a.phone.status("SUBSCRIBE"); {
+	case st == "200" || st == "202":
+		a.subs = append(a.subs, s)
+	case st != "403" && st != "404":
+		a.wrong("%s: SUBSCRIBE to %s: %q", a.user, s.of, st)
+	}
+}
+
+func (w *watching) dead(p *phone) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.ended
+}
+
+// editor is an XCAP client that keeps entries and rules of its own, beside another one.
+type editor struct {
+	*crowd
+	user string
+	c    *client
+	kept map[string]bool // entries that were written, or taken away, and answered so
+	n    int
+
+	status int // of the last answer
+	body   string
+}
+
+func (e *editor) heard(method, doc, sent string, resp *http.Response, body []byte) {
+	e.status, e.body = resp.StatusCode, string(body)
+	tag := resp.Header.Get("ETag")
+	if method != "GET" || tag == "" || resp.StatusCode != 200 || resp.Header.Get("Content-Type") == "application/xcap-el+xml" {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if old, ok := e.versions[doc+tag]; ok && old != string(body) {
+		e.t.Errorf("%s has entity-tag %s twice:\n%s\n%s", doc, tag, old, body)
+	}
+	e.versions[doc+tag] = string(body)
+}
+
+func (e *editor) does(verb string, words ...string) int {
+	e.status, e.body = 0, ""
+	e.note(e.user, e.c.name, append([]string{verb}, words...)...)
+	if err := e.c.does(verb, newArgs(words)); err != nil {
+		e.t.Error(err)
+	}
+	if e.status == 0 || e.status >= 500 {
+		e.wrong("%s: %s %s: status %d %s", e.c.name, verb, words, e.status, e.body)
+	}
+	e.note(e.user, e.c.name, strconv.Itoa(e.status))
+	return e.status
+}
+
+const (
+	emptyLists = "<resource-lists xmlns='urn:ietf:params:xml:ns:resource-lists'></resource-lists>"
+	emptyRules = "<cp:ruleset xmlns:cp='urn:ietf:params:xml:ns:common-policy' xmlns:pr='urn:ietf:params:xml:ns:pres-rules'></cp:ruleset>"
+	commonNS   = "xmlns=cp:urn:ietf:params:xml:ns:common-policy"
+)
+
+func (e *editor) act(r *rand.Rand) {
+	mine := strings.TrimPrefix(e.c.name, e.user+"/") // name of its list and rule
+	list := "resource-lists/index/~~/resource-lists/list[@name='" + mine + "']"
+	switch r.IntN(8) {
+	case 0, 1, 2:
+		uri := "sip:x" + mine + strconv.Itoa(r.IntN(4)) + "@elsewhere.org"
+		e.entry(r, list, uri, true)
+	case 3:
+		e.entry(r, list, "sip:"+e.w.address(e.other(r, e.user)), false)
+	case 4:
+		e.rewrite(r, list)
+	case 5, 6:
+		e.rule(r, mine)
+	case 7:
+		e.does("gets", []string{"resource-lists/index", "pres-rules/index"}[r.IntN(2)])
+	}
+}
+
+// entry puts or deletes one entry. Own ones are nobody else's, and so must stay.
+func (e *editor) entry(r *rand.Rand, list, uri string, own bool) {
+	at := list + "/entry[@uri='" + uri + "']"
+	if r.IntN(3) > 0 {
+		e.n++
+		el := "<entry uri='" + uri + "'><display-name>" + "n" + strconv.Itoa(e.n) + "</display-name></entry>"
+		st := e.does("puts", at, el)
+		if st == 409 { // no such list yet, or no document
+			if e.does("puts", list, "<list name='"+strings.Split(list, "'")[1]+"'/>") == 409 {
+				e.does("puts", "resource-lists/index", emptyLists, "if-none-match=*")
+			}
+			return
+		}
+		e.answered(uri, own, st, true)
+		return
+	}
+	e.answered(uri, own, e.does("deletes", at), false)
+}
+
+func (e *editor) answered(uri string, own bool, status int, there bool) {
+	switch {
+	case !own:
+	case status == 200 || status == 201 || status == 404 && !there:
+		e.kept[uri] = there
+	default:
+		delete(e.kept, uri)
+	}
+}
+
+// rewrite reads the whole document and writes it back with one more entry, if nobody
+// was faster.
+func (e *editor) rewrite(r *rand.Rand, list string) {
+	if e.does("gets", "resource-lists/index") != 200 {
+		return
+	}
+	uri := "sip:y" + strings.Split(list, "'")[1] + strconv.Itoa(e.n) + "@elsewhere.org"
+	e.n++
+	entry := "<list><entry uri='" + uri + "'/></list>"
+	body := e.body
+	if i := strings.LastIndex(body, "</resource-lists>"); i >= 0 {
+		body = body[:i] + entry + body[i:]
+	} else {
+		return
+	}
+	if r.IntN(2) == 0 {
+		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+	}
+	e.answered(uri, true, e.does("puts", "resource-lists/index", body, "if-match=last"), true)
+}
+
+// rule puts or deletes a rule about somebody.
+func (e *editor) rule(r *rand.Rand, id string) {
+	at := "pres-rules/index/~~/cp:ruleset/cp:rule[@id='" + id + "']"
+	if r.IntN(3) == 0 {
+		e.does("deletes", at, commonNS)
+		return
+	}
+	if r.IntN(20) == 0 {
+		e.does("deletes", "pres-rules/index")
+		return
+	}
+	handling := []string{"allow", "allow", "block", "polite-block", "confirm"}[r.IntN(5)]
+	rule := "<cp:rule xmlns:cp='urn:ietf:params:xml:ns:common-policy' xmlns:pr='urn:ietf:params:xml:ns:pres-rules' id='" + id +
+		"'><cp:conditions><cp:identity><cp:one id='sip:" + e.w.address(e.other(r, e.user)) + "'/></cp:identity></cp:conditions><cp:actions><pr:sub-handling>" + handling +
+		"</pr:sub-handling></cp:actions><cp:transformations><pr:provide-services><pr:all-services/></pr:provide-services><pr:provide-persons><pr:all-persons/></pr:provide-persons>" +
+		"<pr:provide-all-attributes/></cp:transformations></cp:rule>"
+	if e.does("puts", at, rule, commonNS) == 409 {
+		e.does("puts", "pres-rules/index", emptyRules, "if-none-match=*")
+	}
+}
