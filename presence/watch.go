@@ -54,7 +54,7 @@ func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
 	d := p.decide(in.Watcher, c.private, p.at(now))
 	out.State = d.Class.state()
 	if in.isFetch() {
-		p.fetch(in, c, d.Class, out)
+		p.fetch(now, in, c, d.Class, out)
 		return
 	}
 	s := p.subs.get(in.ID)
@@ -115,8 +115,13 @@ func (s *sub) decided(c Class) {
 	s.class, s.State, s.held = c, st, false
 }
 
-// fetch answers once and keeps nothing (RFC 6665 §4.4.3).
-func (p *Presentity) fetch(in *Watch, c *column, cl Class, out *Outcome) {
+// fetch answers once and keeps nothing (RFC 6665 §4.4.3). Who may see nothing yet
+// has asked all the same (RFC 3857 §4.7.1: waiting allows for the authorization of fetches).
+func (p *Presentity) fetch(now time.Time, in *Watch, c *column, cl Class, out *Outcome) {
+	if out.State == Pending {
+		s := &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Via: in.Via, Package: c.pkg}}
+		out.watcher(p.entity, s, Pending, NoReason, now)
+	}
 	n := p.answer(c, in.Via, Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}, Terminated, Timeout)
 	if out.State == Terminated {
 		n.Reason = Rejected
