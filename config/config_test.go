@@ -71,6 +71,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"listen = [\"xmpp-server://:5269\"]", "not in this version"},
 		{"listen = [\"xmpp://:99999\"]", "65535"},
 		{"listen = [\"xmpp://:5222/x\"]", "scheme://host:port"},
+		{"listen = [\"sips:127.0.0.1:5061\"]", "scheme://host:port"},
 		{"[tls]\ncert = \"x\"", "go together"},
 		{"[policy]\ndefault = \"maybe\"", "none of confirm, allow, block"},
 		{"[sip]\ntrusted = [\"nowhere\"]", "sip.trusted"},

@@ -25,6 +25,9 @@ var defaultPorts = map[string]string{
 func ParseListener(s string) (Listener, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	port, known := defaultPorts[scheme]
+	if name, _, _ := strings.Cut(s, ":"); !ok && defaultPorts[name] != "" {
+		return Listener{}, fmt.Errorf("listen: %q is not scheme://host:port", s)
+	}
 	if !ok || !known {
 		hint := "the scheme must be sip+udp, sip+tcp, sips, xmpp, xmpps, xmpp+insecure, https or http+insecure"
 		if scheme == "xmpp-server" {
