@@ -144,10 +144,17 @@ func (a *Admin) Import(ctx context.Context, r io.Reader, dryRun bool, progress f
 	}
 	m := &material{admin: a, byUser: map[presence.Entity]*newcomer{}}
 	m.read("", b)
+	if len(m.users) == 0 && m.count == 0 {
+		m.problem("there is nothing in it that could be imported")
+	}
 	a.check(ctx, m)
 	im := Import{Total: len(m.users), Problems: m.problems, Ignored: m.ignored, DryRun: dryRun}
 	if m.count > 0 {
-		return im, fmt.Errorf("%d problems in the file; nothing was imported", m.count)
+		problems := "1 problem"
+		if m.count > 1 {
+			problems = fmt.Sprintf("%d problems", m.count)
+		}
+		return im, fmt.Errorf("%s in the file; nothing was imported", problems)
 	}
 	if dryRun {
 		for _, u := range m.users {
@@ -187,6 +194,8 @@ func (m *material) read(name string, b []byte) {
 		where += ": "
 	}
 	switch first := bytes.TrimLeft(b, " \t\r\n"); {
+	case bytes.HasPrefix(b, []byte("\x1f\x8b")), bytes.HasPrefix(b, []byte("BZh")), bytes.HasPrefix(b, []byte("PK\x03\x04")), bytes.HasPrefix(b, []byte("\xfd7zXZ\x00")):
+		m.problem("%sthe file is compressed; unpack it first", where)
 	case isTar(b):
 		m.readTar(b)
 	case bytes.HasPrefix(first, []byte("<")):

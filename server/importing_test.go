@@ -69,3 +69,25 @@ func TestImportOfDump(t *testing.T) {
 		t.Errorf("waiting: %v", p.Waiting)
 	}
 }
+
+// What cannot be read is told in words that lead on, and never as done.
+func TestImportOfNothing(t *testing.T) {
+	a, err := OpenAdmin(t.TempDir(), []string{"localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	const compressed, nothing = "the file is compressed; unpack it first", "there is nothing in it that could be imported"
+	for body, want := range map[string]string{
+		"":                              nothing,
+		"# nobody\n":                    nothing,
+		string(make([]byte, 1024)):      nothing, // a tar file of an empty folder
+		"\x1f\x8b\x08\x00rest\nof,it\n": compressed,
+		"PK\x03\x04rest":                compressed,
+	} {
+		im, err := a.Import(t.Context(), strings.NewReader(body), false, nil)
+		if err == nil || !strings.HasPrefix(err.Error(), "1 problem in the file") || im.Done || len(im.Problems) != 1 || im.Problems[0] != want {
+			t.Errorf("%.20q: %+v, %v; want %q", body, im, err, want)
+		}
+	}
+}

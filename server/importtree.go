@@ -10,8 +10,11 @@ import (
 	"strings"
 )
 
-// isTar tells by the magic of POSIX (ustar) at its place.
-func isTar(b []byte) bool { return len(b) > 262 && string(b[257:262]) == "ustar" }
+// isTar tells by the magic of POSIX (ustar) at its place; a tar file of nothing is
+// two blocks of zeros.
+func isTar(b []byte) bool {
+	return len(b) > 262 && string(b[257:262]) == "ustar" || len(b) >= 1024 && string(b[:1024]) == string(make([]byte, 1024))
+}
 
 // readTar reads a folder: XCAP documents by their path, AUID/users/XUI/document, at
 // any depth; of what is not in such a place, dumps, CSV and XEP-0227 files.
