@@ -39,13 +39,16 @@ func (s *Server) Why(ctx context.Context, watcher, presentity string) (Why, erro
 	}
 	alice, err := s.admin.Address(presentity)
 	if err != nil {
+		if simple.IsBuddies(presentity) {
+			err = errors.New("a list is explained by its members: name one of them")
+		}
 		return Why{}, err
 	}
 	w := Why{Watcher: bob.String(), Presentity: alice.String()}
 	for _, u := range []presence.Entity{bob, alice} {
 		switch _, err := s.store.Account(ctx, u); {
 		case errors.Is(err, store.ErrNotFound):
-			w.add("account", false, "%s has no account here", u)
+			w.add("account", false, "%s has no account here; if it is a list for phones, ask about a member", u)
 			w.Answer = fmt.Sprintf("%s does not exist on this server.", u)
 			return w, nil
 		case err != nil:
@@ -144,7 +147,11 @@ func (s *Server) whySources(w *Why, x presence.Explanation) {
 		w.add("presence", false, "%s has no publication and no session: offline", x.Presentity)
 	}
 	for _, src := range x.Sources {
-		w.add("presence", true, "%s", sourceText(src, ": "+summary(src.Doc)))
+		says := summary(src.Doc)
+		if says != "" { // moods, names and pictures are not in the summary
+			says = ": " + says
+		}
+		w.add("presence", true, "%s", sourceText(src, says))
 	}
 	if x.View != nil {
 		w.add("view", true, "version %d, as this watcher may see it: %s", x.View.Version, summary(x.View.Doc))

@@ -66,6 +66,38 @@ func TestWhyRules(t *testing.T) {
 	}
 }
 
+// Lists for phones have no presence of their own; what a source says may be nothing.
+func TestWhyLists(t *testing.T) {
+	s := run(t, nil)
+	ctx := t.Context()
+	alice := presence.Entity{User: "alice", Domain: "localhost"}
+	if err := s.admin.Add(ctx, alice.String(), "secret"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Why(ctx, "alice@localhost", "sip:alice/buddies@localhost"); err == nil || !strings.Contains(err.Error(), "by its members") {
+		t.Errorf("of a buddy list: %v", err)
+	}
+	w, err := s.Why(ctx, "alice@localhost", "lamps@localhost")
+	if err != nil || len(w.Steps) != 2 || !strings.Contains(w.Steps[1].Text, "ask about a member") {
+		t.Errorf("of a service: %+v, %v", w, err)
+	}
+	_, err = s.engine.Step(ctx, alice, presence.Publish{ID: presence.SourceID{Kind: presence.Extended, Key: "mood"}, NewTag: "t",
+		Doc: &presence.Document{}, From: "alice@localhost/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err = s.Why(ctx, "alice@localhost", "alice@localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range w.Steps {
+		if strings.Contains(st.Text, `"mood"`) && strings.HasSuffix(st.Text, "s old, from alice@localhost/x") {
+			return
+		}
+	}
+	t.Errorf("%+v", w.Steps)
+}
+
 // Calls and mailboxes have their place in the explanation, where there are any.
 func TestWhyPackages(t *testing.T) {
 	s := run(t, nil)

@@ -26,6 +26,12 @@ const (
 // §3.3.1), while a SIP URI may have one (RFC 3261 §25.1, user-unreserved).
 const buddies = "/buddies"
 
+// IsBuddies tells whether an address is that of a user's whole buddy list.
+func IsBuddies(address string) bool {
+	user, _, _ := strings.Cut(address, "@")
+	return strings.HasSuffix(user, buddies)
+}
+
 const (
 	// minDeflate is the smallest body that is coded, where the watcher undoes it.
 	// The full state of 200 members takes twice the time then and a twentieth of the
