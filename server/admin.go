@@ -21,6 +21,7 @@ type Admin struct {
 	docs     *xdm.Documents
 	domains  []string
 	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
+	policy   func(presence.Entity)                        // the same of who a user lets in
 }
 
 // OpenAdmin opens the store of a stopped server.

@@ -273,6 +273,9 @@ func (a *Admin) importData(ctx context.Context, n *newcomer) error {
 	}
 	ctx, release := a.docs.Hold(ctx, n.user)
 	defer release()
+	if a.policy != nil {
+		defer a.policy(n.user) // also where not all was taken
+	}
 	if len(n.contacts) > 0 {
 		changes := make([]xdm.ItemChange, len(n.contacts))
 		for i := range n.contacts {

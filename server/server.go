@@ -156,7 +156,7 @@ func (s *Server) wire() error {
 	s.engine.Register("sip", s.simple)
 	s.engine.Register("xmpp", s.jabber)
 	s.engine.Register(watchName, s.watch)
-	s.admin = &Admin{store: s.store, docs: s.docs, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved}
+	s.admin = &Admin{store: s.store, docs: s.docs, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved, policy: s.engine.PolicyChanged}
 	s.http = s.routes()
 	return s.restore()
 }
@@ -213,6 +213,8 @@ func (s *Server) restore() error {
 func (s *Server) userRemoved(ctx context.Context, u presence.Entity) error {
 	s.jabber.End(ctx, u, "not-authorized")
 	s.simple.Removed(u)
+	// Who has the address next has not let in whom this one did.
+	defer s.engine.PolicyChanged(u)
 	if _, err := s.engine.Step(ctx, u, presence.Remove{}); err != nil {
 		return fmt.Errorf("%s is removed, but what it had open was not ended: %w", u, err)
 	}

@@ -60,7 +60,7 @@ func TestIconsOfOthers(t *testing.T) {
 	}{
 		{``, 403},
 		{`<actions><pr:sub-handling>confirm</pr:sub-handling></actions>`, 403},
-		{`<actions><pr:sub-handling>polite-block</pr:sub-handling></actions><transformations><pr:provide-status-icon>true</pr:provide-status-icon></transformations>`, 403},
+		{`<actions><pr:sub-handling>polite-block</pr:sub-handling></actions><transformations><pr:provide-status-icon>true</pr:provide-status-icon></transformations>`, 404},
 		{`<actions><pr:sub-handling>allow</pr:sub-handling></actions><transformations><pr:provide-note>true</pr:provide-note></transformations>`, 403},
 		{`<actions><pr:sub-handling>allow</pr:sub-handling></actions><transformations><pr:provide-status-icon>true</pr:provide-status-icon></transformations>`, 200},
 		{`<actions><pr:sub-handling>allow</pr:sub-handling></actions><transformations><pr:provide-all-attributes/></transformations>`, 200},
@@ -71,7 +71,7 @@ func TestIconsOfOthers(t *testing.T) {
 		if w := h.do("joe@example.com", "GET", icon, "", ""); w.Code != c.status {
 			t.Errorf("%s: %d %s", c.rule, w.Code, w.Body)
 		}
-		for _, never := range [][3]string{{"joe@example.com", "GET", other}, {"max@example.org", "GET", icon}, {"joe@example.com", "DELETE", icon}, {"joe@example.com", "GET", billsList}} {
+		for _, never := range [][3]string{{"joe@example.com", "GET", other}, {"max@example.org", "GET", icon}, {"joe@example.com", "DELETE", icon}, {"joe@example.com", "PUT", icon}, {"joe@example.com", "GET", billsList}} {
 			if w := h.do(never[0], never[1], never[2], "", ""); w.Code != 403 {
 				t.Errorf("%s: %v: %d", c.rule, never, w.Code)
 			}

@@ -75,6 +75,10 @@ func readsContent(r *request) (bool, error) {
 		return false, nil
 	}
 	x, err := r.edge.Engine.Explain(r.Context(), r.sel.user, r.who.user)
+	if err == nil && x.Decision.Class.Handling == presence.PoliteBlock {
+		// RFC 5025 §3.2.1: as if there were none; "forbidden" would tell him.
+		return false, xdm.ErrNotFound
+	}
 	if err != nil || x.Decision.Class.Handling != presence.Allow {
 		return false, err
 	}
