@@ -188,6 +188,18 @@ func TestTooManyChanges(t *testing.T) {
 	}
 }
 
+// What a browser gets is no page of ours.
+func TestNoPages(t *testing.T) {
+	h := newHouse(t, "bill@example.com")
+	for range 2 { // 404, then 200
+		w := h.do("bill@example.com", "GET", billsList, "", "")
+		if p := w.Header().Get("Content-Security-Policy"); !strings.Contains(p, "sandbox") || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%d: %v", w.Code, w.Header())
+		}
+		h.do("bill@example.com", "PUT", billsList, listsType, noLists)
+	}
+}
+
 // Only so many have a tree in memory at once; whole documents need none.
 func TestDesks(t *testing.T) {
 	h := newHouse(t, "bill@example.com")

@@ -131,6 +131,10 @@ func (e *Edge) Space(auid string) (space string, ok bool) {
 // ServeHTTP answers one request.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	r := &request{Request: hr, edge: e, w: w}
+	// Documents of others are XML, which a browser would show, scripts in it included,
+	// with the passwords that it has for us.
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// Bounds of the listener are for heads; a body may take longer.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(e.Limits.Transfer)) // in-memory connections of tests have none
