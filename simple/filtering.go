@@ -101,7 +101,7 @@ func tellPresence(partial bool) func(t *telling) content {
 				return content{nothing: true}
 			}
 			was := narrowed(f, renderPIDF(t.before))
-			if bytes.Equal(was, now) {
+			if bytes.Equal(was, now) || f != nil && bytes.Equal(inside(was), inside(now)) {
 				return content{nothing: true}
 			}
 			if partial {
@@ -118,6 +118,19 @@ func tellPresence(partial bool) func(t *telling) content {
 		}
 		return content{mediaType: pidf.Type, body: now}
 	}
+}
+
+// inside is what the root of a document of ours has in it. What a filter leaves out
+// may have left the declaration of its namespace there, which is no news.
+func inside(doc []byte) []byte {
+	i := bytes.Index(doc, []byte("<presence"))
+	if i < 0 {
+		return doc
+	}
+	if j := bytes.IndexByte(doc[i:], '>'); j >= 0 {
+		return bytes.TrimPrefix(doc[i+j:], []byte(">"))
+	}
+	return doc
 }
 
 // fires tells whether a filter wants the change to a view told, compared with

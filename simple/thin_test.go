@@ -324,3 +324,16 @@ func TestListMaxRate(t *testing.T) {
 		}
 	})
 }
+
+func TestInside(t *testing.T) {
+	for doc, want := range map[string]string{
+		`<?xml version="1.0"?>` + "\n" + `<presence xmlns="urn:x" entity="sip:a@b"><tuple id="1"/></presence>`: `<tuple id="1"/></presence>`,
+		`<presence xmlns="urn:x" xmlns:r="urn:r"></presence>`:                                                  `</presence>`,
+		`<presence`: `<presence`,
+		``:          ``,
+	} {
+		if got := string(inside([]byte(doc))); got != want {
+			t.Errorf("%q: %q", doc, got)
+		}
+	}
+}
