@@ -158,7 +158,7 @@ func (w *world) phoneDoes(p *phone, verb string, a *args) error {
 			return err
 		}
 		if v := a.get("more", ""); v != "" {
-			s.more = v + "\r\n"
+			s.more = strings.ReplaceAll(v, "{tag}", s.tag) + "\r\n"
 		}
 		if v, ok := a.named["document"]; ok { // of this SUBSCRIBE and those to come
 			delete(a.named, "document")

@@ -66,6 +66,7 @@ type subscription struct {
 	target        string
 	routes        []string
 	heard         uint32
+	tag           string // entity-tag of the last NOTIFY (RFC 5839)
 	ended         bool
 	each          func(body string, words []string) // hears each NOTIFY; may be nil
 }
@@ -297,6 +298,9 @@ func (p *phone) notify(m *sip.Message, raw string, status int) int {
 		s.ended = true
 	} else {
 		words = append(words, "expires="+strconv.Itoa(int(st.Expires)))
+	}
+	if t, ok := m.GetName("SIP-ETag"); ok {
+		s.tag = t
 	}
 	ct, _, _ := m.ContentType()
 	words = append(words, body(p.w, ct, m.Body)...)
