@@ -3,6 +3,7 @@ package presence
 import (
 	"reflect"
 	"slices"
+	"time"
 )
 
 // filter keeps what one Transform leaves of each source of a package, so that a
@@ -88,11 +89,31 @@ func (f *filter) apply(t *Transform, s *Source) *Source {
 			return nil
 		}
 	}
-	if before != nil && reflect.DeepEqual(before.Doc, to.Doc) {
-		// Whoever cannot see what changed must not see that something did.
+	if before != nil && reflect.DeepEqual(before.Doc.timeless(), to.Doc.timeless()) {
+		// Whoever cannot see what changed must not see that something did: nor by the
+		// timestamps, which are always shown (RFC 5025 §3.3.2) and then are of what is.
 		return before
 	}
 	return to
+}
+
+// timeless is d without the times at which it was said.
+func (d *Document) timeless() *Document {
+	if d == nil {
+		return nil
+	}
+	c := *d
+	c.Tuples, c.Persons, c.Devices = slices.Clone(d.Tuples), slices.Clone(d.Persons), slices.Clone(d.Devices)
+	for i := range c.Tuples {
+		c.Tuples[i].Timestamp = time.Time{}
+	}
+	for i := range c.Persons {
+		c.Persons[i].Timestamp = time.Time{}
+	}
+	for i := range c.Devices {
+		c.Devices[i].Timestamp = time.Time{}
+	}
+	return &c
 }
 
 // saysNothing tells that nothing in d makes a difference to anybody.

@@ -53,8 +53,11 @@ func each[T any](f *privacyFilter, in []T, show func(*T) bool) []T {
 			out = append(out, v)
 		}
 	}
-	if out == nil {
+	switch {
+	case out == nil:
 		return in
+	case len(out) == 0:
+		return nil // looks like what never was
 	}
 	return out
 }
