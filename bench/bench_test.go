@@ -30,8 +30,11 @@ func TestMeasurementsRun(t *testing.T) {
 	if err := XMPP(context.Background(), bin, 0.01, false, each); err != nil {
 		t.Error(err)
 	}
-	if rows != 11 {
-		t.Errorf("%d rows, want 11", rows)
+	if err := Documents(context.Background(), bin, 0.01, each); err != nil {
+		t.Error(err)
+	}
+	if rows != 15 {
+		t.Errorf("%d rows, want 15", rows)
 	}
 }
 

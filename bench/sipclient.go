@@ -171,10 +171,14 @@ func (c *sipClient) send(r request, done func(status int, m []byte)) {
 
 func (d *digester) append(b []byte, r request) []byte {
 	uri := "sip:" + r.user + "@localhost"
-	h := func(s string) string { x := md5.Sum([]byte(s)); return hex.EncodeToString(x[:]) }
-	resp := h(h(r.from+":localhost:"+r.password) + ":" + d.nonce + ":00000001:c:auth:" + h(r.method+":"+uri))
 	return fmt.Appendf(b, "Authorization: Digest username=\"%s\", realm=\"localhost\", nonce=\"%s\", uri=\"%s\", response=\"%s\", algorithm=MD5, qop=auth, cnonce=\"c\", nc=00000001\r\n",
-		r.from, d.nonce, uri, resp)
+		r.from, d.nonce, uri, d.response(r.from, r.password, r.method, uri))
+}
+
+// response is RFC 7616 §3.4.1 with what append says.
+func (d *digester) response(user, password, method, uri string) string {
+	h := func(s string) string { x := md5.Sum([]byte(s)); return hex.EncodeToString(x[:]) }
+	return h(h(user+":localhost:"+password) + ":" + d.nonce + ":00000001:c:auth:" + h(method+":"+uri))
 }
 
 // closed runs n jobs in w lanes: lane k does the jobs k, k+w, k+2w... one after

@@ -186,6 +186,10 @@ func (r *request) sender() (presence.Entity, bool) {
 // existing calls next when the user whom the request is for has an account,
 // and answers 404 else.
 func (r *request) existing(who presence.Entity, next func(*request)) {
+	if who == r.known {
+		next(r)
+		return
+	}
 	r.edge.accounts.Exists(who, func(exists bool, err error) {
 		switch {
 		case err != nil:

@@ -31,6 +31,7 @@ type request struct {
 	to      presence.Entity // whom the request is for
 	who     presence.Entity // who sent it, once authenticated
 	trusted bool            // who was told by a trusted peer, not proven by digest
+	known   presence.Entity // has an account, as was looked up for this request
 	kept    string          // what is kept with the dialog of a SUBSCRIBE without a body
 }
 

@@ -131,7 +131,10 @@ func chooseList(r *request, ev sip.Event, next func(*request, *eventPackage)) {
 		switch {
 		case err != nil:
 			r.failed(err)
-		case exists || r.edge.documents == nil || r.to.User == "":
+		case exists:
+			r.known = r.to
+			next(r, plain)
+		case r.edge.documents == nil || r.to.User == "":
 			next(r, plain)
 		default:
 			go r.chooseService(plain, next) // reads documents

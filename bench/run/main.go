@@ -23,7 +23,7 @@ func main() {
 func run() error {
 	scale := flag.Float64("scale", 1, "length of each measurement")
 	memory := flag.Bool("memory", true, "measure memory too, which waits for timers")
-	only := flag.String("only", "", "sip, xmpp, or thin: octets of notifications, in a simulated hour")
+	only := flag.String("only", "", "sip, xmpp, documents, or thin: octets of notifications, in a simulated hour")
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
@@ -58,13 +58,18 @@ func run() error {
 		return err
 	}
 	each(bare)
-	if *only != "xmpp" {
+	if *only == "" || *only == "sip" {
 		if err := bench.SIP(ctx, *bin, *scale, *memory, each); err != nil {
 			return err
 		}
 	}
-	if *only != "sip" {
+	if *only == "" || *only == "xmpp" {
 		if err := bench.XMPP(ctx, *bin, *scale, *memory, each); err != nil {
+			return err
+		}
+	}
+	if *only == "" || *only == "documents" {
+		if err := bench.Documents(ctx, *bin, *scale, each); err != nil {
 			return err
 		}
 	}
