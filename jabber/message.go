@@ -54,7 +54,7 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 	e := s.edge
 	rec := e.reg.user(m.To)
 	if m.ToResource != "" {
-		if target := rec.resource(m.ToResource); target != nil && !s.hidden(ctx, target) {
+		if target := rec.resource(m.ToResource); target != nil && (m.Type == "error" || !s.hidden(ctx, target)) {
 			return e.deliverTo(rec, []*session{target}, m)
 		}
 		// RFC 6121 §8.5.3.2.1: only chat is delivered as if to the bare
