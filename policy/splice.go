@@ -20,6 +20,11 @@ type Change struct {
 	Block, Unblock    []string          // block list addresses; those with a resource have no place in the document
 }
 
+// Empty tells that nothing is said.
+func (c *Change) Empty() bool {
+	return len(c.Approve)+len(c.Withdraw)+len(c.Forget)+len(c.Block)+len(c.Unblock) == 0
+}
+
 // skeleton is the document of a user who has said nothing.
 const skeleton = `<?xml version="1.0" encoding="UTF-8"?>
 <cr:ruleset xmlns="` + PresRulesSpace + `" xmlns:cr="` + CommonPolicySpace + `">

@@ -117,6 +117,9 @@ func (d *Documents) followExternal(ctx context.Context, p *plan) error {
 
 // spliceRules writes a change into the pres-rules document, if there is one.
 func (d *Documents) spliceRules(ctx context.Context, p *plan, c policy.Change) error {
+	if c.Empty() { // most roster sets: to parse the rules would be half of their work
+		return nil
+	}
 	was, err := d.document(ctx, Name{PresRules, p.state.user, Index})
 	if err != nil || was == nil {
 		return err
