@@ -147,6 +147,15 @@ type told struct {
 	before *presence.View // what the watcher was told last; nil where it is to be told everything
 }
 
+// size is about what a resource takes in the document, in octets.
+func (t *told) size() int {
+	n := perResource + len(t.uri)
+	for _, name := range t.names {
+		n += len(name.Text)
+	}
+	return n
+}
+
 // take takes out what the next NOTIFY is to tell, in the order of the list: all
 // with everything, or where a resource has gone; else what is new.
 func (l *resourceList) take(everything bool) (out []told, full bool) {
@@ -189,7 +198,7 @@ func (l *resourceList) putBack(t told) {
 const instanceID = "1"
 
 // perResource is about what a resource takes in the document beside its URI and
-// names, perPart what a part takes beside the state.
+// the text of its names, perPart what a part takes beside the state.
 const (
 	perResource = 160
 	perPart     = 200
@@ -198,25 +207,39 @@ const (
 // listBody writes the body of one NOTIFY. Of the states those are told that fit
 // into max octets, but at least one; left are the others. In full state their
 // resources are there without an instance, which says that their state is not known
-// (RFC 4662 §4.5); in partial state they are missing. unique is what Content-IDs
-// end with.
+// (RFC 4662 §4.5); in partial state they are missing. Full state has all resources
+// (RFC 4662 §5.2) unless they take more than rows octets: what a datagram cannot hold
+// would not be told at all, and so follows in partial state, as if it had been
+// added. unique is what Content-IDs end with.
 func listBody(b *rlmi.Body, l *rlmi.List, news []told, mediaType string, render func(told) []byte,
-	unique string, max int) (body []byte, left []told) {
+	unique string, max, rows int) (body []byte, left []told) {
 	type part struct {
 		cid   string
 		state []byte
 	}
 	parts := make(map[*member]part)
 	size := 0
-	for _, t := range news {
-		if l.Full {
-			size += perResource + len(t.uri)
+	for i := 0; l.Full && i < len(news); i++ {
+		size += news[i].size()
+		if i > 0 && size > rows {
+			size -= news[i].size()
+			news, left = news[:i], slices.Clone(news[i:])
 		}
 	}
 	var order []part
+	begun := make(map[*member]bool)
 	l.Resources = make([]rlmi.Resource, 0, len(news))
 	for _, t := range news {
 		r := rlmi.Resource{URI: t.uri, Names: t.names}
+		row := 0 // what the resource takes that is not counted yet
+		if !l.Full {
+			row = t.size()
+		}
+		if len(l.Resources) > 0 && row > 0 && size+row > max && !begun[t.member] {
+			left = append(left, t)
+			continue
+		}
+		size += row
 		if t.state != 0 {
 			in := rlmi.Instance{ID: instanceID, State: t.state, Reason: t.reason}
 			if t.view != nil {
@@ -224,11 +247,9 @@ func listBody(b *rlmi.Body, l *rlmi.List, news []told, mediaType string, render 
 				if !have {
 					p.state = render(t)
 					more := len(p.state) + perPart
-					if !l.Full {
-						more += perResource + len(t.uri)
-					}
 					if len(order) > 0 && size+more > max {
 						left = append(left, t)
+						size -= row
 						if l.Full {
 							l.Resources = append(l.Resources, r)
 						}
@@ -243,6 +264,7 @@ func listBody(b *rlmi.Body, l *rlmi.List, news []told, mediaType string, render 
 			}
 			r.Instances = []rlmi.Instance{in}
 		}
+		begun[t.member] = true // what is put back is a member, and so all of its resources
 		l.Resources = append(l.Resources, r)
 	}
 	body = b.Begin(make([]byte, 0, size+512), l)

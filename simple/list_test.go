@@ -81,7 +81,7 @@ func (s *subscriber) send(l *resourceList, everything bool, max int) (again bool
 	m := &rlmi.Body{Boundary: "b0undary", Root: "r@example.com"}
 	doc := &rlmi.List{URI: "sip:l@example.com", Version: version, Full: full, Names: l.names}
 	body, left := listBody(m, doc, news, "text/plain", func(t told) []byte { return renderedTestView(t.view) },
-		fmt.Sprintf(".%d@example.com", version), max)
+		fmt.Sprintf(".%d@example.com", version), max, 3*max)
 	for _, t := range left {
 		l.putBack(t)
 	}

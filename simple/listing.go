@@ -2,6 +2,7 @@ package simple
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -599,15 +600,15 @@ func tellList(t *telling) content {
 		nameFriends(news, source.xml != "")
 	}
 
-	max := maxListStream
+	max, rows := maxListStream, math.MaxInt
 	if t.overUDP() && !source.deflate {
-		max = maxListDatagram
+		max, rows = maxListDatagram, maxListRows
 	}
 	unique := "." + newID() + "@" + l.owner.Domain
 	m := &rlmi.Body{Boundary: newID(), Root: "list" + unique, Bare: source.friends}
 	doc := &rlmi.List{URI: source.uri, Version: t.version, Full: full, Names: names}
 	base := d.pkg.members
-	body, left := listBody(m, doc, news, base.bodies[0].name, func(x told) []byte { return memberBody(t, base, &x) }, unique, max)
+	body, left := listBody(m, doc, news, base.bodies[0].name, func(x told) []byte { return memberBody(t, base, &x) }, unique, max, rows)
 	c.mediaType, c.body = m.ContentType(), body
 	if source.deflate && len(body) > minDeflate {
 		c.header += "Content-Encoding: deflate\r\n"

@@ -46,6 +46,10 @@ const (
 	// maxListDatagram is the same over UDP without coding: large datagrams are cut
 	// into many fragments, of which none may get lost.
 	maxListDatagram = 8 << 10
+	// maxListRows is about what the resources of full state may take over UDP without
+	// coding, in octets: with a state and the header they fit into the largest
+	// datagram, of 65,507. The others follow in partial state.
+	maxListRows = 48 << 10
 	// maxListXML is the largest list in a SUBSCRIBE, decoded, in octets.
 	maxListXML = 256 << 10
 	// maxListNodes is the number of elements and texts in a document of lists.

@@ -355,6 +355,32 @@ func TestListOverUDP(t *testing.T) {
 	})
 }
 
+// Over UDP a list whose members alone are more than a datagram is told all the same.
+func TestLongListOverUDP(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		users := make([]string, 900)
+		for i := range users {
+			users[i] = fmt.Sprintf("somebody-%04d", i)
+		}
+		w.putDocument("alice", xdm.ResourceLists, resourceLists(entriesXML(users...)))
+		alice := w.phone("alice", "192.0.2.10:5060")
+		l := alice.watchList("sip:alice/buddies@example.com", "", "", 600)
+		time.Sleep(50 * time.Millisecond)
+		for i, n := range alice.got() {
+			if size := len(n.Append(nil)); size > 65507 || i > 0 && size > maxListDatagram+1024 {
+				t.Errorf("NOTIFY %d has %d octets", i+1, size)
+			}
+			if doc := rootOf(t, n); doc.Full != (i == 0) {
+				t.Errorf("NOTIFY %d: full %v", i+1, doc.Full)
+			}
+			l.read(n)
+		}
+		if len(l.table.rows) != len(users) {
+			t.Errorf("%d of %d are known", len(l.table.rows), len(users))
+		}
+	})
+}
+
 // Asked once: the list and what is known of its members (RFC 4662 §4.6).
 func TestListFetch(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
