@@ -273,7 +273,8 @@ func (p *phone) notify(m *sip.Message, raw string, status int) int {
 		words = append(words, "event="+pkg)
 	}
 	if m.CSeq() <= s.heard {
-		words = append(words, "cseq-not-higher")
+		p.record(false, raw, append(words, "cseq-not-higher")...)
+		return 500 // RFC 3261 §12.2.2
 	}
 	s.heard = m.CSeq()
 	if s.remote == "" {

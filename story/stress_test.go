@@ -61,6 +61,7 @@ type crowd struct {
 	mu       sync.Mutex
 	steps    []string          // what was done, for who looks into a failure
 	disturb  bool              // the server was ended in this round: answers may be missing
+	shaken   bool              // it was ended in any round by now
 	versions map[string]string // bodies by document and entity-tag
 }
 
@@ -70,7 +71,7 @@ type doer interface{ act(r *rand.Rand) }
 func newCrowd(t *testing.T, seed uint64) *crowd {
 	c := &crowd{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), versions: map[string]string{}, log: new(journal)}
 	s := &script{policy: []string{"confirm", "confirm", "allow"}[c.rng.IntN(3)], documents: map[string]string{}}
-	for i := range 3 + c.rng.IntN(2) {
+	for i := range 2 + c.rng.IntN(3) {
 		u := "u" + strconv.Itoa(i)
 		c.users = append(c.users, u)
 		s.actors = append(s.actors, actorLine{u, "sip"}, actorLine{u + "/pad", "xmpp"}, actorLine{u + "/desk", "xmpp"},
@@ -216,8 +217,12 @@ func (w *watching) heard(body string, words []string) {
 			w.words = append(w.words, x)
 		}
 	}
-	if w.event == "xcap-diff" && body != "" {
+	switch {
+	case w.event == "xcap-diff" && body != "":
 		w.documents(body)
+		return
+	case w.event == "presence.winfo" && body != "":
+		w.watchers(body)
 		return
 	}
 	if !w.list || body == "" || slices.Contains(words, "body=none") {
@@ -259,6 +264,27 @@ func (w *watching) documents(body string) {
 	}
 }
 
+// watchers takes watcher information (RFC 3858).
+func (w *watching) watchers(body string) {
+	root, err := markup.Parse([]byte(body), markup.Options{Document: true})
+	if err != nil {
+		w.words = append(w.words, "bad-body")
+		return
+	}
+	if w.table == nil || root.Attr("state") == "full" {
+		w.table = map[string][]string{}
+	}
+	for l := range root.Children() {
+		for x := range l.Children() {
+			if x.Attr("status") == "terminated" {
+				delete(w.table, x.Attr("id"))
+			} else {
+				w.table[x.Attr("id")] = []string{x.Text(), x.Attr("status")}
+			}
+		}
+	}
+}
+
 // status of the last answer to a method.
 func (p *phone) status(method string) string {
 	s := ""
@@ -272,7 +298,21 @@ func (p *phone) status(method string) string {
 
 func (a *caller) act(r *rand.Rand) {
 	p, o := a.phone, a.other(r, a.user)
-	switch r.IntN(10) {
+	switch r.IntN(13) {
+	case 10: // UDP sends again
+		a.note(a.user, "phone", "is unplugged")
+		p.mu.Lock()
+		p.deaf = true
+		p.mu.Unlock()
+		time.Sleep(time.Duration(r.IntN(5000)) * time.Millisecond)
+		p.mu.Lock()
+		p.deaf = false
+		p.mu.Unlock()
+		a.note(a.user, "phone", "is plugged in")
+	case 11:
+		a.watch(&watching{subscription: &subscription{of: p.user, as: p.user, event: "presence.winfo", accept: bodyTypes["presence.winfo"]}})
+	case 12:
+		a.watch(&watching{subscription: &subscription{of: a.w.address(o), as: p.user, event: "presence;max-rate=0.5", accept: bodyTypes["presence"]}})
 	case 0, 1, 2:
 		a.n++
 		state := "open"
@@ -340,9 +380,13 @@ func (a *caller) watch(s *watching) {
 	if len(a.subs) >= 6 {
 		return
 	}
-	s.each = s.heard
+	s.each = func(body string, words []string) {
+		a.note(a.user, "phone got", append([]string{s.event, s.callID}, words...)...)
+		s.heard(body, words)
+	}
 	a.note(a.user, "phone", "subscribes", s.of, s.event)
 	a.phone.subscribe(s.subscription, "3600")
+	a.note(a.user, "phone", "has subscribed", s.callID, s.local)
 	switch st := a.phone.status("SUBSCRIBE"); {
 	case st == "200" || st == "202":
 		a.subs = append(a.subs, s)
