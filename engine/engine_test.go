@@ -368,7 +368,7 @@ func TestRestore(t *testing.T) {
 			time.Sleep(RestoreTime)
 			h.expect(h.sip)
 			time.Sleep(pol.delay)
-			h.expect(h.sip, "busy")
+			h.expect(h.sip, "busy", "pending ") // who waits is told, too
 			h.must(alice, presence.Retract{ID: presence.SourceID{Kind: presence.Session, Key: "pad"}})
 			h.expect(h.sip, "busy")
 			if st := h.Stats(); st.Sources != 2 || st.Subscriptions != 2 || st.Pending != 1 {

@@ -95,7 +95,7 @@ type Restore struct {
 	Subscriptions []*Subscription
 }
 
-// Renotify tells every active subscription its present state once more. After a
+// Renotify tells every subscription its present state once more. After a
 // restart the watchers' phones still show what sessions said that died with the
 // process; restored subscriptions learn the truth by this.
 type Renotify struct{}

@@ -193,13 +193,19 @@ func (p *Presentity) keep(in *Keep, out *Outcome) {
 func (p *Presentity) renotify(out *Outcome) {
 	p.eachColumn(func(c *column) {
 		for _, g := range c.groups {
-			if g.held || len(g.subs) == 0 || !g.class.sees() {
+			if g.held || len(g.subs) == 0 {
 				continue
 			}
-			v := p.view(c, g.class)
+			// Who waits is told so too: of what came to that, the watcher may not
+			// have heard, and would go on showing what was seen before.
+			var v *View
+			state := Pending
+			if g.class.sees() {
+				v, state = p.view(c, g.class), Active
+			}
 			t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
 			for _, s := range g.subs {
-				n := t.notice(noticeKey{c, g.node, g.edge, Active, NoReason, v, s.Shown}, len(g.subs))
+				n := t.notice(noticeKey{c, g.node, g.edge, state, NoReason, v, s.Shown}, len(g.subs))
 				n.Answer = true
 				n.Targets = append(n.Targets, s.target())
 				s.Shown = v
