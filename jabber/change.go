@@ -18,6 +18,7 @@ type row struct {
 	u, contact presence.Entity
 	fn         func(*store.Item) bool // as of store.UpdateItem
 	theirs     bool                   // not the user's own word: see xdm.ItemChange
+	withdraw   bool                   // see xdm.ItemChange
 	byRules    bool                   // the rules say so already, and the engine has acted by them
 	ready      func(context.Context)  // called before fn with the users held; may be nil
 
@@ -60,7 +61,7 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 		if err := e.prepare(ctx, r); err != nil {
 			return err
 		}
-		changes[i] = xdm.ItemChange{ItemChange: store.ItemChange{User: r.u, Contact: r.contact, Change: r.change}, Theirs: r.theirs}
+		changes[i] = xdm.ItemChange{ItemChange: store.ItemChange{User: r.u, Contact: r.contact, Change: r.change}, Theirs: r.theirs, Withdraw: r.withdraw}
 	}
 	err := e.c.Documents.UpdateItems(ctx, changes)
 	if errors.Is(err, xdm.ErrTooLarge) {
@@ -72,6 +73,9 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 	for i, r := range rows {
 		r.after = changes[i].Item
 		if !r.written {
+			if r.withdraw {
+				e.withdrawn(ctx, r)
+			}
 			continue
 		}
 		e.decided(ctx, r)
@@ -108,6 +112,18 @@ func (e *Edge) decided(ctx context.Context, r *row) {
 	if changed {
 		e.c.Engine.PolicyChanged(r.u)
 	}
+}
+
+// withdrawn ends what a rule alone had allowed a contact: the user has cancelled
+// a subscription of which the roster knows nothing.
+func (e *Edge) withdrawn(ctx context.Context, r *row) {
+	if !e.has(ctx, xdm.Name{AUID: xdm.PresRules, User: r.u, Path: xdm.Index}) {
+		return
+	}
+	if allows(e.decision(ctx, r.u, r.contact)) { // as it was until now
+		e.cancelled(ctx, r.u, r.contact)
+	}
+	e.c.Engine.PolicyChanged(r.u)
 }
 
 // has tells whether a user has a document by now.

@@ -47,7 +47,8 @@ func (e *Edge) outbound(ctx context.Context, u, contact presence.Entity, k roste
 	x := e.newExchange(ctx, contact, u, k, o.native)
 	var eff roster.Effect
 	listed := false
-	own := &row{u: u, contact: contact, theirs: o.byRules, byRules: o.byRules}
+	own := &row{u: u, contact: contact, theirs: o.byRules, byRules: o.byRules,
+		withdraw: k == roster.Unsubscribed && !o.byRules}
 	own.ready = func(ctx context.Context) {
 		if o.ready != nil {
 			o.ready(ctx)

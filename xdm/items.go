@@ -18,6 +18,10 @@ type ItemChange struct {
 	// the server's by the rules that there are. The user's own is written into the
 	// rules: an approval, and one taken back.
 	Theirs bool
+
+	// Withdraw tells that the user takes back what lets the contact watch, also where
+	// the row says nothing of it because a rule does.
+	Withdraw bool
 }
 
 // UpdateItems is store.UpdateItems, with the documents of the users changed in
@@ -142,6 +146,10 @@ func (d *Documents) updateItems(ctx context.Context, users []presence.Entity, cs
 		next := before
 		next.Groups, next.Stanza = slices.Clone(next.Groups), slices.Clone(next.Stanza) // Change may write into them
 		if !c.Change(&next) {
+			if c.Withdraw && expressible(c.Contact) {
+				said[at].Withdraw = append(said[at].Withdraw, c.Contact)
+				p.policy = true
+			}
 			continue
 		}
 		next.Contact = c.Contact
