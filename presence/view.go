@@ -99,6 +99,15 @@ type difference struct {
 	gone, changed   []*Source
 }
 
+// Like tells whether v is of the same class as o, which may be nil like v: what one
+// class was to be told is not told to another.
+func (v *View) Like(o *View) bool {
+	if v == nil || o == nil {
+		return v == o
+	}
+	return v.class == o.class
+}
+
 func (v *View) source(id SourceID) *Source {
 	for _, s := range v.Sources {
 		if s.ID == id {

@@ -209,6 +209,32 @@ func TestLampOrder(t *testing.T) {
 	})
 }
 
+// What waits behind a slow NOTIFY goes with the permission: nothing that was
+// allowed before is told afterwards.
+func TestLampOrderEndsWithPermission(t *testing.T) {
+	lampWorld(t, func(w *world, pbx, bob *phone, want func(string) *sip.Message) {
+		for i, now := range []presence.Handling{presence.PoliteBlock, presence.Confirm} {
+			id := fmt.Sprintf("secret%d", i)
+			w.rule("bob", "alice", presence.Allow)
+			bob.got()
+			bob.watchEvent("dialog", "alice", 600, "")
+			bob.one()
+			release := bob.hold()
+			tag := ""
+			for i, s := range []string{"early", "confirmed", "terminated"} {
+				tag = etag(pbx.publishEvent(200, "dialog", dialoginfo.Type, "alice", tag, call(id, s, i)))
+			}
+			w.rule("bob", "alice", now)
+			release()
+			for _, m := range bob.got()[1:] { // the one that was under way
+				if strings.Contains(m.Body, id) {
+					t.Errorf("%s: still told %s", now, m.Body)
+				}
+			}
+		}
+	})
+}
+
 // Several publishers make one document.
 func TestLampCollates(t *testing.T) {
 	lampWorld(t, func(w *world, pbx, bob *phone, want func(string) *sip.Message) {

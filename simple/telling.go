@@ -99,6 +99,10 @@ func (d *dialog) push(n notice) {
 		return
 	}
 	m.last = n
+	if d.next.state != 0 && !n.view.Like(d.next.view) {
+		// Decided anew: what waits is not for this watcher's eyes any more.
+		n.full = true
+	}
 	switch {
 	case !d.pkg.ordered || d.next.state == 0 || n.full || n.state == presence.Terminated:
 		n.full = n.full || d.next.full && n.state != presence.Terminated
