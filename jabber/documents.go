@@ -37,13 +37,18 @@ func (e *Edge) documentsChanged(c *xdm.Change) {
 	if rec != nil && len(c.Blocked)+len(c.Unblocked) > 0 {
 		e.blocksChanged(ctx, rec, c)
 	}
+	var follow []change
 	for i := range items {
 		for _, w := range whatFollows(&items[i].Before, &items[i].After) {
-			e.enqueue(change{w, c.User, items[i].After.Contact})
+			follow = append(follow, change{w, c.User, items[i].After.Contact})
 		}
 	}
 	if c.Policy {
-		e.enqueue(change{what: reconciling, u: c.User})
+		follow = append(follow, change{what: reconciling, u: c.User})
+	}
+	e.owe(follow)
+	for _, f := range follow {
+		e.enqueue(f)
 	}
 }
 

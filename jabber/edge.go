@@ -131,6 +131,10 @@ func (e *Edge) Close(ctx context.Context) error {
 	return nil
 }
 
+// Resume goes on with what an earlier process still owed to contacts. It comes
+// once the engine runs.
+func (e *Edge) Resume() error { return e.owed() }
+
 // End ends all sessions of a user whose account was removed or changed.
 func (e *Edge) End(ctx context.Context, u presence.Entity, condition string) {
 	for _, s := range e.reg.user(u).list() {

@@ -164,5 +164,7 @@ func (e *Edge) settle(ctx context.Context, c change) {
 	}
 	if err != nil {
 		e.log.Error("subscription does not follow a document", "entity", c.u.String(), "contact", c.contact.String(), "err", err)
+		return // is tried again by the next process
 	}
+	e.paid(c)
 }

@@ -238,6 +238,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopEngine()
 	var inner errgroup.Group
 	inner.Go(func() error { return s.engine.Run(engineCtx) })
+	if err := s.jabber.Resume(); err != nil {
+		s.Log.Error("what contacts are still to be told of changed documents is not known", "err", err)
+	}
 	if err := s.followPermanent(ctx, s.permanent); err != nil {
 		s.Log.Error("permanent presence not looked up", "err", err)
 	}
