@@ -116,10 +116,6 @@ func listOf(p *eventPackage) *eventPackage {
 func chooseList(r *request, ev sip.Event, next func(*request, *eventPackage)) {
 	plain := packageOf(ev.Package)
 	if hasTag(r.msg, sip.HRequire, containedTag) || isList(r.msg) {
-		if r.msg.Body == "" {
-			r.fail(400, "No List") // RFC 5367 §3: with a body
-			return
-		}
 		r.chooseRow(listOf(plain), "", next)
 		return
 	}

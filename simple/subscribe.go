@@ -23,6 +23,10 @@ func (r *request) subscribe() {
 		return
 	}
 	r.authenticate(from, func(r *request) {
+		if r.msg.Body == "" && hasTag(r.msg, sip.HRequire, containedTag) {
+			r.fail(400, "No List") // RFC 5367 §3: with a body, whatever the package
+			return
+		}
 		if pkg.choose != nil {
 			pkg.choose(r, ev, func(r *request, pkg *eventPackage) { r.subscribeTo(pkg, ev) })
 			return
