@@ -6,6 +6,7 @@ import (
 
 	"pharos/config"
 	"pharos/load"
+	"pharos/simple"
 	"pharos/xcap"
 )
 
@@ -18,7 +19,7 @@ func (s *Server) newXCAP(gate *load.Gate) (*xcap.Edge, error) {
 	}
 	e := xcap.New(xcap.Config{
 		Documents: s.docs, Accounts: s.accounts, Engine: s.engine, Gate: gate, Domains: c.Domains, Root: c.XCAP.Root, Trusted: trusted,
-		Limits: xcap.Limits{Body: c.XCAP.Body}, Log: s.Log.With("part", "xcap"),
+		BuiltIn: simple.IsBuddies, Limits: xcap.Limits{Body: c.XCAP.Body}, Log: s.Log.With("part", "xcap"),
 	})
 	s.docs.Listen(e.Changed)
 	return e, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -160,6 +161,33 @@ func TestXCAPRoutes(t *testing.T) {
 		resp, body := get(t, "https://"+s.addr("https")+path)
 		if got := strconv.Itoa(resp.StatusCode) + " " + body; !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
+
+// XCAP clients may not make services of what phones subscribe to as buddy lists.
+func TestServicesOfBuddyLists(t *testing.T) {
+	s := run(t, func(o *Options) { o.Config.XCAP.Trusted = []string{"192.0.2.7/32"} })
+	if err := s.admin.Add(t.Context(), "alice@localhost", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	for uri, want := range map[string]string{
+		"sip:alice/buddies@localhost":         "buddy list",
+		"sips:Bob%2FBuddies@localhost":        "buddy list",
+		"sip:alice/buddies@elsewhere.example": "buddy list",
+		"sip:friends@elsewhere.example":       "elsewhere.example, which is not served here",
+		"sip:friends@localhost":               "",
+	} {
+		r := httptest.NewRequest("PUT", s.Config.XCAP.Root+"/rls-services/users/sip:alice@localhost/index",
+			strings.NewReader(`<rls-services xmlns="urn:ietf:params:xml:ns:rls-services"><service uri="`+uri+`"><list/></service></rls-services>`))
+		r.RemoteAddr = "192.0.2.7:4000"
+		r.Header.Set("X-3GPP-Asserted-Identity", `"sip:alice@localhost"`)
+		r.Header.Set("Content-Type", "application/rls-services+xml")
+		w := httptest.NewRecorder()
+		s.xcap.ServeHTTP(w, r)
+		switch refused := w.Code == 409 && strings.Contains(w.Body.String(), "constraint-failure"); {
+		case want == "" && w.Code != 201, want != "" && (!refused || !strings.Contains(w.Body.String(), want)):
+			t.Errorf("%s: %d %s", uri, w.Code, w.Body)
 		}
 	}
 }

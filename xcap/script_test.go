@@ -57,6 +57,7 @@ func newHouse(t testing.TB, users ...string) *house {
 	h.Edge = New(Config{
 		Documents: docs, Accounts: h.accounts, Domains: domains,
 		Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")},
+		BuiltIn: func(uri string) bool { return strings.Contains(uri, "/buddies@") },
 	})
 	docs.Listen(h.Changed)
 	h.docs = docs

@@ -63,6 +63,11 @@ func checkServices(r *request, root *markup.Element, _ []byte) error {
 	if n > maxServices {
 		return say(http.StatusRequestEntityTooLarge, "there are more than %d services", maxServices)
 	}
+	for service := range root.Children() {
+		if err := r.ownService(service.Attr("uri")); err != nil {
+			return err
+		}
+	}
 	if err := r.uniqueServices(root); err != nil {
 		return err
 	}
@@ -79,6 +84,29 @@ func checkServices(r *request, root *markup.Element, _ []byte) error {
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// ownService wants an address that a SUBSCRIBE can be for and that is ours to give:
+// the URI of a service is a SIP URI (RFC 4826 §4.1), and may not be that of a
+// resource that is there already (§4.4.5). That it is nobody's is for
+// uniqueServices.
+func (r *request) ownService(uri string) error {
+	key := serviceKey(uri)
+	scheme, _, _ := strings.Cut(strings.TrimSpace(uri), ":")
+	u, ok := roster.EntityOf(key)
+	switch {
+	case !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips"):
+		return conflictf(constraintFailure, "the service URI %q must be a sip or sips URI", uri)
+	case r.edge.BuiltIn != nil && r.edge.BuiltIn(strings.ToLower(key)):
+		return conflictf(constraintFailure, "the service URI %q is that of a user's buddy list, which every user has already", uri)
+	case !ok:
+		return conflictf(constraintFailure, "the service URI %q must be like sip:NAME@DOMAIN, with a name that a user could have, and no port, password or parameters", uri)
+	case u.User == "":
+		return conflictf(constraintFailure, "the service URI %q has no user part", uri)
+	case !r.edge.domains[u.Domain]:
+		return conflictf(constraintFailure, "the service URI %q is of the domain %s, which is not served here", uri, u.Domain)
 	}
 	return nil
 }
@@ -114,7 +142,7 @@ func (r *request) uniqueServices(root *markup.Element) error {
 	c := &conflict{condition: uniquenessFailure}
 	seen := map[string]bool{}
 	for service := range root.Children() {
-		uri := service.Attr("uri")
+		uri := strings.TrimSpace(service.Attr("uri"))
 		key := serviceKey(uri)
 		taken, err := r.taken(x, key, here)
 		if err != nil {
@@ -169,8 +197,9 @@ func (r *request) freeServices(x *serviceIndex, uri string, seen map[string]bool
 }
 
 // serviceKey is a service URI for comparison: an address where it is one (RFC 4826
-// §5), else as it is.
+// §5), else as it is. Blanks around it are no part of it (xs:anyURI).
 func serviceKey(uri string) string {
+	uri = strings.TrimSpace(uri)
 	if u, ok := roster.EntityOf(uri); ok {
 		return roster.URIOf(u)
 	}

@@ -63,8 +63,11 @@ type Config struct {
 	Domains   []string       // the first one is that of users without a domain
 	Root      string         // path of the XCAP root, "/xcap"; "" for the whole of the server
 	Trusted   []netip.Prefix
-	Limits    Limits
-	Log       *slog.Logger // nil: discards
+	// BuiltIn tells whether a URI, in small letters, is that of a list which is there
+	// without an rls-services document; nil: none is.
+	BuiltIn func(uri string) bool
+	Limits  Limits
+	Log     *slog.Logger // nil: discards
 }
 
 // Edge serves XCAP. Safe for concurrent use.
