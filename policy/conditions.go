@@ -3,6 +3,7 @@ package policy
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ func (r *reader) conditions(e *markup.Element, rule *presence.Rule) {
 		default:
 			i, known := r.omaIdentity(c, rule)
 			if !known {
+				if !rule.Never {
+					rule.Unknown = "<" + c.Local + "> of " + strconv.Quote(c.Space)
+				}
 				rule.Never = true
 				continue
 			}
@@ -123,7 +127,7 @@ func (r *reader) omaIdentity(e *markup.Element, rule *presence.Rule) (i presence
 		i.One = map[presence.Entity]struct{}{}
 		for c := range e.Children() {
 			if c.Is(OMACommonPolicySpace, "entry") {
-				r.external(c, i.One)
+				r.external(c, &i)
 			}
 		}
 		rule.Rank = max(rule.Rank, presence.Listed)
@@ -140,7 +144,7 @@ func (r *reader) omaIdentity(e *markup.Element, rule *presence.Rule) (i presence
 }
 
 // external adds the members of one list.
-func (r *reader) external(e *markup.Element, to map[presence.Entity]struct{}) {
+func (r *reader) external(e *markup.Element, to *presence.Identity) {
 	r.bound(e, &r.identities, 1, MaxIdentities, "identities")
 	uri := strings.TrimSpace(e.Attr("anc"))
 	if uri == "" {
@@ -150,8 +154,12 @@ func (r *reader) external(e *markup.Element, to map[presence.Entity]struct{}) {
 		r.out.External = append(r.out.External, uri)
 	}
 	if r.members != nil {
-		for _, m := range r.members(uri) {
-			to[m] = struct{}{}
+		members := r.members(uri)
+		for _, m := range members {
+			to.One[m] = struct{}{}
+		}
+		if len(members) == 0 {
+			to.Barren = append(to.Barren, uri)
 		}
 	}
 }

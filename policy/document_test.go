@@ -277,6 +277,15 @@ func TestConditions(t *testing.T) {
 	if strings.Join(rs.External, " ") != "x y" {
 		t.Errorf("external lists: %q", rs.External)
 	}
+	// What people are told of rules that never hold.
+	rs = parsed(t, ruleset(`<rule id="a"><conditions><ocp:external-list><ocp:entry anc="x/foes"/><ocp:entry anc="x/friends"/></ocp:external-list></conditions></rule>
+<rule id="b"><conditions><ocp:media-list/><moon xmlns="urn:x"/></conditions></rule>`), members)
+	if i := rs.Rules[0].Identity[0][0]; strings.Join(i.Barren, " ") != "x/foes" || len(i.One) == 0 {
+		t.Errorf("lists without members: %+v", i)
+	}
+	if got := rs.Rules[1].Unknown; got != `<media-list> of "urn:oma:xml:xdm:common-policy"` || rs.Rules[0].Unknown != "" {
+		t.Errorf("unknown: %s", got)
+	}
 }
 
 func TestParseErrors(t *testing.T) {

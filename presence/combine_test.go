@@ -153,7 +153,7 @@ func TestGrantsAndRules(t *testing.T) {
 		user("asked"):        {Class{Allow, few.Name()}, "friends", `Rule "friends" (pres-rules/index line 14) allows it.`},
 		user("stranger"):     {Class{Confirm, ""}, "roster", "A rule for this watcher has the user asked first."},
 		user("sees"):         {Class{PoliteBlock, ""}, "sees", `Rule "sees" (pres-rules/index line 20) shows it a closed state.`},
-		user("other"):        {Class{Confirm, ""}, RuleDefault, "No rule speaks of this watcher; the user is asked first."},
+		user("other"):        {Class{Confirm, ""}, RuleDefault, "No rule holds for this watcher; the user is asked first."},
 	} {
 		if d := Decide(p, user("alice"), w, Circumstances{}); d != want {
 			t.Errorf("%s: %+v\nwant %+v", w, d, want)

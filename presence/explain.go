@@ -17,6 +17,17 @@ type Explanation struct {
 	Sources             []*Source
 	View                *View // nil: the watcher is shown nothing
 	Version             uint64
+
+	policy *Policy
+	at     Circumstances
+}
+
+// Near says which rules of the user's do not hold for the watcher, and why.
+func (x *Explanation) Near() Near {
+	if x.Decision.Rule == RulePrivate {
+		return Near{}
+	}
+	return x.policy.Near(x.Presentity, x.Watcher, x.at)
 }
 
 // Explain walks the same way as Step does, changing nothing.
@@ -36,7 +47,8 @@ func (p *Presentity) Explain(now time.Time, watcher Entity, pkg string) Explanat
 		}
 		sources, shown = append(sources, l.cur), append(shown, l.shown)
 	}
-	x := Explanation{Watcher: watcher, Presentity: p.entity, Package: pkg, Sphere: at.Sphere, Sources: sources, Version: c.version}
+	x := Explanation{Watcher: watcher, Presentity: p.entity, Package: pkg, Sphere: at.Sphere, Sources: sources, Version: c.version,
+		policy: p.policy, at: at}
 	p.subs.eachOf(watcher, func(s *sub) bool {
 		if s.Package == pkg && !s.over(now) {
 			x.Subscriptions = append(x.Subscriptions, s.Subscription)

@@ -172,9 +172,9 @@ var (
 		"A rule for the watcher's domain allows it.",
 	}
 	defaultReasons = [4]string{
-		"No rule speaks of this watcher; such watchers are blocked.",
-		"No rule speaks of this watcher; the user is asked first.",
-		"No rule speaks of this watcher; such watchers are shown a closed state.",
-		"No rule speaks of this watcher; such watchers are allowed.",
+		"No rule holds for this watcher; such watchers are blocked.",
+		"No rule holds for this watcher; the user is asked first.",
+		"No rule holds for this watcher; such watchers are shown a closed state.",
+		"No rule holds for this watcher; such watchers are allowed.",
 	}
 )

@@ -22,7 +22,8 @@ type Rule struct {
 	Spheres  []string     // one of them must be the presentity's; nil: any
 	Validity []Span       // one of them must hold now; nil: always
 	Rank     Rank
-	Never    bool // has a condition that we do not know, and so never holds (RFC 4745 §7)
+	Never    bool   // has a condition that we do not know, and so never holds (RFC 4745 §7)
+	Unknown  string // that condition, the first of them; for people
 	Handling Handling
 	Shows    *Transform // what it permits to see; nil is everything
 }
@@ -47,6 +48,7 @@ type Identity struct {
 	Except    []Identity          // of many
 	Anonymous bool                // OMA anonymous-request: only watchers without an identity
 	Other     bool                // OMA other-identity: whom no other rule names
+	Barren    []string            // external lists that bring nobody into One; for people
 }
 
 // Span is RFC 4745 §7.4's from and until; zero is open.

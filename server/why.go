@@ -18,6 +18,8 @@ type Why struct {
 	Presentity string `json:"presentity"`
 	Answer     string `json:"answer"` // one sentence
 	Steps      []Step `json:"steps"`
+
+	Near presence.Near `json:"near,omitzero"` // rules that do not hold; they are among the steps, too
 }
 
 // Step is one link of the chain. OK false is where to look.
@@ -64,6 +66,7 @@ func (s *Server) Why(ctx context.Context, watcher, presentity string) (Why, erro
 		return w, err
 	}
 	s.whyPolicy(&w, x)
+	s.whyNear(&w, x)
 	s.whySources(&w, x)
 	s.whySubscriptions(&w, x)
 	w.Answer = conclusion(x)
@@ -142,6 +145,21 @@ func (s *Server) whyPolicy(w *Why, x presence.Explanation) {
 	}
 }
 
+// whyNear is about the rules that do not hold. Where to look is those that would
+// show more than the watcher is shown now.
+func (s *Server) whyNear(w *Why, x presence.Explanation) {
+	w.Near = x.Near()
+	for _, m := range w.Near.Rules {
+		w.add("rule", m.Handling <= x.Decision.Class.Handling, "%s", m.Text)
+	}
+	if n := w.Near.More; n > 0 {
+		w.add("rule", true, "%d more do not hold", n)
+	}
+	if n := w.Near.Others; n > 0 {
+		w.add("rule", true, "%d for other watchers", n)
+	}
+}
+
 func (s *Server) whySources(w *Why, x presence.Explanation) {
 	if len(x.Sources) == 0 {
 		w.add("presence", false, "%s has no publication and no session: offline", x.Presentity)
@@ -197,7 +215,7 @@ func conclusion(x presence.Explanation) string {
 	case x.Decision.Rule == presence.RuleUnreadable:
 		return fmt.Sprintf("The rules of %s cannot be read, so that nobody else sees anything.", x.Presentity)
 	case h == presence.Block && x.Decision.Rule == presence.RuleDefault:
-		return fmt.Sprintf("No rule of %s speaks of %s, and such watchers are blocked here.", x.Presentity, x.Watcher)
+		return fmt.Sprintf("No rule of %s holds for %s, and such watchers are blocked here.", x.Presentity, x.Watcher)
 	case h == presence.Block:
 		return fmt.Sprintf("%s has blocked %s.", x.Presentity, x.Watcher)
 	case h == presence.Confirm && x.Decision.Rule == presence.RuleDefault && len(x.Subscriptions) == 0:

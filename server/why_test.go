@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -137,5 +139,54 @@ func TestWhyPackages(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}
+	}
+}
+
+// Why tells of rules that do not hold, and marks those that would show more.
+func TestWhyNear(t *testing.T) {
+	s := run(t, nil)
+	ctx := t.Context()
+	for _, u := range []string{"alice@localhost", "bob@localhost"} {
+		if err := s.admin.Add(ctx, u, "secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.store.Transact(ctx, func(tx *store.Tx) error {
+		_, err := tx.PutDocument(presence.Entity{User: "alice", Domain: "localhost"}, "pres-rules", "index", []byte(
+			`<ruleset xmlns="urn:ietf:params:xml:ns:common-policy" xmlns:pr="urn:ietf:params:xml:ns:pres-rules" xmlns:o="urn:oma:xml:xdm:common-policy">
+<rule id="carol"><conditions><identity><one id="sip:carol@localhost"/></identity></conditions></rule>
+<rule id="foes"><conditions><o:external-list><o:entry anc="resource-lists/users/sip:alice@localhost/index/~~/resource-lists/list"/></o:external-list></conditions>
+ <actions><pr:sub-handling>block</pr:sub-handling></actions></rule>
+<rule id="home"><conditions><identity><one id="sip:bob@localhost"/></identity><sphere value="home"/></conditions>
+ <actions><pr:sub-handling>allow</pr:sub-handling></actions></rule>
+</ruleset>`))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.Why(ctx, "bob@localhost", "alice@localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, st := range w.Steps {
+		if st.What == "rule" {
+			got = append(got, fmt.Sprint(st.OK, " ", st.Text))
+		}
+	}
+	want := `false Rule "home" (pres-rules/index line 5) would allow it, but its sphere is "home", and the user's is not known: no device tells one, or they do not agree.
+true Rule "foes" (pres-rules/index line 3) would block it, but the external list "resource-lists/users/sip:alice@localhost/index/~~/resource-lists/list" has no members here, or leads nowhere.
+true 1 for other watchers`
+	if strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+	var back Why
+	b, err := json.Marshal(w)
+	if err == nil {
+		err = json.Unmarshal(b, &back)
+	}
+	if n := back.Near; err != nil || len(n.Rules) != 2 || n.Rules[0].Rule != "home" || n.Rules[0].Line != 5 || n.Rules[0].Fails != presence.FailsSphere || n.Others != 1 {
+		t.Errorf("%s: %+v, %v", b, n, err)
 	}
 }
