@@ -34,9 +34,13 @@ func (e *Edge) Notify(n *presence.Notice) {
 			}
 			continue
 		}
-		if d.pkg.touch != nil && n.State == presence.Active && !n.Answer {
+		if d.pkg.touch != nil && n.State == presence.Active && (!n.Answer || e.starting()) {
+			// After a restart nobody is told of a touch before the policy is known: then
+			// presence.Renotify stands for it.
 			d.pkg.touch(e, d)
-			continue
+			if !n.Answer {
+				continue
+			}
 		}
 		if n.State == presence.Terminated && !t.Expires.IsZero() && t.Expires.Before(e.restored) {
 			e.dialogs.drop(d) // it ran out while no server ran, and the watcher has forgotten it
