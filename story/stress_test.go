@@ -357,7 +357,8 @@ func (a *caller) act(r *rand.Rand) {
 		}
 		a.note(a.user, "phone", "resubscribes", s.of, s.event, expires)
 		p.resubscribe(s.subscription, expires)
-		if st := p.status("SUBSCRIBE"); st != "200" && st != "204" && st != "481" {
+		// 403: the user has just begun to refuse this watcher.
+		if st := p.status("SUBSCRIBE"); st != "200" && st != "204" && st != "481" && st != "403" {
 			a.wrong("%s: SUBSCRIBE within a dialog: %s", a.user, st)
 		}
 		if expires == "0" {
