@@ -148,3 +148,16 @@ func (e *Element) Source() string {
 	}
 	return (*e.src)[e.Start:e.End]
 }
+
+// Position tells at which place, from 1, a child stands among those of the same
+// expanded name, and how many of these there are; 0 when it is no child.
+func (e *Element) Position(child *Element) (at, of int) {
+	for c := range e.Children() {
+		if c.Is(child.Space, child.Local) {
+			if of++; c == child {
+				at = of
+			}
+		}
+	}
+	return at, of
+}

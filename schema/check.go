@@ -44,15 +44,7 @@ func pathOf(path []*markup.Element) string {
 		if i == 0 {
 			continue
 		}
-		n, at := 0, 0
-		for s := range path[i-1].Children() {
-			if s.Is(e.Space, e.Local) {
-				if n++; s == e {
-					at = n
-				}
-			}
-		}
-		if n > 1 {
+		if at, n := path[i-1].Position(e); n > 1 {
 			b.WriteString("[" + strconv.Itoa(at) + "]")
 		}
 	}

@@ -60,15 +60,7 @@ func (r *request) field(path []*markup.Element, attr string) string {
 		}
 		if i > 0 {
 			b.WriteByte('/')
-			n, at := 0, 0
-			for s := range path[i-1].Children() {
-				if s.Is(e.Space, e.Local) {
-					if n++; s == e {
-						at = n
-					}
-				}
-			}
-			if n > 1 {
+			if at, n := path[i-1].Position(e); n > 1 {
 				step += "[" + strconv.Itoa(at) + "]"
 			}
 		}
