@@ -50,7 +50,6 @@ type Filter struct {
 
 	include, exclude []selector
 	triggers         []trigger
-	key              string
 	parts            int
 }
 
@@ -116,7 +115,7 @@ func (s *Set) check(f *Filter) error {
 }
 
 func parseFilter(e *markup.Element, names map[string]string) (*Filter, error) {
-	f := &Filter{ID: e.Attr("id"), URI: e.Attr("uri"), Domain: strings.ToLower(e.Attr("domain")), key: e.Source()}
+	f := &Filter{ID: e.Attr("id"), URI: e.Attr("uri"), Domain: strings.ToLower(e.Attr("domain"))}
 	if f.ID == "" {
 		return nil, &Error{Text: "filter without id"}
 	}
@@ -275,14 +274,6 @@ func (s *Set) For(match func(uri string) bool, domain string, subscribed bool) *
 		return nil
 	}
 	return found
-}
-
-// Key tells filters apart: those with equal keys do the same. "" for nil.
-func (f *Filter) Key() string {
-	if f == nil {
-		return ""
-	}
-	return f.key
 }
 
 // Triggered tells whether the filter has triggers, so that not every change is told.

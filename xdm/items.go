@@ -60,20 +60,6 @@ func (d *Documents) UpdateItems(ctx context.Context, cs []ItemChange) error {
 	return err
 }
 
-// PutItems is store.PutItems, with the documents of the user changed in the same
-// commit; for imports. The rows count as the user's own word.
-func (d *Documents) PutItems(ctx context.Context, u presence.Entity, items []store.Item) error {
-	cs := make([]ItemChange, len(items))
-	for i := range items {
-		row := items[i]
-		cs[i].ItemChange = store.ItemChange{User: u, Contact: row.Contact, Change: func(it *store.Item) bool {
-			*it = row
-			return true
-		}}
-	}
-	return d.UpdateItems(ctx, cs)
-}
-
 // updateRows is UpdateItems where there are no documents.
 func (d *Documents) updateRows(ctx context.Context, cs []ItemChange) error {
 	rows := make([]store.ItemChange, len(cs))

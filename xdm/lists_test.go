@@ -232,17 +232,23 @@ func TestListsToRows(t *testing.T) {
 	}
 }
 
-// An import is in the documents that there are.
-func TestPutItems(t *testing.T) {
+// Many rows at once, as an import has them, are in the documents that there are.
+func TestUpdateManyItems(t *testing.T) {
 	d, ctx := open(t, Limits{}), t.Context()
 	put(t, d, lists(alice), `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="Friends"><entry uri="sip:carol@example.org"/></list></resource-lists>`)
 	put(t, d, rules(alice), foreignRules)
 	dave := presence.Entity{User: "dave", Domain: "example.com"}
-	err := d.PutItems(ctx, alice, []store.Item{
+	var changes []ItemChange
+	for _, row := range []store.Item{
 		{Contact: bob, Name: "Bob", Groups: []string{"Friends"}, To: true, From: true, Visible: true},
 		{Contact: carol, Name: "Carol", To: true, Visible: true}, {Contact: dave, Approved: true},
-	})
-	if err != nil {
+	} {
+		changes = append(changes, ItemChange{ItemChange: store.ItemChange{User: alice, Contact: row.Contact, Change: func(it *store.Item) bool {
+			*it = row
+			return true
+		}}})
+	}
+	if err := d.UpdateItems(ctx, changes); err != nil {
 		t.Fatal(err)
 	}
 	checkLists(t, d, alice)
