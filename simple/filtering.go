@@ -96,6 +96,10 @@ func tellPresence(partial bool) func(t *telling) content {
 		f := d.filter()
 		d.mu.Unlock()
 		now := narrowed(f, renderPIDF(t.view))
+		tag := "" // without a filter it is kept with the view
+		if f != nil {
+			tag = entityTag(now)
+		}
 		if t.before != nil && !t.must {
 			if f.Triggered() && !d.fires(f, t.view) {
 				return content{nothing: true}
@@ -106,17 +110,17 @@ func tellPresence(partial bool) func(t *telling) content {
 			}
 			if partial {
 				if b, err := pidf.Partial(was, now, t.version); err == nil {
-					return content{body: b}
+					return content{body: b, tag: tag}
 				}
 			}
 		}
 		d.fires(f, t.view)
 		if partial {
 			if b, err := pidf.Full(now, t.version); err == nil {
-				return content{body: b}
+				return content{body: b, tag: tag}
 			}
 		}
-		return content{mediaType: pidf.Type, body: now}
+		return content{mediaType: pidf.Type, body: now, tag: tag}
 	}
 }
 

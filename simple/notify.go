@@ -225,7 +225,11 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 	d.mu.Unlock()
 
 	if n.view != nil && d.pkg.tag != nil {
-		buf = sip.AppendHeader(buf, sip.HSIPETag, d.pkg.tag(n.view, f)) // RFC 5839 §6.2
+		tag := c.tag
+		if tag == "" {
+			tag = d.pkg.tag(n.view, f)
+		}
+		buf = sip.AppendHeader(buf, sip.HSIPETag, tag) // RFC 5839 §6.2
 	}
 	switch {
 	case bodyless:

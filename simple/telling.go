@@ -31,6 +31,7 @@ type content struct {
 	mediaType string // empty: that of the bodyType
 	body      []byte // not changed afterwards
 	header    string // further header lines, whole
+	tag       string // entity-tag of the state, where it is at hand; empty: eventPackage.tag says it
 	nothing   bool   // there is nothing to tell: no NOTIFY is sent
 }
 
