@@ -36,9 +36,15 @@ var mayImport = map[string]string{
 	"rlmi":        "presence markup",
 	"xcapdiff":    "patch markup",
 	"filter":      "presence markup",
-	"simple":      "sip pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
-	"jabber":      "xmpp markup roster account load store engine presence xdm",
+	"simple":      "sip redirect pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
+	"jabber":      "xmpp redirect markup roster account load store engine presence xdm",
 	"xcap":        "xdm schema markup policy roster pidf account load store engine presence",
+	// Several nodes.
+	"balance":     "presence",
+	"loaddoc":     "presence markup",
+	"redirect":    "",
+	"cluster":     "presence engine store balance",
+	"loadcontrol": "sip loaddoc balance presence account markup",
 	"server":      "*",
 	"cmd/pharos":  "server config",
 	// Clients of the program: they speak to it over its wires.
@@ -53,6 +59,7 @@ var mayImport = map[string]string{
 var onlyIn = map[string]string{
 	"database/sql":                 "store",
 	"modernc.org/sqlite":           "store",
+	"github.com/jackc/pgx":         "store",
 	"github.com/nats-io":           "cluster",
 	"github.com/prometheus":        "server",
 	"github.com/alecthomas/kong":   "cmd/pharos",
@@ -125,7 +132,7 @@ func TestImports(t *testing.T) {
 func TestPure(t *testing.T) {
 	for _, p := range packages(t) {
 		switch short(p.ImportPath) {
-		case "presence", "roster", "markup":
+		case "presence", "presence/transfer", "roster", "markup", "balance", "redirect", "loaddoc":
 		default:
 			continue
 		}

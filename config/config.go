@@ -26,6 +26,8 @@ type Config struct {
 	HTTP    HTTP     `toml:"http" doc:"The http listeners."`
 	XCAP    XCAP     `toml:"xcap" doc:"Documents of users by XCAP, on the http listeners: buddy lists, presence rules, icons."`
 	Log     Log      `toml:"log" doc:"Logging, to standard error. SIGHUP reads the level again."`
+	Store   Store    `toml:"store" doc:"Where everything is kept."`
+	Cluster Cluster  `toml:"cluster" doc:"Several servers that are one service. docs/cluster.md tells how."`
 	Limits  Limits   `toml:"limits" doc:"What one address or user may cost. docs/limits.md lists the fixed bounds too."`
 }
 
@@ -59,6 +61,34 @@ type XCAP struct {
 	Documents int      `toml:"documents" doc:"Documents per user."`
 	Bytes     int      `toml:"bytes" doc:"Bytes of all documents of a user together."`
 	Body      int      `toml:"body" doc:"Bytes of one document."`
+}
+
+// Store settings.
+type Store struct {
+	URL string `toml:"url" doc:"postgres://user:password@host/database for several servers. Empty: SQLite in the data folder."`
+}
+
+// Cluster settings.
+type Cluster struct {
+	Node         string   `toml:"node" doc:"Name of this server among the others: letters, digits and '-'. Empty: this server is alone."`
+	Secret       string   `toml:"secret" doc:"What all servers of the service share, at least 16 characters: from it come the certificates by which they know each other. A value that begins with @ names a file that holds it."`
+	Listen       string   `toml:"listen" doc:"host:port at which the other servers reach this one's bus."`
+	Peers        []string `toml:"peers" doc:"host:port of the other servers' buses. One that answers is enough to find the rest."`
+	NATS         string   `toml:"nats" doc:"URL of a NATS service to be used instead of the servers' own bus: nats://user:password@host or tls://host."`
+	SIP          string   `toml:"sip" doc:"URI at which SIP clients and the other servers reach this one, for redirects and between servers: sip:host:port;transport=tcp. Empty: made of the listeners, where they name an address."`
+	XMPP         string   `toml:"xmpp" doc:"host:port at which XMPP clients reach this server, for redirects. Empty: made of the listeners."`
+	Max          float64  `toml:"max" doc:"Level that this server may reach before newcomers are sent elsewhere."`
+	Users        float64  `toml:"user_weight" doc:"What one user adds to the level."`
+	Records      float64  `toml:"resource_weight" doc:"What one registered presence resource (a publication, a session, a subscription) adds to the level."`
+	Low          float64  `toml:"low" doc:"Share of the maximum below which the service gives up a server: the emptiest drains to standby. 0: never."`
+	Band         float64  `toml:"band" doc:"How far levels may lie apart before users are moved, as a share of the maximum."`
+	Moves        int      `toml:"moves" doc:"Users moved a second, at most."`
+	Standby      []string `toml:"standby" doc:"Servers that may be added when all are full, in this order, each as the URI to which INVITE goes, such as sip:10.0.0.3:5060;transport=tcp, and, after a blank, the command that starts it if it does not run."`
+	Standing     bool     `toml:"start_standby" doc:"This server waits to be added, and takes no users before."`
+	Observers    []string `toml:"observers" doc:"Addresses of users who may subscribe to the system's presence (the extended presence document): operators, monitors."`
+	RedirectSIP  []string `toml:"redirect_sip" doc:"SIP clients that are sent to the server of their own by 302, each as methods and a part of the User-Agent: 'SUBSCRIBE,PUBLISH:name'. All others are served where they are."`
+	RedirectXMPP bool     `toml:"redirect_xmpp" doc:"XMPP clients of which nothing is known are tried with see-other-host after they have logged in. Those that announce the feature get the redirect IQ in any case."`
+	Learn        bool     `toml:"redirect_learn" doc:"What a client did with its last redirect decides whether it gets another."`
 }
 
 // Log settings.
@@ -95,6 +125,7 @@ func Defaults() Config {
 		HTTP:    HTTP{Metrics: []string{"127.0.0.0/8", "::1/128"}, Origins: []string{"*"}},
 		XCAP:    XCAP{Root: "/xcap", Documents: 200, Bytes: 4 << 20, Body: 512 << 10},
 		Log:     Log{Level: "info", Format: "text"},
+		Cluster: Cluster{Max: 10_000, Users: 1, Records: 0.05, Low: 0.2, Band: 0.1, Moves: 1000, Learn: true},
 		Limits: Limits{Connections: 100_000, PerAddress: 10_000, Unauthenticated: 200,
 			AuthenticateWithin: Duration(30 * time.Second), OfflineMessages: 1000},
 	}

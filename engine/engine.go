@@ -35,6 +35,8 @@ import (
 var (
 	ErrOverload = errors.New("engine: overloaded")
 	ErrStopped  = errors.New("engine: stopped")
+	// ErrGone: the node that was called has died before it answered.
+	ErrGone = errors.New("engine: the other node has gone")
 )
 
 // Bounds and times.
@@ -75,6 +77,24 @@ type Edge interface {
 	Deliver(m *Message) bool
 }
 
+// ClusterEdge is what an edge has to be where there are several nodes. None of its
+// methods may block.
+type ClusterEdge interface {
+	Edge
+	// Lost says that presentities, those for which lost is true, have a new owner who
+	// knows nothing of what this edge had said without having it saved: the
+	// sources of sessions, subscriptions that are not durable, presence.Reach. The
+	// edge submits all of it again, in its own time but soon, and tells a watcher of
+	// the answers only what differs from what he was told before.
+	Lost(lost func(presence.Entity) bool)
+	// Adopt hands over durable subscriptions of this edge whose node has gone. Via.Node is
+	// this node already, and saved so. An answering Notice follows.
+	Adopt(of presence.Entity, subs []*presence.Subscription)
+	// Called takes a call from the same edge on another node (or on this one, see
+	// Engine.CallOwner). answer is called once, from any goroutine, soon.
+	Called(from string, request []byte, answer func([]byte))
+}
+
 // Saver makes records durable. done is called once they are, in the order of
 // the calls, on the saver's goroutine; it must not block. Save itself must not
 // block either. saves may be used until done is called.
@@ -95,6 +115,7 @@ type Config struct {
 	Policies Policies // nil: everybody but the user himself is asked for (confirm)
 	Mailbox  Mailbox  // nil: nothing is stored
 	Peers    Peers    // nil: Alone
+	Loader   Loader   // with Peers: what brings back the state of presentities whose home has come here
 	Log      *slog.Logger
 }
 
@@ -200,8 +221,8 @@ func (e *Engine) Run(ctx context.Context) error {
 // the commit and before the notices go out; it must not block. ErrOverload or
 // ErrStopped at once means that done will not be called.
 func (e *Engine) Submit(to presence.Entity, in presence.Input, done func(presence.Outcome, error)) error {
-	if node := e.peers.Owner(to); node != "" {
-		return e.peers.Step(node, to, in, done)
+	if node, _ := e.peers.Owner(to); node != "" {
+		return ErrStopped // contract: distribution
 	}
 	return e.shardOf(to).submit(item{to: to, in: in, done: done, asked: true})
 }
@@ -317,8 +338,7 @@ func (e *Engine) shardOf(of presence.Entity) *shard {
 func (e *Engine) announce(out *presence.Outcome) {
 	for _, n := range out.Notices {
 		if n.Node != "" {
-			e.peers.Notify(n.Node, n)
-			continue
+			continue // contract: distribution
 		}
 		for i := range e.edges {
 			if e.edges[i].name == n.Edge {

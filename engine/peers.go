@@ -2,27 +2,53 @@ package engine
 
 import "pharos/presence"
 
-// Peers tells where presentities live and reaches other nodes. None of its
-// methods may block.
+// Peers tells where presentities live and carries frames to the same engine on
+// other nodes. None of its methods may block.
+//
+// How the nodes share the work: each presentity has one owner, the node at which
+// its home is. Sources, subscriptions and versions are the owner's. Transports
+// stay where the client has connected: an XMPP session and a SIP dialog live on the
+// node of their connection and die with it. An edge submits to the engine of its own node,
+// which takes the input to the owner; notices come back to the node of the
+// watcher (Via.Node). Whatever an owner holds is either in the store or can be
+// said again by the edges, so that any node may be lost: see Edge.Lost.
 type Peers interface {
-	// Owner names the node that owns the entity; "" is this one.
-	Owner(e presence.Entity) string
-	// Step is Submit on another node.
-	Step(node string, to presence.Entity, in presence.Input, done func(presence.Outcome, error)) error
-	// Notify hands a notice to an edge on another node.
-	Notify(node string, n *presence.Notice)
+	// Self is this node's name, which Via.Node and Source.Node have; "" when there
+	// are no others.
+	Self() string
+	// Owner names the node that owns e; ok is false while that is not known here.
+	Owner(e presence.Entity) (node string, ok bool)
+	// Locate finds the owner, and chooses one for a presentity that has none. done
+	// is called once, on another goroutine.
+	Locate(e presence.Entity, done func(node string, err error))
+	// Send carries a frame to another node. Frames of one node to another come in
+	// order and once, as long as neither has gone (Gone is called then). ErrOverload: the
+	// queue to it is full. The frame is the callee's.
+	Send(node string, frame []byte) error
+	// Nodes are the others that are alive.
+	Nodes() []string
+	// Valid tells whether this node may act as an owner now: its lease has not run
+	// out. It is asked for each round of a shard, and must be cheap.
+	Valid() bool
 }
 
 // Alone is Peers of a single node: everybody lives here.
 type Alone struct{}
 
+// Self is nobody in particular.
+func (Alone) Self() string { return "" }
+
 // Owner is always this node.
-func (Alone) Owner(presence.Entity) string { return "" }
+func (Alone) Owner(presence.Entity) (string, bool) { return "", true }
 
-// Step finds no other node.
-func (Alone) Step(string, presence.Entity, presence.Input, func(presence.Outcome, error)) error {
-	return ErrStopped
-}
+// Locate finds this node.
+func (Alone) Locate(_ presence.Entity, done func(string, error)) { go done("", nil) }
 
-// Notify finds no other node: the watcher's node is gone, and so is he.
-func (Alone) Notify(string, *presence.Notice) {}
+// Send finds no other node.
+func (Alone) Send(string, []byte) error { return ErrStopped }
+
+// Nodes are none.
+func (Alone) Nodes() []string { return nil }
+
+// Valid is always true.
+func (Alone) Valid() bool { return true }

@@ -23,6 +23,7 @@ type Publish struct {
 	Lifetime time.Duration // 0: lives until Retract (sessions)
 	From     string
 	Package  string // event package whose state this is, in lower case; "": presence
+	Node     string // of a session: where its stream is; the engine sets it
 }
 
 // Retract removes a source of a package, by tag (publication, ErrNoMatch) or by ID.
@@ -115,6 +116,16 @@ type Touch struct{ Package string }
 // what was deleted, stays as it is.
 type Undo struct{ Saves []Save }
 
+// Depart says that a node has gone: sources of its sessions and its subscriptions
+// that are not durable end (Unwatch with Leaving and Silent); its durable
+// subscriptions go on at the node To and are answered there as by Renotify, with To ""
+// they stay.
+type Depart struct{ Node, To string }
+
+// Assume puts a whole presentity in place, as Export gave it on another node, before
+// any other input. Nobody is told, since nothing has changed.
+type Assume struct{ Holding *Holding }
+
 // Tick lets time pass: sources and subscriptions expire. Every other input does
 // so too, before it is looked at.
 type Tick struct{}
@@ -131,4 +142,6 @@ func (Renotify) input()  {}
 func (Remove) input()    {}
 func (Touch) input()     {}
 func (Undo) input()      {}
+func (Depart) input()    {}
+func (Assume) input()    {}
 func (Tick) input()      {}

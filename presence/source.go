@@ -62,4 +62,5 @@ type Source struct {
 	Updated time.Time
 	From    string // for people: transport address, User-Agent
 	Package string // event package; "": presence
+	Node    string // of a session: where its stream is, in Via.Node's words
 }

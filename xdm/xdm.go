@@ -67,6 +67,9 @@ type Config struct {
 	Store   *store.Store
 	Limits  Limits
 	Default presence.Handling // for watchers nobody has spoken of
+	// Tell, where there are several nodes, has the others hear of a change (Heard),
+	// after the commit. Nil: there are none.
+	Tell func(*Change)
 }
 
 // Documents is safe for concurrent use.
@@ -101,6 +104,7 @@ type Change struct {
 	Blocked   []string    // addresses that have come to the block list
 	Unblocked []string
 	Policy    bool // what decides about watchers may have changed
+	Remote    bool // made on another node, which has done what is to be done once; documents come without their bodies
 	ByXCAP    bool // by Update, or by the first look at a document; false: by UpdateItems or SetBlocks, whose caller knows of it
 }
 
@@ -109,3 +113,12 @@ type DocumentChange struct{ Before, After *Document }
 
 // RowChange is one roster row's, each as store.Item has it; a row that is not there is zero but for Contact.
 type RowChange struct{ Before, After store.Item }
+
+// Heard takes a change that was made on another node: listeners are told of it with
+// Remote set, in the order of versions of each user; one that is older than what
+// was told already is passed over.
+func (d *Documents) Heard(c *Change) { panic("contract") }
+
+// Missed says that changes on other nodes may have been lost: everything that was
+// read before counts as changed. Listeners are told a Change with Remote and no User.
+func (d *Documents) Missed() { panic("contract") }

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+
+	"pharos/presence"
+)
+
+// What follows is for an engine that has Peers. A single node never calls it.
+
+// Loader reads what was saved of one presentity, when it comes to life on a node
+// that has not had it since its home came here. It may block; the inputs wait.
+// Sources come with their documents.
+type Loader interface {
+	Load(ctx context.Context, of presence.Entity) (sources []*presence.Source, subs []*presence.Subscription, err error)
+}
+
+// Receive takes a frame that another node has sent. It does not block.
+func (e *Engine) Receive(node string, frame []byte) { panic("contract") }
+
+// Gone says that a node has died or has begun anew: what it was asked and has not
+// answered is asked again of the owner that takes its place; its sessions' sources
+// and subscriptions go from all presentities here; its durable subscriptions (SIP
+// dialogs) are adopted by this node, if adopt is set, and its edges told (Edge.Adopt).
+func (e *Engine) Gone(node string) { panic("contract") }
+
+// Arrive says that presentities have come here to stay (their node has died): those
+// which hold something durable are loaded now, and their watchers told.
+func (e *Engine) Arrive(of []presence.Entity) { panic("contract") }
+
+// Disown drops everything that this node owns, without a word to anybody: its lease
+// has run out, and others may act already. What is submitted meanwhile waits for
+// its owner, bounded in number and time.
+func (e *Engine) Disown() { panic("contract") }
+
+// Found says that the owner of presentities is known now, or has changed: what
+// waited for them goes there.
+func (e *Engine) Found(of []presence.Entity) { panic("contract") }
+
+// Export takes a presentity out to be moved: when what it waits for is saved, done
+// gets its whole state. Inputs that come afterwards wait, until Forget, after which
+// they go to the new owner, or Keep, after which they are taken here as ever.
+func (e *Engine) Export(of presence.Entity, done func(state []byte, err error)) error {
+	panic("contract")
+}
+
+// Forget ends an Export: the presentity lives elsewhere now.
+func (e *Engine) Forget(of presence.Entity) { panic("contract") }
+
+// KeepHere ends an Export that led nowhere.
+func (e *Engine) KeepHere(of presence.Entity) { panic("contract") }
+
+// Import takes over what Export has made on another node. The home is here already.
+func (e *Engine) Import(of presence.Entity, state []byte) error { panic("contract") }
+
+// CallEdge asks an edge on another node something: its Called gets the request. done
+// is called once: with the answer, with ErrGone when the node goes first, or
+// with ErrOverload at once as the result.
+func (e *Engine) CallEdge(node, edge string, request []byte, done func(answer []byte, err error)) error {
+	panic("contract")
+}
+
+// CallOwner is CallEdge at the owner of an entity, which may be this node; when the
+// owner changes meanwhile, the new one is asked.
+func (e *Engine) CallOwner(of presence.Entity, edge string, request []byte, done func(answer []byte, err error)) error {
+	panic("contract")
+}
+
+// Reach calls an edge on every other node at which the user has a subscription of
+// the private package presence.Reach on that edge; done gets the answers of those who
+// answered, or an error when the owner cannot be asked. With no other node it is called with none.
+func (e *Engine) Reach(of presence.Entity, edge string, request []byte, done func(answers [][]byte, err error)) error {
+	panic("contract")
+}

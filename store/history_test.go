@@ -1,0 +1,3 @@
+package store
+
+import _ "github.com/anishathalye/porcupine" // contract: linearizability of documents and rows
