@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pharos/presence"
+	"pharos/store"
 )
 
 // Bus carries datagrams between nodes: at most once, in any order, to those who are
@@ -31,27 +32,15 @@ type Bus interface {
 	Run(ctx context.Context) error
 }
 
-// Member is one row of the table of nodes.
-type Member struct {
-	Name    string
-	Epoch   uint64 // rises with each start of the node and each declaration of its death
-	State   string // standby, joining, active, draining, dead, left
-	Expires time.Time
-	Address Address
-	Level   float64
-	Max     float64
-	Users   int
-	Version string // of the program
-	Leader  bool
-}
+// Member is one row of the table of nodes, Address where clients and servers find it,
+// Home where a presentity lives.
+type (
+	Member  = store.Member
+	Address = store.Address
+	Home    = store.Home
+)
 
-// Address is where clients and servers find a node.
-type Address struct {
-	Bus  string // host:port of its bus
-	SIP  string // sip:host:port;transport=..., for 302 and between servers
-	XMPP string // host:port, for redirects
-	HTTP string // https://host:port
-}
+var _ Registry = (*store.Store)(nil)
 
 // Registry is the truth about nodes and homes; store.Store implements it. Each call
 // is one transaction.
@@ -87,10 +76,4 @@ type Registry interface {
 	Release(ctx context.Context, node string, of []presence.Entity) error
 	// HomesOf lists the homes at a node; with durable only those which hold soft state.
 	HomesOf(ctx context.Context, node string, durable bool) ([]presence.Entity, error)
-}
-
-// Home is where a presentity lives.
-type Home struct {
-	Node  string
-	Epoch uint64 // rises with each change
 }
