@@ -17,7 +17,7 @@ import (
 var update = flag.Bool("update", false, "write the generated documents")
 
 // limitPackages in the order in which a reader wants them.
-var limitPackages = []string{"sip", "xmpp", "simple", "jabber", "presence", "engine", "account", "pidf", "dialoginfo", "watcherinfo", "summary", "policy", "roster", "markup", "patch", "filter", "store", "xdm", "xcap", "server", "config"}
+var limitPackages = []string{"sip", "xmpp", "simple", "jabber", "presence", "engine", "account", "pidf", "dialoginfo", "watcherinfo", "summary", "policy", "roster", "markup", "patch", "filter", "store", "cluster", "xdm", "xcap", "server", "config"}
 
 // isLimit picks constants that bound something.
 var isLimit = regexp.MustCompile(`^([Mm]ax|[Mm]in|[Dd]efault)[A-Z]`)

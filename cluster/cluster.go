@@ -15,11 +15,16 @@ import (
 	"pharos/store"
 )
 
+// MaxDatagram is how many bytes a Bus carries at once. NATS takes 1 MB unless it is
+// told otherwise; there is room left for what seals a datagram.
+const MaxDatagram = 512 << 10
+
 // Bus carries datagrams between nodes: at most once, in any order, to those who are
 // there. Everything else is made on top of it (link.go). The implementations are NATS,
 // embedded or external, and Memory for tests.
 type Bus interface {
-	// Send hands bytes to a node; an error is only for what can never work.
+	// Send hands bytes to a node; an error is only for what can never work: more than
+	// MaxDatagram, or this node itself. The bytes are the caller's again afterwards.
 	Send(node string, b []byte) error
 	// Broadcast hands bytes to all other nodes.
 	Broadcast(b []byte) error
