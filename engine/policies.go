@@ -139,6 +139,15 @@ func (c *policyCache) forget(of presence.Entity) {
 	delete(c.m, of)
 }
 
+func (c *policyCache) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.gens {
+		c.gens[i]++
+	}
+	c.m = nil
+}
+
 // hash is FNV-1a: the same on every run, so that logs compare.
 func hash(of presence.Entity) uint32 {
 	h := uint32(2166136261)
@@ -150,4 +159,19 @@ func hash(of presence.Entity) uint32 {
 		h = (h ^ uint32(of.Domain[i])) * 16777619
 	}
 	return h
+}
+
+// PolicyHeard is PolicyChanged for a change that was made on another node, which has told
+// the owner: nothing is passed on.
+func (e *Engine) PolicyHeard(of presence.Entity) {
+	e.known.forget(of)
+	e.shardOf(of).policyChanged(of)
+}
+
+// PoliciesMissed has every policy loaded again: changes on other nodes may not have been heard.
+func (e *Engine) PoliciesMissed() {
+	e.known.forgetAll()
+	for _, s := range e.shards {
+		s.policiesChanged()
+	}
 }

@@ -182,3 +182,22 @@ func TestStaleCache(t *testing.T) {
 		t.Errorf("%d remembered", len(c.m))
 	}
 }
+
+// TestPoliciesMissed: all that may be too old is read again.
+func TestPoliciesMissed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		pol := &rules{}
+		pol.set(alice, presence.Allow, nil)
+		inHouse(t, Config{Policies: pol}, nil, func(h *house) {
+			h.must(alice, watch("s", bob))
+			h.expect(h.sip, "offline")
+			pol.set(alice, presence.Block, nil) // and nobody says so
+			h.PoliciesMissed()
+			synctest.Wait()
+			h.expect(h.sip, "terminated rejected")
+			if p, err := h.Policy(t.Context(), alice); err != nil || p.Default != presence.Block {
+				t.Errorf("%+v, %v", p, err)
+			}
+		})
+	})
+}

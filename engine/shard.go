@@ -19,6 +19,7 @@ type shard struct {
 	mu      sync.Mutex
 	inbox   []item
 	changed []presence.Entity // policies
+	renew   bool              // all policies
 	loads   []loaded
 	saved   []*batch
 	asleep  bool
@@ -122,6 +123,12 @@ func (s *shard) policyChanged(of presence.Entity) {
 	s.rouse()
 }
 
+func (s *shard) policiesChanged() {
+	s.mu.Lock()
+	s.renew = true
+	s.rouse()
+}
+
 func (s *shard) policyLoaded(l loaded) {
 	s.mu.Lock()
 	s.loads = append(s.loads, l)
@@ -152,7 +159,7 @@ func (s *shard) run(kill <-chan struct{}) {
 		items := s.inbox
 		s.inbox = s.spare[:0]
 		s.spare = nil
-		idle := len(items) == 0 && len(s.changed) == 0 && len(s.loads) == 0 && len(s.saved) == 0
+		idle := len(items) == 0 && len(s.changed) == 0 && len(s.loads) == 0 && len(s.saved) == 0 && !s.renew
 		s.asleep = idle
 		stopped := s.stopped
 		s.mu.Unlock()
@@ -216,8 +223,8 @@ func (s *shard) run(kill <-chan struct{}) {
 // events takes what the workers and the saver have brought back.
 func (s *shard) events() {
 	s.mu.Lock()
-	changed, loads, saved := s.changed, s.loads, s.saved
-	s.changed, s.loads, s.saved = nil, nil, nil
+	changed, loads, saved, renew := s.changed, s.loads, s.saved, s.renew
+	s.changed, s.loads, s.saved, s.renew = nil, nil, nil, false
 	s.mu.Unlock()
 	for _, b := range saved {
 		b.finished = true
@@ -227,6 +234,13 @@ func (s *shard) events() {
 		s.inflight[0] = nil
 		s.inflight = s.inflight[1:]
 		s.complete(b)
+	}
+	if renew {
+		for _, r := range s.residents {
+			if r.policy != unknown {
+				s.load(r)
+			}
+		}
 	}
 	for _, of := range changed {
 		if r := s.residents[of]; r != nil && r.policy != unknown {

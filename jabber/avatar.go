@@ -174,6 +174,9 @@ type icon struct {
 // iconsChanged follows changes of status icons. It does not block; the work is the
 // edge's worker's.
 func (e *Edge) iconsChanged(c *xdm.Change) {
+	if c.Remote {
+		return // its own node does it
+	}
 	for i := range c.Documents {
 		d := c.Documents[i].After
 		if d == nil {

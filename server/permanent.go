@@ -22,6 +22,9 @@ var permanentID = presence.SourceID{Kind: presence.Permanent, Key: xdm.Index}
 
 // permanentChanged has the presentity follow its pidf-manipulation document.
 func (s *Server) permanentChanged(c *xdm.Change) {
+	if c.Remote {
+		return // its own node has published it
+	}
 	for _, d := range c.Documents {
 		n := xdm.Name{AUID: xdm.Manipulation, User: c.User, Path: xdm.Index}
 		switch {

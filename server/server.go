@@ -164,7 +164,12 @@ func (s *Server) wire() error {
 // policyChanged has living subscriptions decided anew. Who changes rows or blocks
 // says so himself, when it is the time for it.
 func (s *Server) policyChanged(c *xdm.Change) {
-	if c.Policy && c.ByXCAP {
+	switch {
+	case c.Remote && c.User.Domain == "":
+		s.engine.PoliciesMissed()
+	case c.Remote && (c.Policy || len(c.Items) > 0 || len(c.Documents) > 0): // rules may name a list of the user's
+		s.engine.PolicyHeard(c.User)
+	case c.Policy && c.ByXCAP:
 		s.engine.PolicyChanged(c.User)
 	}
 }

@@ -1,6 +1,8 @@
 package xcap
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -298,6 +300,13 @@ func (x *serviceIndex) put(n xdm.Name, body []byte) {
 
 // Changed follows changes of documents; xdm calls it.
 func (e *Edge) Changed(c *xdm.Change) {
+	x := &e.services
+	if c.Remote && c.User.Domain == "" {
+		x.mu.Lock()
+		x.loaded = false // read again when it is asked for
+		x.mu.Unlock()
+		return
+	}
 	for _, d := range c.Documents {
 		now := d.After
 		if now == nil {
@@ -310,10 +319,18 @@ func (e *Edge) Changed(c *xdm.Change) {
 		if d.After != nil {
 			body = d.After.Body
 		}
-		x := &e.services
+		n := xdm.Name{AUID: now.AUID, User: now.User, Path: now.Path}
+		if c.Remote && d.After != nil { // it has come without its body
+			switch doc, err := e.Documents.Get(context.Background(), n); {
+			case err == nil:
+				body = doc.Body
+			case !errors.Is(err, xdm.ErrNotFound):
+				e.Log.Error("a list service of another node is not known", "user", n.User.String(), "err", err)
+			}
+		}
 		x.mu.Lock()
 		if x.loaded {
-			x.put(xdm.Name{AUID: now.AUID, User: now.User, Path: now.Path}, body)
+			x.put(n, body)
 		}
 		x.mu.Unlock()
 	}

@@ -10,9 +10,9 @@ import (
 	"pharos/store"
 )
 
-// tries of a change while others are faster. The users' locks keep all out
-// who write by this package, so hardly anybody ever is.
-const tries = 5
+// tries of a change while others are faster. The users' locks keep all out who
+// write on this node; of several nodes, one has been faster each time.
+const tries = 16
 
 // maxGenerated bounds a document that we write for the other face, in bytes: it is what
 // a parser of ours takes. A roster that needs more has no document.
@@ -199,10 +199,11 @@ func (d *Documents) bound(ctx context.Context, k Name, before *Document, body []
 	return nil
 }
 
-// tell calls the listeners, with the user held.
+// tell calls the listeners, with the user held, and has other nodes hear of it.
 func (d *Documents) tell(c *Change) {
-	for _, f := range d.listeners {
-		f(c)
+	d.listened(c)
+	if d.c.Tell != nil {
+		d.c.Tell(c)
 	}
 }
 

@@ -49,7 +49,8 @@ func (d *Documents) UpdateItems(ctx context.Context, cs []ItemChange) error {
 			documents = documents || has
 		}
 	}
-	if !documents {
+	if !documents && d.c.Tell == nil {
+		// On another node a document might come into being meanwhile.
 		return d.updateRows(ctx, cs)
 	}
 	for range tries {

@@ -67,8 +67,9 @@ type Config struct {
 	Store   *store.Store
 	Limits  Limits
 	Default presence.Handling // for watchers nobody has spoken of
-	// Tell, where there are several nodes, has the others hear of a change (Heard),
-	// after the commit. Nil: there are none.
+	// Tell, where there are several nodes, has the others hear of a change (Heard). It is called
+	// after the commit and the listeners, with the user held, and must not block. Nil:
+	// there are no others, and nobody else writes to the store.
 	Tell func(*Change)
 }
 
@@ -77,6 +78,7 @@ type Documents struct {
 	c         Config
 	locks     locks
 	listeners []func(*Change)
+	hearing   hearing
 }
 
 // New makes one; the listeners are told in the order in which they were added, before use.
@@ -104,7 +106,7 @@ type Change struct {
 	Blocked   []string    // addresses that have come to the block list
 	Unblocked []string
 	Policy    bool // what decides about watchers may have changed
-	Remote    bool // made on another node, which has done what is to be done once; documents come without their bodies
+	Remote    bool // made on another node, which does what is to be done once; documents come without their bodies. Without User: see Missed
 	ByXCAP    bool // by Update, or by the first look at a document; false: by UpdateItems or SetBlocks, whose caller knows of it
 }
 
@@ -113,12 +115,3 @@ type DocumentChange struct{ Before, After *Document }
 
 // RowChange is one roster row's, each as store.Item has it; a row that is not there is zero but for Contact.
 type RowChange struct{ Before, After store.Item }
-
-// Heard takes a change that was made on another node: listeners are told of it with
-// Remote set, in the order of versions of each user; one that is older than what
-// was told already is passed over.
-func (d *Documents) Heard(c *Change) { panic("contract") }
-
-// Missed says that changes on other nodes may have been lost: everything that was
-// read before counts as changed. Listeners are told a Change with Remote and no User.
-func (d *Documents) Missed() { panic("contract") }
