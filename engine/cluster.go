@@ -72,3 +72,9 @@ func (e *Engine) CallOwner(of presence.Entity, edge string, request []byte, done
 func (e *Engine) Reach(of presence.Entity, edge string, request []byte, done func(answers [][]byte, err error)) error {
 	panic("contract")
 }
+
+// Term is Peers.Term: not 0 while this node owns the entity.
+func (e *Engine) Term(of presence.Entity) uint64 { return e.peers.Term(of) }
+
+// Self is Peers.Self.
+func (e *Engine) Self() string { return e.peers.Self() }

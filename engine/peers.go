@@ -18,6 +18,10 @@ type Peers interface {
 	Self() string
 	// Owner names the node that owns e; ok is false while that is not known here.
 	Owner(e presence.Entity) (node string, ok bool)
+	// Term is the epoch of the home of e, which rises with each change, while this node
+	// has it; else 0. An edge that keeps something of a user at his owner knows by it
+	// whether it is still the newest.
+	Term(e presence.Entity) uint64
 	// Locate finds the owner, and chooses one for a presentity that has none. done
 	// is called once, on another goroutine.
 	Locate(e presence.Entity, done func(node string, err error))
@@ -40,6 +44,9 @@ func (Alone) Self() string { return "" }
 
 // Owner is always this node.
 func (Alone) Owner(presence.Entity) (string, bool) { return "", true }
+
+// Term is always the first.
+func (Alone) Term(presence.Entity) uint64 { return 1 }
 
 // Locate finds this node.
 func (Alone) Locate(_ presence.Entity, done func(string, error)) { go done("", nil) }
