@@ -37,8 +37,18 @@ func (e *Engine) Disown() { panic("contract") }
 // waited for them goes there.
 func (e *Engine) Found(of []presence.Entity) { panic("contract") }
 
+// Lost has every edge say again what it had said to the owners of presentities for
+// which lost is true: see ClusterEdge.Lost.
+func (e *Engine) Lost(lost func(presence.Entity) bool) {
+	for _, x := range e.edges {
+		if c, ok := x.Edge.(ClusterEdge); ok {
+			c.Lost(lost)
+		}
+	}
+}
+
 // Export takes a presentity out to be moved: when what it waits for is saved, done
-// gets its whole state. Inputs that come afterwards wait, until Forget, after which
+// gets its whole state; nil: nothing of it is in memory here. Inputs that come afterwards wait, until Forget, after which
 // they go to the new owner, or Keep, after which they are taken here as ever.
 func (e *Engine) Export(of presence.Entity, done func(state []byte, err error)) error {
 	panic("contract")
