@@ -2,9 +2,17 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"pharos/presence"
 )
+
+// ErrNoHeir: none of those named to inherit is alive.
+var ErrNoHeir = errors.New("store: no node to inherit is alive")
 
 // Home is where a presentity lives.
 type Home struct {
@@ -12,32 +20,165 @@ type Home struct {
 	Epoch uint64 // rises with each change
 }
 
-// Inherit gives the homes of a dead node to others, by the given shares.
-func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) (map[string]int, error) {
-	panic("contract")
-}
-
-// Homes looks homes up; those without one are missing.
+// Homes looks homes up; those without one are missing. A home may be at a node
+// that is dead, until it is inherited or settled anew.
 func (s *Store) Homes(ctx context.Context, of []presence.Entity) (map[presence.Entity]Home, error) {
-	panic("contract")
+	found := make(map[presence.Entity]Home, len(of))
+	err := s.registry(ctx, func(t *registryTx) error {
+		clear(found)
+		return t.homes(sortedEntities(of), found)
+	})
+	return found, err
 }
 
-// Settle takes homes for those who have none.
+// Settle takes homes for those who have none, or one at a node that is dead or has
+// left: the answer is who has them now, the wish or what was there already. A wish for a
+// node without a lease is not fulfilled, and missing in the answer.
 func (s *Store) Settle(ctx context.Context, wish map[presence.Entity]string) (map[presence.Entity]Home, error) {
-	panic("contract")
+	of := sortedEntities(slices.Collect(maps.Keys(wish)))
+	nodes := make(map[string]bool)
+	for _, n := range wish {
+		nodes[n] = true
+	}
+	found := make(map[presence.Entity]Home, len(wish))
+	err := s.registry(ctx, func(t *registryTx) error {
+		clear(found)
+		// Locked until the commit: no node dies with a home under way to it, which nobody would inherit.
+		alive, err := t.alive(slices.Sorted(maps.Keys(nodes)))
+		if err != nil {
+			return err
+		}
+		return t.settle(of, wish, alive, found)
+	})
+	return found, err
 }
 
-// Move changes homes of one node to another.
+// Move changes homes of one node to another, those only that are still at from with
+// the epoch given; moved are those which did. None moves to a node without a lease.
 func (s *Store) Move(ctx context.Context, from, to string, of map[presence.Entity]uint64) (moved map[presence.Entity]Home, err error) {
-	panic("contract")
+	list := sortedEntities(slices.Collect(maps.Keys(of)))
+	moved = make(map[presence.Entity]Home, len(of))
+	err = s.registry(ctx, func(t *registryTx) error {
+		clear(moved)
+		alive, err := t.alive([]string{to})
+		if err != nil || !alive[to] {
+			return err
+		}
+		return t.move(from, to, list, of, moved)
+	})
+	return moved, err
 }
 
-// Release deletes homes at a node that nobody needs any more.
+// Release deletes homes at a node that nobody needs any more; those that are elsewhere stay.
 func (s *Store) Release(ctx context.Context, node string, of []presence.Entity) error {
-	panic("contract")
+	list := sortedEntities(of)
+	return s.registry(ctx, func(t *registryTx) error { return t.release(node, list) })
+}
+
+// Inherit gives the homes of a node that is dead or has left to others, by the given shares, and
+// returns how many each has got. It is one statement: all of them or none. Who buried the
+// node may die before it comes to this, so whoever leads calls it again for each member that is dead or has
+// left; without homes it costs nothing. A node that has entered again keeps its homes; heirs that
+// died meanwhile get none. ErrNoHeir when no heir is alive.
+func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) (map[string]int, error) {
+	got := make(map[string]int)
+	err := s.registry(ctx, func(t *registryTx) error {
+		clear(got)
+		// The lock keeps the node from entering again meanwhile.
+		n, err := t.lockNode(dead)
+		if errors.Is(err, ErrNotFound) {
+			n.state = stateDead // its row was deleted
+		} else if err != nil || !n.over() {
+			return err
+		}
+		alive, err := t.alive(slices.Sorted(maps.Keys(heirs)))
+		if err != nil {
+			return err
+		}
+		var shares []share
+		sum := 0
+		for _, h := range slices.Sorted(maps.Keys(heirs)) {
+			if w := heirs[h]; w > 0 && alive[h] && h != dead {
+				sum += w
+				shares = append(shares, share{h, sum})
+			}
+		}
+		if sum == 0 {
+			return refusal{fmt.Errorf("%w: homes of %s", ErrNoHeir, dead)}
+		}
+		return t.inherit(dead, shares, got)
+	})
+	return got, err
+}
+
+// share of an heir: from where the one before ends to its own end, of all.
+type share struct {
+	node string
+	end  int
+}
+
+// inherit deals the homes out by their places in the order of names.
+func (t *registryTx) inherit(dead string, shares []share, got map[string]int) error {
+	var pick strings.Builder
+	args := []any{}
+	for _, sh := range shares {
+		pick.WriteString(` WHEN ranked.place < ? THEN ?`)
+		args = append(args, int64(sh.end), sh.node)
+	}
+	args = append(args, int64(shares[len(shares)-1].end), dead, dead)
+	rows, err := t.query(t.countNodes(`UPDATE homes SET node = CASE`+pick.String()+` END, epoch = {rise}
+		FROM (SELECT domain, name, (ROW_NUMBER() OVER (ORDER BY domain, name) - 1) * ? / COUNT(*) OVER () AS place
+			FROM homes WHERE node = ?) ranked
+		WHERE homes.domain = ranked.domain AND homes.name = ranked.name AND homes.node = ?`), args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var node string
+		var n int
+		if err := rows.Scan(&node, &n); err != nil {
+			return err
+		}
+		got[node] += n
+	}
+	return rows.Err()
 }
 
 // HomesOf lists the homes at a node; with durable only those which hold soft state.
 func (s *Store) HomesOf(ctx context.Context, node string, durable bool) ([]presence.Entity, error) {
-	panic("contract")
+	var list []presence.Entity
+	err := s.registry(ctx, func(t *registryTx) error {
+		list = nil
+		rows, err := t.query(`SELECT domain, name FROM homes WHERE node = ? ORDER BY domain, name`, node)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var e presence.Entity
+			if err := rows.Scan(&e.Domain, &e.User); err != nil {
+				return err
+			}
+			list = append(list, e)
+		}
+		return rows.Err()
+	})
+	if err != nil || !durable || len(list) == 0 {
+		return list, err
+	}
+	return s.holding(list)
+}
+
+// holding keeps those of list which have soft state.
+func (s *Store) holding(list []presence.Entity) ([]presence.Entity, error) {
+	has := make(map[presence.Entity]bool)
+	want := func(kind byte, key []byte) bool { return kind == kindSource || kind == kindSubscription }
+	err := s.j.each(want, func(f frame) error {
+		if e, err := keyEntity(f.key); err == nil { // what cannot be read is reported by Saved
+			has[e] = true
+		}
+		return nil
+	})
+	return slices.DeleteFunc(list, func(e presence.Entity) bool { return !has[e] }), err
 }

@@ -25,6 +25,17 @@ var migrations = [][]string{
 			PRIMARY KEY (domain, name, auid, path))`,
 		`ALTER TABLE counters ADD COLUMN documents BIGINT NOT NULL DEFAULT 0`,
 	},
+	{ // several nodes
+		`CREATE TABLE nodes (name TEXT NOT NULL PRIMARY KEY, epoch BIGINT NOT NULL, state TEXT NOT NULL,
+			expires BIGINT NOT NULL, bus TEXT NOT NULL, sip TEXT NOT NULL, xmpp TEXT NOT NULL, http TEXT NOT NULL,
+			level DOUBLE PRECISION NOT NULL, max DOUBLE PRECISION NOT NULL, users BIGINT NOT NULL,
+			version TEXT NOT NULL, UNIQUE (name, epoch))`,
+		`CREATE TABLE homes (domain TEXT NOT NULL, name TEXT NOT NULL, node TEXT NOT NULL, epoch BIGINT NOT NULL,
+			PRIMARY KEY (domain, name))`,
+		`CREATE INDEX homes_node ON homes (node)`,
+		`CREATE TABLE leader (one BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, epoch BIGINT NOT NULL,
+			term BIGINT NOT NULL, expires BIGINT NOT NULL)`,
+	},
 }
 
 // openSQL opens the database, brings its schema up to date and starts the writer.

@@ -1,6 +1,7 @@
--- The whole schema, version 2. Statements end with a semicolon at the end of a
+-- The whole schema, version 3. Statements end with a semicolon at the end of a
 -- line. Types and statements are those that SQLite and PostgreSQL share:
--- BIGINT, TEXT, BYTEA, BOOLEAN; times are nanoseconds since 1970 in UTC.
+-- BIGINT, TEXT, BYTEA, BOOLEAN, DOUBLE PRECISION; times are nanoseconds since 1970
+-- in UTC. In PostgreSQL text is ordered by its bytes (COLLATE "C").
 -- Later changes go into migrations (schema.go), and here for new databases.
 
 CREATE TABLE accounts (
@@ -70,4 +71,43 @@ CREATE TABLE offline (
 CREATE TABLE secrets (
 	name TEXT NOT NULL PRIMARY KEY,
 	value BYTEA NOT NULL
+);
+
+-- The servers of the service. Who saves holds the row FOR KEY SHARE until its commit; since
+-- the epoch is part of a unique index, to change it needs the row FOR UPDATE, so that
+-- it waits for those, and they see it afterwards. To prolong a lease waits for nobody.
+CREATE TABLE nodes (
+	name TEXT NOT NULL PRIMARY KEY,
+	epoch BIGINT NOT NULL,    -- rises with each start and each declaration of death
+	state TEXT NOT NULL,
+	expires BIGINT NOT NULL,  -- of the lease, by the database's clock
+	bus TEXT NOT NULL,
+	sip TEXT NOT NULL,
+	xmpp TEXT NOT NULL,
+	http TEXT NOT NULL,
+	level DOUBLE PRECISION NOT NULL,
+	max DOUBLE PRECISION NOT NULL,
+	users BIGINT NOT NULL,
+	version TEXT NOT NULL,    -- of the program
+	UNIQUE (name, epoch)
+);
+
+-- Which node a presentity lives at.
+CREATE TABLE homes (
+	domain TEXT NOT NULL,
+	name TEXT NOT NULL,
+	node TEXT NOT NULL,
+	epoch BIGINT NOT NULL,    -- rises with each change
+	PRIMARY KEY (domain, name)
+);
+
+CREATE INDEX homes_node ON homes (node);
+
+-- The leader's lease: one row at most.
+CREATE TABLE leader (
+	one BIGINT NOT NULL PRIMARY KEY,
+	name TEXT NOT NULL,
+	epoch BIGINT NOT NULL,    -- of the node
+	term BIGINT NOT NULL,     -- rises with each change of the leader
+	expires BIGINT NOT NULL
 );

@@ -35,6 +35,13 @@ type writer struct {
 	closed bool
 	groups atomic.Uint64
 	writes atomic.Uint64
+	stamps int64 // of the writer's goroutine; see stamp
+}
+
+// stamp is the clock in nanoseconds, but never the same twice.
+func (w *writer) stamp() int64 {
+	w.stamps = max(w.stamps+1, time.Now().UnixNano())
+	return w.stamps
 }
 
 type job struct {
