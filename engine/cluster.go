@@ -88,3 +88,6 @@ func (e *Engine) Term(of presence.Entity) uint64 { return e.peers.Term(of) }
 
 // Self is Peers.Self.
 func (e *Engine) Self() string { return e.peers.Self() }
+
+// Nodes are the other nodes that are alive.
+func (e *Engine) Nodes() []string { return e.peers.Nodes() }

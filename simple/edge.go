@@ -163,7 +163,7 @@ func New(c Config) *Edge {
 		e.documents.Listen(e.diffsChanged)
 	}
 	e.dialogs.edge = e
-	e.bindings.init()
+	e.bindings.init(e.engine.Self() != "")
 	e.out.edge = e
 	return e
 }

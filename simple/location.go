@@ -23,6 +23,7 @@ type binding struct {
 	path     string // RFC 3327: value of the Route header towards it
 	token    string // of the flow it was registered over
 	agent    string // User-Agent, for people
+	node     string // where the flow is, of several nodes; empty: there is one
 	expires  time.Time
 	updated  time.Time
 
@@ -60,11 +61,14 @@ func sameURI(a, b string) bool {
 }
 
 // locationTable is the location service (RFC 3261 §10.1): all bindings of the
-// users here, in memory; the store holds the same.
+// users here, in memory; the store holds the same. Of several nodes the users here are
+// those whom this node owns (registrar.go).
 type locationTable struct {
 	order  sync.Mutex // held over a change and its Put, so that both come in one order
 	mu     sync.Mutex
 	users  map[presence.Entity]*location
+	here   map[presence.Entity][]*binding // of several nodes: those whose flows are on this one, whoever owns the user
+	shared bool                           // there are several nodes
 	sweep  *time.Timer
 	closed bool
 }
@@ -73,13 +77,18 @@ type locationTable struct {
 type location struct {
 	bindings []*binding
 	version  uint64
+	term     uint64       // of the user's home, when this was read; 0: it is being read
+	readers  []func(bool) // wait for it to be read
 
 	waiting  bool             // a stored message may be there
 	fetching bool             // stored messages are being delivered
 	handed   map[mailKey]bool // delivered, but still stored with others that were not
 }
 
-func (t *locationTable) init() { t.users = make(map[presence.Entity]*location) }
+func (t *locationTable) init(shared bool) {
+	t.users, t.shared = make(map[presence.Entity]*location), shared
+	t.here = make(map[presence.Entity][]*binding)
+}
 
 func (t *locationTable) close() {
 	t.mu.Lock()
@@ -116,11 +125,11 @@ func (b *binding) q() int { return sip.Address{Params: sip.Params(b.params)}.Q()
 func (t *locationTable) flow(u presence.Entity, contact, instance string) *sip.Flow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.users[u]
-	if l == nil {
-		return nil
+	list := t.here[u]
+	if l := t.users[u]; l != nil && !t.shared {
+		list = l.bindings
 	}
-	for _, b := range l.bindings {
+	for _, b := range list {
 		if b.flow != nil && b.flow.Alive() &&
 			(instanceEqual(b.instance, instance) || sameURI(b.contact, contact)) {
 			return b.flow
@@ -141,7 +150,10 @@ func (t *locationTable) count() (users, bindings int) {
 
 // Saved form of a user's bindings: version, number, then for each its numbers
 // and strings.
-const locationVersion = 1
+const (
+	locationVersion = 2
+	nodelessVersion = 1 // without node
+)
 
 func appendBindings(b []byte, bs []*binding) []byte {
 	b = append(b, locationVersion)
@@ -160,15 +172,19 @@ func appendBindings(b []byte, bs []*binding) []byte {
 }
 
 // strings are those of a binding that are saved, in order.
-func (b *binding) strings() [7]*string {
-	return [...]*string{&b.contact, &b.params, &b.instance, &b.callID, &b.path, &b.token, &b.agent}
+func (b *binding) strings() [8]*string {
+	return [...]*string{&b.contact, &b.params, &b.instance, &b.callID, &b.path, &b.token, &b.agent, &b.node}
 }
 
 var errBindings = errors.New("simple: bindings cannot be read")
 
 func decodeBindings(v []byte) ([]*binding, error) {
-	if len(v) == 0 || v[0] != locationVersion {
+	if len(v) == 0 || v[0] != locationVersion && v[0] != nodelessVersion {
 		return nil, errBindings
+	}
+	parts := 8
+	if v[0] == nodelessVersion {
+		parts = 7
 	}
 	n, used := binary.Uvarint(v[1:])
 	if used <= 0 || n > 1<<16 {
@@ -187,7 +203,8 @@ func decodeBindings(v []byte) ([]*binding, error) {
 			regID:   binary.BigEndian.Uint32(v[20:]),
 		}
 		v = v[24:]
-		for _, s := range x.strings() {
+		all := x.strings()
+		for _, s := range all[:parts] {
 			size, used := binary.Uvarint(v)
 			if used <= 0 || size > uint64(len(v)-used) {
 				return nil, errBindings

@@ -185,6 +185,13 @@ func plain(body string, params sip.Params) (string, bool) {
 // take messages (RFC 3428 §6); false when there is none. When it reaches none of
 // them it is given back to the engine.
 func (e *Edge) Deliver(m *engine.Message) bool {
+	if e.bindings.shared && !e.bindings.read(m.To, e.engine.Term(m.To)) {
+		return e.deliverLater(m)
+	}
+	return e.deliver(m)
+}
+
+func (e *Edge) deliver(m *engine.Message) bool {
 	to := e.takers(m.To)
 	if len(to) == 0 {
 		e.bindings.wait(m.To) // registered, but not within reach: when that changes
@@ -264,7 +271,7 @@ func (b *binding) takesMessages() bool {
 
 // reachable reports whether there is any way to a contact.
 func (e *Edge) reachable(b *binding) bool {
-	return e.flowOf(b) != nil || b.path != "" || !b.onlyFlow()
+	return b.path != "" || !b.onlyFlow() || e.flowLives(b)
 }
 
 // flowOf is the live flow of a binding; nil when there is none.
@@ -289,9 +296,9 @@ func (e *Edge) sendMessage(m *engine.Message, b *binding, stored bool, done func
 			done(false)
 			return
 		}
-		e.sendNow(m, b, stored, func(resp *sip.Message, err error) {
+		e.sendNow(m, b, stored, func(status int, err error) {
 			// First this one is done with, so that the order is kept in the mailbox too.
-			done(err == nil && resp.Status < 300)
+			done(err == nil && status < 300)
 			e.lanes.leave(b.contact, err == nil)
 		})
 	})
@@ -299,16 +306,7 @@ func (e *Edge) sendMessage(m *engine.Message, b *binding, stored bool, done func
 
 // sendNow sends m to one contact. A message that has waited gets a Date
 // (RFC 3428 §10): the receiver shows when it was sent.
-func (e *Edge) sendNow(m *engine.Message, b *binding, stored bool, done func(resp *sip.Message, err error)) {
-	out := sip.OutRequest{Method: "MESSAGE", URI: requestURI(b.contact), Flow: e.flowOf(b)}
-	if b.path != "" {
-		first, _ := firstRoute(b.path)
-		if a, ok := sip.ParseAddress(first); ok {
-			out.NextHop = a.URI
-		}
-	} else if !b.onlyFlow() {
-		out.NextHop = b.contact
-	}
+func (e *Edge) sendNow(m *engine.Message, b *binding, stored bool, done func(status int, err error)) {
 	h := make([]byte, 0, 512)
 	h = append(h, "From: <"...)
 	h = appendAOR(h, m.From)
@@ -341,15 +339,39 @@ func (e *Edge) sendNow(m *engine.Message, b *binding, stored bool, done func(res
 		}
 		h = sip.AppendNumber(h, sip.HExpires, seconds(m.Expires.Sub(from)))
 	}
+	body := m.Native.Bytes
 	switch {
 	case m.ContentType == "":
 		h = append(h, "Content-Type: text/plain\r\n"...)
-		out.Body = []byte(m.Body)
+		body = []byte(m.Body)
 	default:
 		h = sip.AppendHeader(h, sip.HContentType, m.ContentType)
-		out.Body = m.Native.Bytes
 	}
-	out.Header = h
 	e.count.messages.Add(1)
-	e.stack.Request(out, done)
+	if e.elsewhere(b) && e.flowLives(b) {
+		e.sendFrom(b, h, body, done)
+		return
+	}
+	e.sendHere(b, h, body, done)
+}
+
+// sendHere sends a MESSAGE of these header lines to a contact, over its flow or to
+// its first route or itself.
+func (e *Edge) sendHere(b *binding, header, body []byte, done func(status int, err error)) {
+	out := sip.OutRequest{Method: "MESSAGE", URI: requestURI(b.contact), Flow: e.flowOf(b), Header: header, Body: body}
+	if b.path != "" {
+		first, _ := firstRoute(b.path)
+		if a, ok := sip.ParseAddress(first); ok {
+			out.NextHop = a.URI
+		}
+	} else if !b.onlyFlow() {
+		out.NextHop = b.contact
+	}
+	e.stack.Request(out, func(resp *sip.Message, err error) {
+		if err != nil {
+			done(0, err)
+			return
+		}
+		done(resp.Status, nil)
+	})
 }

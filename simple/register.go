@@ -20,7 +20,7 @@ const (
 	// keep-alive before it is over.
 	flowTimer = 120 * time.Second
 	// registration is the kind of record that the store keeps bindings under.
-	registration = 'r'
+	registrationKind = 'r'
 	// sweepEvery is how often expired bindings are let go of.
 	sweepEvery = time.Minute
 )
@@ -44,7 +44,7 @@ func (r *request) register() {
 	}
 	r.to = to
 	class := load.Newcomer
-	if len(r.edge.bindings.get(to, time.Now())) > 0 {
+	if r.edge.bindings.registered(to, time.Now()) {
 		class = load.Refresh
 	}
 	if !r.enter(class) {
@@ -64,6 +64,10 @@ type change struct {
 	add    []*binding // to be put in the place of those that they replace
 	remove []*binding // only contact, instance, reg-id, Call-ID and CSeq count
 	all    bool       // "*"
+
+	// Of the REGISTER: nothing that is newer in the same Call-ID is touched.
+	callID string
+	cseq   uint32
 }
 
 // bind is steps 6 to 8.
@@ -84,14 +88,14 @@ func (r *request) bind() {
 		}
 		c.all = true
 	case len(contacts) == 0:
-		r.registered(r.edge.bindings.get(r.to, now), now, false) // a query
+		r.commit(&c, now, false) // a query
 		return
 	default:
 		if !r.wishes(&c, contacts, now) {
 			return
 		}
 	}
-	r.commit(&c, now)
+	r.commit(&c, now, true)
 }
 
 // wishes reads the contacts of a REGISTER; false when it has been answered.
@@ -173,45 +177,72 @@ func (r *request) outboundHop() bool {
 	return r.vias() == 1
 }
 
-// commit applies a change to memory, has it saved, and answers when it is
-// durable. All of a REGISTER is done or nothing (step 7).
-func (r *request) commit(c *change, now time.Time) {
+// commit has a change made, and answers when it is durable. All of a REGISTER is done
+// or nothing (step 7).
+func (r *request) commit(c *change, now time.Time, changed bool) {
 	e := r.edge
+	c.callID, c.cseq = strings.Clone(r.msg.CallID()), r.msg.CSeq()
+	e.registrar(r.to, c, now, func(g registration) {
+		switch {
+		case g.err != nil:
+			r.failed(g.err)
+		case g.status != 0:
+			r.fail(g.status, g.reason)
+		default:
+			r.registered(g.bindings, now, changed)
+			if changed {
+				e.returned(r.to)
+			}
+		}
+	})
+}
+
+// registration is what has become of a change: all bindings afterwards, or a status
+// that refuses it, or an error.
+type registration struct {
+	bindings []*binding
+	status   int
+	reason   string
+	err      error
+}
+
+// update applies a change to memory and has it saved; done is called when it is
+// durable.
+func (e *Edge) update(u presence.Entity, c *change, now time.Time, done func(registration)) {
 	t := &e.bindings
 	t.order.Lock()
 	defer t.order.Unlock()
 	t.mu.Lock()
-	l := t.users[r.to]
+	l := t.users[u]
 	var before []*binding
 	waiting := false
 	if l != nil {
 		before, waiting = l.bindings, l.waiting
 	}
-	after, fresh, status, reason := c.apply(before, r, now)
+	after, fresh, status, reason := c.apply(before, e.limits.Bindings, now)
 	if status != 0 {
 		t.mu.Unlock()
-		r.fail(status, reason)
+		done(registration{status: status, reason: reason})
 		return
 	}
 	if l == nil {
 		l = &location{}
-		t.users[r.to] = l
+		t.users[u] = l
 	}
 	l.bindings = after
 	l.version++
 	version := l.version
 	t.mu.Unlock()
-	e.follow(r.to, before, after)
-	e.put(r.to, after, func(err error) {
+	e.follow(u, before, after)
+	e.put(u, after, func(err error) {
 		if err != nil {
-			e.undo(r.to, version, before)
-			r.failed(err)
+			e.undo(u, version, before)
+			done(registration{err: err})
 			return
 		}
-		r.registered(after, now, true)
-		e.returned(r.to)
+		done(registration{bindings: after})
 		if len(after) > 0 && (fresh || waiting) {
-			e.fetchMail(r.to)
+			e.fetchMail(u)
 		}
 	})
 	e.sweepLater()
@@ -219,7 +250,7 @@ func (r *request) commit(c *change, now time.Time) {
 
 // apply works out the bindings after a change; fresh tells that a contact is
 // new. A status that is not 0 refuses the whole. The table is locked.
-func (c *change) apply(before []*binding, r *request, now time.Time) (after []*binding, fresh bool, status int, reason string) {
+func (c *change) apply(before []*binding, most int, now time.Time) (after []*binding, fresh bool, status int, reason string) {
 	for _, old := range before {
 		if !old.expires.After(now) {
 			continue
@@ -233,7 +264,7 @@ func (c *change) apply(before []*binding, r *request, now time.Time) (after []*b
 		}
 		if touched {
 			// A request that has been overtaken changes nothing (steps 6 and 7).
-			if old.callID == r.msg.CallID() && r.msg.CSeq() <= old.cseq {
+			if old.callID == c.callID && c.cseq <= old.cseq {
 				return nil, false, 500, "CSeq Not Higher Than Before"
 			}
 			continue
@@ -248,8 +279,8 @@ func (c *change) apply(before []*binding, r *request, now time.Time) (after []*b
 		}
 	}
 	if len(c.add) > 0 {
-		after = r.room(after, c.add)
-		if len(after) > r.edge.limits.Bindings {
+		after = room(after, c.add, most)
+		if len(after) > most {
 			return nil, false, 403, "Too Many Registered Contacts"
 		}
 	}
@@ -258,8 +289,8 @@ func (c *change) apply(before []*binding, r *request, now time.Time) (after []*b
 
 // room makes room at the bound: a program that has been started anew many times,
 // with another contact each time (baresip), has left old ones of its instance.
-func (r *request) room(bs, added []*binding) []*binding {
-	for len(bs) > r.edge.limits.Bindings {
+func room(bs, added []*binding, most int) []*binding {
+	for len(bs) > most {
 		i := slices.IndexFunc(bs, func(old *binding) bool {
 			return !slices.Contains(added, old) && slices.ContainsFunc(added, func(b *binding) bool {
 				return instanceEqual(b.instance, old.instance)
@@ -368,6 +399,14 @@ func (e *Edge) flowClosed(u presence.Entity, b *binding) {
 
 // Removed lets go of what a user had registered whose account is gone.
 func (e *Edge) Removed(u presence.Entity) {
+	if e.bindings.shared {
+		e.removeEverywhere(u)
+		return
+	}
+	e.removed(u)
+}
+
+func (e *Edge) removed(u presence.Entity) {
 	t := &e.bindings
 	t.order.Lock()
 	defer t.order.Unlock()
@@ -391,7 +430,7 @@ func (e *Edge) sweepLater() {
 	t := &e.bindings
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sweep == nil && len(t.users) > 0 && !t.closed {
+	if t.sweep == nil && len(t.users)+len(t.here) > 0 && !t.closed {
 		t.sweep = time.AfterFunc(sweepEvery, e.sweepBindings)
 	}
 }
@@ -401,7 +440,7 @@ func (e *Edge) sweepBindings() {
 	t := &e.bindings
 	t.order.Lock()
 	defer t.order.Unlock()
-	gone, cancel := t.expire(time.Now())
+	gone, cancel := t.expire(time.Now(), e.engine.Term)
 	for _, f := range cancel {
 		f()
 	}
@@ -417,12 +456,29 @@ func (e *Edge) sweepBindings() {
 
 // expire removes what is over at now. It returns what is to be saved, and what
 // no longer is to be watched.
-func (t *locationTable) expire(now time.Time) (recs []store.Record, cancel []func()) {
+// Users who have left for another node are let go of.
+func (t *locationTable) expire(now time.Time, term func(presence.Entity) uint64) (recs []store.Record, cancel []func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweep = nil
 	over := func(b *binding) bool { return !b.expires.After(now) }
+	for u, list := range t.here {
+		for _, b := range list {
+			if over(b) && b.cancel != nil {
+				cancel = append(cancel, b.cancel)
+			}
+		}
+		if t.here[u] = slices.DeleteFunc(slices.Clone(list), over); len(t.here[u]) == 0 {
+			delete(t.here, u)
+		}
+	}
 	for u, l := range t.users {
+		if t.shared && l.term != term(u) {
+			if len(l.readers) == 0 && !l.fetching {
+				delete(t.users, u)
+			}
+			continue
+		}
 		if !slices.ContainsFunc(l.bindings, over) {
 			if len(l.bindings) == 0 && !l.fetching && len(l.handed) == 0 {
 				delete(t.users, u)
@@ -442,7 +498,7 @@ func (t *locationTable) expire(now time.Time) (recs []store.Record, cancel []fun
 }
 
 func bindingsRecord(u presence.Entity, bs []*binding) store.Record {
-	rec := store.Record{Kind: registration, Key: u.String()}
+	rec := store.Record{Kind: registrationKind, Key: u.String()}
 	if len(bs) > 0 {
 		rec.Value = appendBindings(nil, bs)
 	}

@@ -76,7 +76,7 @@ func restored(sub *presence.Subscription) (*dialog, error) {
 func (e *Edge) restoreBindings() error {
 	now := time.Now()
 	t := &e.bindings
-	err := e.store.Range(registration, func(key string, value []byte) error {
+	err := e.store.Range(registrationKind, func(key string, value []byte) error {
 		u, ok := entityOf("sip:" + escapeUser(key))
 		if !ok {
 			e.log.Warn("simple: bindings of no user", "key", key)

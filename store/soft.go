@@ -127,3 +127,13 @@ func (s *Store) forget(u presence.Entity, done func(error)) {
 
 // Damage lists what of the journal could not be read at start.
 func (s *Store) Damage() []Damage { return s.j.damage }
+
+// Get returns the value of one live record; nil when there is none.
+func (s *Store) Get(kind byte, key string) (value []byte, err error) {
+	want := func(k byte, b []byte) bool { return k == kind && string(b) == key }
+	err = s.j.each(want, func(f frame) error {
+		value = append([]byte{}, f.value...)
+		return nil
+	})
+	return value, err
+}
