@@ -77,8 +77,9 @@ type Registry interface {
 	// Move changes homes of one node to another, those only that are still at from with the epoch
 	// given; moved are those which did.
 	Move(ctx context.Context, from, to string, of map[presence.Entity]uint64) (moved map[presence.Entity]Home, err error)
-	// Release deletes homes at a node that nobody needs any more.
-	Release(ctx context.Context, node string, of []presence.Entity) error
+	// Release deletes homes at a node that nobody needs any more, those only that are still there
+	// with the epoch given: a release that nobody has heard the end of must not hit a later home.
+	Release(ctx context.Context, node string, of map[presence.Entity]uint64) error
 	// HomesOf lists the homes at a node; with durable only those which hold soft state.
 	HomesOf(ctx context.Context, node string, durable bool) ([]presence.Entity, error)
 }

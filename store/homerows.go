@@ -93,10 +93,10 @@ func (t *registryTx) move(from, to string, of []presence.Entity, epochs map[pres
 	})
 }
 
-func (t *registryTx) release(node string, of []presence.Entity) error {
-	return t.each(`DELETE FROM homes WHERE domain = ? AND name = ? AND node = ?`, func(st *sql.Stmt) error {
+func (t *registryTx) release(node string, of []presence.Entity, epochs map[presence.Entity]uint64) error {
+	return t.each(`DELETE FROM homes WHERE domain = ? AND name = ? AND node = ? AND epoch = ?`, func(st *sql.Stmt) error {
 		for _, e := range of {
-			if _, err := st.Exec(e.Domain, e.User, node); err != nil {
+			if _, err := st.Exec(e.Domain, e.User, node, int64(epochs[e])); err != nil {
 				return err
 			}
 		}

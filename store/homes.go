@@ -69,10 +69,11 @@ func (s *Store) Move(ctx context.Context, from, to string, of map[presence.Entit
 	return moved, err
 }
 
-// Release deletes homes at a node that nobody needs any more; those that are elsewhere stay.
-func (s *Store) Release(ctx context.Context, node string, of []presence.Entity) error {
-	list := sortedEntities(of)
-	return s.registry(ctx, func(t *registryTx) error { return t.release(node, list) })
+// Release deletes homes at a node that nobody needs any more, those only that are still there with
+// the epoch given.
+func (s *Store) Release(ctx context.Context, node string, of map[presence.Entity]uint64) error {
+	list := sortedEntities(slices.Collect(maps.Keys(of)))
+	return s.registry(ctx, func(t *registryTx) error { return t.release(node, list, of) })
 }
 
 // Inherit gives the homes of a node that is dead or has left to others, by the given shares, and

@@ -176,13 +176,35 @@ func TestReleaseHomes(t *testing.T) {
 			t.Fatal(moved, err)
 		}
 		last = moved[alice].Epoch
-		if err := s.Release(ctx, "n2", []presence.Entity{alice, bob, carol}); err != nil {
+		// What has moved since is somebody's again, and stays.
+		late := map[presence.Entity]uint64{alice: last - 1, bob: h[bob].Epoch, carol: 1}
+		if err := s.Release(ctx, "n2", late); err != nil || len(homesOf(t, s, "n2", false)) != 1 {
+			t.Fatalf("released with an old epoch: %v", err)
+		}
+		late[alice] = last
+		if err := s.Release(ctx, "n2", late); err != nil {
 			t.Fatal(err)
 		}
 		left, err := s.Homes(ctx, []presence.Entity{alice, bob})
 		if err != nil || len(left) != 1 || left[bob].Node != "n1" {
 			t.Fatalf("left: %v, %v", left, err)
 		}
+	}
+}
+
+// release deletes the homes of all that are at a node.
+func release(t *testing.T, s *Store, node string, all []presence.Entity) {
+	t.Helper()
+	homes, err := s.Homes(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := map[presence.Entity]uint64{}
+	for e, h := range homes {
+		of[e] = h.Epoch
+	}
+	if err := s.Release(t.Context(), node, of); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -345,9 +367,7 @@ func TestMoveOrInherit(t *testing.T) {
 			}
 		}
 		for _, n := range []string{"n2", "n3"} {
-			if err := s.Release(ctx, n, all); err != nil {
-				t.Fatal(err)
-			}
+			release(t, s, n, all)
 		}
 	}
 }
@@ -379,8 +399,6 @@ func TestSettleOrBury(t *testing.T) {
 		if got := homesOf(t, s, "n1", false); len(got) != 0 {
 			t.Fatalf("round %d: %d with the dead", round, len(got))
 		}
-		if err := s.Release(ctx, "n2", all); err != nil {
-			t.Fatal(err)
-		}
+		release(t, s, "n2", all)
 	}
 }
