@@ -28,7 +28,7 @@ var mayImport = map[string]string{
 	"schema":  "markup",
 	"policy":  "presence roster store markup",
 	"xdm":     "presence roster policy store markup",
-	"engine":  "presence load",
+	"engine":  "presence presence/transfer load",
 	// Codecs of the event packages.
 	"watcherinfo": "presence markup",
 	"dialoginfo":  "presence markup",

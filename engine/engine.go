@@ -88,7 +88,8 @@ type ClusterEdge interface {
 	// the answers only what differs from what he was told before.
 	Lost(lost func(presence.Entity) bool)
 	// Adopt hands over durable subscriptions of this edge whose node has gone. Via.Node is
-	// this node already, and saved so. An answering Notice follows.
+	// this node already, and saved so. An answering Notice follows. Some the edge may know: when a
+	// presentity's home has come here it is given all that are at this node.
 	Adopt(of presence.Entity, subs []*presence.Subscription)
 	// Called takes a call from the same edge on another node (or on this one, see
 	// Engine.CallOwner). answer is called once, from any goroutine, soon.
@@ -116,6 +117,7 @@ type Config struct {
 	Mailbox  Mailbox  // nil: nothing is stored
 	Peers    Peers    // nil: Alone
 	Loader   Loader   // with Peers: what brings back the state of presentities whose home has come here
+	Fenced   error    // what Save answers when this node owns nothing any more (errors.Is); nil: never
 	Log      *slog.Logger
 }
 

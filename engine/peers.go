@@ -14,20 +14,24 @@ import "pharos/presence"
 // said again by the edges, so that any node may be lost: see Edge.Lost.
 type Peers interface {
 	// Self is this node's name, which Via.Node and Source.Node have; "" when there
-	// are no others.
+	// are no others. It is the same always.
 	Self() string
-	// Owner names the node that owns e; ok is false while that is not known here.
+	// Owner names the node that owns e, as far as it is known here; ok is false where it
+	// is not. Of others it may be out of date. This node it names only if e is owned here
+	// and may be worked on: not before Import, when e is moved here, and not any more once
+	// it has been moved away.
 	Owner(e presence.Entity) (node string, ok bool)
 	// Term is the epoch of the home of e, which rises with each change, while this node
 	// has it; else 0. An edge that keeps something of a user at his owner knows by it
 	// whether it is still the newest.
 	Term(e presence.Entity) uint64
-	// Locate finds the owner, and chooses one for a presentity that has none. done
-	// is called once, on another goroutine.
+	// Locate asks the truth for the owner, since Owner knew none or a wrong one, and has one
+	// chosen for a presentity that has none. done is called once, on another goroutine.
 	Locate(e presence.Entity, done func(node string, err error))
 	// Send carries a frame to another node. Frames of one node to another come in
-	// order and once, as long as neither has gone (Gone is called then). ErrOverload: the
-	// queue to it is full. The frame is the callee's.
+	// order and once, as long as neither has gone (Gone is called then, when the last one
+	// that is taken from it has been handed over). ErrOverload: the
+	// queue to it is full, and this frame has not been taken. The frame is the callee's.
 	Send(node string, frame []byte) error
 	// Nodes are the others that are alive.
 	Nodes() []string
