@@ -203,3 +203,13 @@ func (x *index) expired(now time.Time) *sub {
 	}
 	return x.due[0]
 }
+
+// Subscription returns a copy of the subscription with this ID; nil when there is none.
+func (p *Presentity) Subscription(now time.Time, id string) *Subscription {
+	s := p.subs.get(id)
+	if s == nil || !s.Expires.IsZero() && !s.Expires.After(now) {
+		return nil
+	}
+	c := s.Subscription
+	return &c
+}

@@ -42,6 +42,7 @@ type Config struct {
 	Domains   []string
 	Trusted   []netip.Prefix           // front proxies and PBXes whose identity is believed (RFC 3325)
 	Contact   func(f *sip.Flow) string // hostport that clients behind this flow can reach us at; nil: the flow's local address
+	Address   string                   // URI of this one of several nodes, for clients to whom no flow leads; "" where there is none
 	Limits    Limits
 	Log       *slog.Logger // nil: slog.Default()
 }
@@ -118,6 +119,7 @@ type Edge struct {
 	domains   map[string]bool
 	trusted   []netip.Prefix
 	contact   func(f *sip.Flow) string
+	address   string
 	limits    Limits
 	log       *slog.Logger
 
@@ -134,7 +136,7 @@ type Edge struct {
 	tagCount  atomic.Uint64
 	callID    string // ends the Call-ID of every MESSAGE that we send ourselves
 	count     counters
-	restored  time.Time // when dialogs of an earlier process were loaded
+	restored  atomic.Int64 // when dialogs of another process were taken over last, in Unix nanoseconds
 }
 
 // New makes an edge; Use and Restore come before it serves.
@@ -142,7 +144,7 @@ func New(c Config) *Edge {
 	e := &Edge{
 		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate, documents: c.Documents, xcap: c.XCAP,
 		domains: make(map[string]bool, len(c.Domains)),
-		trusted: c.Trusted, contact: c.Contact, limits: c.Limits.withDefaults(), log: c.Log,
+		trusted: c.Trusted, contact: c.Contact, address: c.Address, limits: c.Limits.withDefaults(), log: c.Log,
 		tagPrefix: strings.ToLower(rand.Text()[:10]),
 		callID:    "@" + strings.ToLower(rand.Text()[:16]),
 	}

@@ -3,6 +3,7 @@ package simple
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"pharos/presence"
 )
@@ -17,6 +18,8 @@ const (
 	callClosed   = 'x' // the flow of a binding has ended, to the user's owner
 	callRemoved  = 'd' // the user's account is gone, to the user's owner
 	callSend     = 'm' // a MESSAGE to be sent over a flow of the node
+	callFind     = 'f' // the subscription with this dialog, to the owner of the presentity
+	callDrop     = 'g' // the dialog has gone to the asking node
 )
 
 // nodeCall is a decoded request.
@@ -26,6 +29,7 @@ type nodeCall struct {
 	change       change
 	binding      *binding // of callClosed and callSend
 	header, body []byte
+	sub          string // of callFind and callDrop
 }
 
 var errCall = errors.New("simple: call of another node cannot be read")
@@ -62,6 +66,42 @@ func appendSend(b []byte, x *binding, header, body []byte) []byte {
 	b = appendText(b, string(appendBindings(nil, []*binding{x})))
 	b = appendText(b, string(header))
 	return appendText(b, string(body))
+}
+
+func appendFind(b []byte, presentity presence.Entity, sub string) []byte {
+	return appendText(appendCall(b, callFind, presentity), sub)
+}
+
+func appendDrop(b []byte, sub string) []byte {
+	return appendText(appendCall(b, callDrop, presence.Entity{}), sub)
+}
+
+// appendFound writes what of a subscription makes a dialog again; nil: there is none.
+func appendFound(b []byte, sub *presence.Subscription) []byte {
+	b = append(b, callVersion)
+	if sub == nil {
+		return b
+	}
+	for _, s := range []string{sub.ID, sub.Watcher.User, sub.Watcher.Domain, sub.Via.Node, sub.Via.Edge, sub.Package, string(sub.Opaque)} {
+		b = appendText(b, s)
+	}
+	return b
+}
+
+// decodeFound reads what appendFound wrote; nil: there is no such subscription.
+func decodeFound(b []byte) (*presence.Subscription, error) {
+	p := &parts{b: b, ok: true}
+	if p.byte() != callVersion {
+		return nil, errCall
+	}
+	if len(p.b) == 0 {
+		return nil, nil
+	}
+	s := &presence.Subscription{ID: p.text(), Watcher: p.entity(), Via: presence.Via{Node: p.text(), Edge: p.text()}, Package: p.text(), Opaque: p.bytes()}
+	if !p.ok {
+		return nil, errCall
+	}
+	return s, nil
 }
 
 // parts reads what was appended; ok turns false at the first thing that is not there.
@@ -137,6 +177,8 @@ func decodeCall(b []byte) (*nodeCall, error) {
 			c.header, c.body = p.bytes(), p.bytes()
 		}
 	case callRemoved:
+	case callFind, callDrop:
+		c.sub = p.text()
 	default:
 		p.ok = false
 	}
@@ -198,4 +240,42 @@ func decodeStatus(b []byte) (int, error) {
 		return 0, errors.New(failed)
 	}
 	return status, nil
+}
+
+// Called takes what other nodes ask of this edge (engine.ClusterEdge).
+func (e *Edge) Called(_ string, request []byte, answer func([]byte)) {
+	c, err := decodeCall(request)
+	if err != nil {
+		e.log.Error("simple: a call of another node is not understood", "err", err)
+		answer(nil)
+		return
+	}
+	switch c.op {
+	case callFind:
+		e.found(c.user, c.sub, answer)
+	case callDrop:
+		if d := e.dialogs.get(c.sub); d != nil {
+			e.dialogs.drop(d)
+		}
+		answer(nil)
+	case callSend:
+		e.sendHere(c.binding, c.header, c.body, func(status int, err error) { answer(appendStatus(nil, status, err)) })
+	default:
+		e.atHome(c.user, func(ok bool) {
+			if !ok {
+				answer(appendRegistration(nil, registration{err: errNotOwner}))
+				return
+			}
+			switch c.op {
+			case callRegister:
+				e.entitled(c.user, &c.change, time.Now(), func(g registration) { answer(appendRegistration(nil, g)) })
+			case callClosed:
+				e.closed(c.user, c.binding)
+				answer(nil)
+			case callRemoved:
+				e.removed(c.user)
+				answer(nil)
+			}
+		})
+	}
 }

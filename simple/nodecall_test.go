@@ -27,6 +27,8 @@ func TestNodeCall(t *testing.T) {
 		{appendRegister(nil, aliceAt, &c), nodeCall{op: callRegister, user: aliceAt, change: c}},
 		{appendClosed(nil, aliceAt, b), nodeCall{op: callClosed, user: aliceAt, binding: b}},
 		{appendRemoved(nil, aliceAt), nodeCall{op: callRemoved, user: aliceAt}},
+		{appendFind(nil, aliceAt, "tag"), nodeCall{op: callFind, user: aliceAt, sub: "tag"}},
+		{appendDrop(nil, "tag"), nodeCall{op: callDrop, sub: "tag"}},
 		{appendSend(nil, b, []byte("To: x\r\n"), []byte("hi")), nodeCall{op: callSend, binding: b, header: []byte("To: x\r\n"), body: []byte("hi")}},
 	} {
 		got, err := decodeCall(tc.wire)
@@ -54,6 +56,18 @@ func TestNodeCall(t *testing.T) {
 	for _, b := range [][]byte{nil, {0}, {1}, {1, 0}} {
 		if g := decodeRegistration(b); g.err == nil {
 			t.Errorf("%v is %+v", b, g)
+		}
+	}
+	sub := &presence.Subscription{ID: "tag", Watcher: aliceAt, Via: presence.Via{Node: "n1", Edge: Name}, Package: "dialog", Opaque: []byte("state")}
+	if got, err := decodeFound(appendFound(nil, sub)); err != nil || !reflect.DeepEqual(got, sub) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := decodeFound(appendFound(nil, nil)); got != nil || err != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, b := range [][]byte{nil, {0}, {1, 1}} {
+		if got, err := decodeFound(b); err == nil {
+			t.Errorf("%v is %+v", b, got)
 		}
 	}
 	if s, err := decodeStatus(appendStatus(nil, 202, nil)); s != 202 || err != nil {

@@ -27,7 +27,7 @@ func (e *Edge) Notify(n *presence.Notice) {
 		}
 		d := e.dialogs.get(t.Sub)
 		if d == nil {
-			if n.State != presence.Terminated {
+			if n.State != presence.Terminated && !e.recover(n, t) {
 				// Nobody can be told any more: the dialog has ended meanwhile, or
 				// could not be restored.
 				e.forget(n.Presentity, t.Sub)
@@ -42,7 +42,7 @@ func (e *Edge) Notify(n *presence.Notice) {
 				continue
 			}
 		}
-		if n.State == presence.Terminated && !t.Expires.IsZero() && t.Expires.Before(e.restored) {
+		if n.State == presence.Terminated && !t.Expires.IsZero() && t.Expires.UnixNano() < e.restored.Load() {
 			e.dialogs.drop(d) // it ran out while no server ran, and the watcher has forgotten it
 			continue
 		}
@@ -400,7 +400,7 @@ const (
 )
 
 // starting reports that listeners may not be open yet.
-func (e *Edge) starting() bool { return time.Since(e.restored) < startTime }
+func (e *Edge) starting() bool { return time.Now().UnixNano()-e.restored.Load() < int64(startTime) }
 
 // keep saves a higher ceiling for CSeq. d.mu is held.
 func (e *Edge) keep(d *dialog) {

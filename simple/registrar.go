@@ -264,34 +264,3 @@ func (e *Edge) sendFrom(b *binding, header, body []byte, done func(status int, e
 		done(0, err)
 	}
 }
-
-// Called takes what other nodes ask of this edge (engine.ClusterEdge).
-func (e *Edge) Called(_ string, request []byte, answer func([]byte)) {
-	c, err := decodeCall(request)
-	if err != nil {
-		e.log.Error("simple: a call of another node is not understood", "err", err)
-		answer(nil)
-		return
-	}
-	switch c.op {
-	case callSend:
-		e.sendHere(c.binding, c.header, c.body, func(status int, err error) { answer(appendStatus(nil, status, err)) })
-	default:
-		e.atHome(c.user, func(ok bool) {
-			if !ok {
-				answer(appendRegistration(nil, registration{err: errNotOwner}))
-				return
-			}
-			switch c.op {
-			case callRegister:
-				e.entitled(c.user, &c.change, time.Now(), func(g registration) { answer(appendRegistration(nil, g)) })
-			case callClosed:
-				e.closed(c.user, c.binding)
-				answer(nil)
-			case callRemoved:
-				e.removed(c.user)
-				answer(nil)
-			}
-		})
-	}
-}

@@ -25,7 +25,7 @@ func (e *Edge) Restore(subs []*presence.Subscription) error {
 			e.log.Warn("simple: dialog not restored", "sub", sub.ID, "watcher", sub.Watcher.String(), "err", err)
 			continue
 		}
-		e.restored = time.Now()
+		e.restored.Store(time.Now().UnixNano())
 		e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
 		e.dialogs.add(d)
 		if d.pkg.begin != nil {

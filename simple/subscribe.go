@@ -131,10 +131,18 @@ func (r *request) subscribed(d *dialog, status int, contact string, lifetime tim
 // the presentity there instead of our Contact.
 func (r *request) resubscribe(tag string, ev sip.Event) {
 	d := r.edge.dialogs.get(tag)
-	if d == nil || d.fetch {
+	switch {
+	case d == nil && r.edge.bindings.shared:
+		r.claim(tag, func(r *request, d *dialog) { r.resubscribeIn(d, ev) })
+	case d == nil || d.fetch:
 		r.fail(481, "")
-		return
+	default:
+		r.resubscribeIn(d, ev)
 	}
+}
+
+// resubscribeIn goes on in a dialog that is known here.
+func (r *request) resubscribeIn(d *dialog, ev sip.Event) {
 	d.mu.Lock()
 	s := d.load()
 	ended := d.ending()

@@ -134,6 +134,25 @@ func (s *Stack) FlowByToken(token string) (*Flow, bool) {
 	return nil, false
 }
 
+// FlowLike is FlowByToken for a token that another stack has given: the peer of a UDP
+// flow is reached from a socket here, as far as no NAT minds. Connections are their
+// stack's own.
+func (s *Stack) FlowLike(token string) (*Flow, bool) {
+	if f, ok := s.FlowByToken(token); ok {
+		return f, true
+	}
+	kind, rest, _ := strings.Cut(token, ".")
+	_, b, _ := strings.Cut(rest, ".")
+	remote := tokenAddr(b)
+	if kind != "u" || !remote.IsValid() {
+		return nil, false
+	}
+	if u := s.socketFor(remote.Addr()); u != nil {
+		return &Flow{stack: s, peer: peer{socket: u, addr: remote}}, true
+	}
+	return nil, false
+}
+
 func tokenAddr(s string) (a netip.AddrPort) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil || a.UnmarshalBinary(b) != nil {

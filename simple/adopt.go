@@ -1,0 +1,201 @@
+package simple
+
+import (
+	"strings"
+	"time"
+
+	"pharos/load"
+	"pharos/presence"
+)
+
+// Of several nodes a dialog is at the one to which its watcher is connected. It goes
+// to another when that node has died, when the watcher comes to another, or when this
+// one has been started anew: its state is saved with the subscription.
+
+// Adopt takes over dialogs whose node has gone (engine.ClusterEdge). Watchers on UDP are
+// told from here, with our Contact, so that their next SUBSCRIBE comes here (RFC
+// 6665 §4.4.1, RFC 3261 §12.2.1.1: NOTIFY is a target refresh). Those whose connection has gone
+// with the node are waited for.
+func (e *Edge) Adopt(_ presence.Entity, subs []*presence.Subscription) {
+	for _, sub := range subs {
+		if sub.Via.Edge == Name && sub.Via.Handle == "" {
+			e.adopt(sub)
+		}
+	}
+}
+
+// adopt makes a dialog of what was saved of it; nil when it cannot be read.
+func (e *Edge) adopt(sub *presence.Subscription) *dialog {
+	if d := e.dialogs.get(sub.ID); d != nil {
+		return d
+	}
+	d, err := restored(sub)
+	if err != nil {
+		e.log.Warn("simple: dialog not taken over", "sub", sub.ID, "watcher", sub.Watcher.String(), "err", err)
+		return nil
+	}
+	e.retarget(d)
+	e.restored.Store(time.Now().UnixNano())
+	e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
+	e.dialogs.add(d)
+	if d.pkg.begin != nil {
+		d.pkg.begin(e, d)
+	}
+	return d
+}
+
+// retarget gives a dialog that was another node's our address. Nobody knows d yet.
+func (e *Edge) retarget(d *dialog) {
+	s := d.load()
+	if f, ok := e.stack.FlowLike(s.part[partFlow]); ok {
+		d.flow = f
+		s.part[partFlow], s.part[partContact] = f.Token(), "sip:"+e.contact(f)
+	} else if s.part[partFlow] != "" && strings.HasPrefix(s.part[partFlow], udpToken) || e.address == "" {
+		return
+	} else {
+		s.part[partContact] = e.address
+	}
+	d.state = s.encode()
+}
+
+// Lost says again what the edge has told owners who have gone, and what is not saved
+// (engine.ClusterEdge): the lists' subscriptions to their members.
+func (e *Edge) Lost(lost func(presence.Entity) bool) {
+	for _, l := range e.lists.all() {
+		var ask []*member
+		l.mu.Lock()
+		for who, m := range l.list.members {
+			if !l.over && !m.asked && m.state != 0 && m.state != presence.Terminated && lost(who) {
+				m.asked = true
+				l.waiting++
+				ask = append(ask, m)
+			}
+		}
+		l.mu.Unlock()
+		if len(ask) > 0 {
+			// It may wait: see listing.watch.
+			e.lists.loads.Go(func() {
+				for _, m := range ask {
+					l.watch(m)
+				}
+			})
+		}
+	}
+}
+
+func (t *listTable) all() []*listing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
+	all := make([]*listing, 0, len(t.byID))
+	for _, l := range t.byID {
+		all = append(all, l)
+	}
+	return all
+}
+
+// claim takes over the dialog of a SUBSCRIBE that has come to this node, though it was another's:
+// the watcher has lost his connection to that one, or was sent here. Who it is is
+// proved first. There is none: 481.
+func (r *request) claim(tag string, next func(*request, *dialog)) {
+	presentity, ok := entityOf(r.msg.To().URI)
+	from, known := r.sender()
+	if !known {
+		return
+	}
+	if !ok || !r.edge.ours(presentity.Domain) {
+		r.fail(481, "")
+		return
+	}
+	if !r.enter(load.Refresh) {
+		return
+	}
+	r.authenticate(from, func(r *request) {
+		e := r.edge
+		e.find(presentity, tag, func(sub *presence.Subscription, err error) {
+			switch {
+			case err != nil:
+				r.failed(err)
+			case sub == nil || sub.Via.Edge != Name || sub.Watcher != r.who:
+				r.fail(481, "")
+			default:
+				d := e.adopt(sub)
+				if d == nil {
+					r.fail(481, "")
+					return
+				}
+				e.leaveTo(sub.Via.Node, tag)
+				next(r, d)
+			}
+		})
+	})
+}
+
+// leaveTo has the node that had a dialog forget it. Should that fail, it has a dialog that
+// nobody ever tells anything.
+func (e *Edge) leaveTo(node, id string) {
+	if node == "" || node == e.engine.Self() {
+		return
+	}
+	err := e.engine.CallEdge(node, Name, appendDrop(nil, id), func(_ []byte, err error) {
+		if err != nil {
+			e.log.Info("simple: the dialog's former node does not answer", "sub", id, "node", node, "err", err)
+		}
+	})
+	if err != nil {
+		e.log.Info("simple: the dialog's former node does not answer", "sub", id, "node", node, "err", err)
+	}
+}
+
+// recover takes over a dialog that the owner of the presentity takes to be here, and
+// passes on what it was to be told; false where there is one node only.
+func (e *Edge) recover(n *presence.Notice, t *presence.Target) bool {
+	if !e.bindings.shared {
+		return false
+	}
+	one := *n
+	one.Targets = []presence.Target{*t}
+	e.find(n.Presentity, t.Sub, func(sub *presence.Subscription, err error) {
+		switch {
+		case err != nil:
+			e.log.Warn("simple: watcher not told: dialog not found", "sub", t.Sub, "err", err)
+		case sub == nil || sub.Via.Node != e.engine.Self():
+			// Ended, or at another node by now.
+		case len(sub.Opaque) == 0 || e.adopt(sub) == nil:
+			e.forget(n.Presentity, one.Targets[0].Sub) // a fetch, or not to be read
+		default:
+			e.Notify(&one)
+		}
+	})
+	return true
+}
+
+// find asks the owner of a presentity for a subscription; nil: there is none.
+func (e *Edge) find(presentity presence.Entity, sub string, done func(*presence.Subscription, error)) {
+	err := e.engine.CallOwner(presentity, Name, appendFind(nil, presentity, sub), func(answer []byte, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(decodeFound(answer))
+	})
+	if err != nil {
+		done(nil, err)
+	}
+}
+
+// found answers find.
+func (e *Edge) found(presentity presence.Entity, id string, answer func([]byte)) {
+	err := e.engine.Subscription(presentity, id, func(sub *presence.Subscription, err error) {
+		if err != nil {
+			answer(nil)
+			return
+		}
+		answer(appendFound(nil, sub))
+	})
+	if err != nil {
+		answer(nil)
+	}
+}
