@@ -17,7 +17,7 @@ import (
 // of it; an edge never knows another edge; only server knows everybody.
 // "*" allows all.
 var mayImport = map[string]string{
-	"presence": "", "markup": "", "load": "", "config": "", "sip": "",
+	"presence": "", "presence/transfer": "presence", "markup": "", "load": "", "config": "", "sip": "",
 	"xmpp":    "markup",
 	"pidf":    "presence markup patch",
 	"roster":  "presence markup",

@@ -32,6 +32,7 @@ func (x *Explanation) Near() Near {
 
 // Explain walks the same way as Step does, changing nothing.
 func (p *Presentity) Explain(now time.Time, watcher Entity, pkg string) Explanation {
+	p.begin(now)
 	pkg = packageName(pkg)
 	c := p.column(pkg)
 	if c == nil {

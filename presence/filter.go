@@ -29,6 +29,9 @@ func (p *Presentity) shown(c *column, class Class, sources []*Source, keep bool)
 	out := make([]*Source, 0, len(sources))
 	for _, s := range sources {
 		to := f.apply(t, s)
+		if to != nil && to.mark == 0 {
+			to.mark = p.number()
+		}
 		next = append(next, filtered{s, to})
 		if to != nil {
 			out = append(out, to)

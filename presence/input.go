@@ -10,7 +10,7 @@ type Input interface{ input() }
 // presence no Native either) or modified, else ErrNoMatch. NewTag is the entity-tag it
 // gets; the caller chooses it, since the domain has no randomness. A publication
 // modified with the same bytes (Native) counts as refreshed and tells nobody; what a
-// session says again is told again (RFC 6121 §4.4.2).
+// session says again is told again (RFC 6121 §4.4.2), but for Again.
 //
 // Of another package only Native is told to its watchers. With a Doc the
 // persons in it take part in the composition of presence as well.
@@ -24,6 +24,12 @@ type Publish struct {
 	From     string
 	Package  string // event package whose state this is, in lower case; "": presence
 	Node     string // of a session: where its stream is; the engine sets it
+
+	// Again: it is the edge that says it once more, since the owner may have lost it, and
+	// not the client. Where it differs from what is there, it is as ever. Said is when the
+	// client said it; zero: now.
+	Again bool
+	Said  time.Time
 }
 
 // Retract removes a source of a package, by tag (publication, ErrNoMatch) or by ID.
@@ -53,6 +59,9 @@ type Direct struct {
 // Every Watch is answered by a Notice to this subscription, changed or not.
 // Outcome.State says how it stands; the Notice to a fetch that is not refused is
 // Terminated with Timeout (RFC 6665 §4.4.3), with a View if the watcher may have one.
+//
+// A refresh may come from elsewhere: the subscription is then where its last Via says.
+// Of Reach there are no notices; its Outcome.State is the only answer.
 type Watch struct {
 	ID       string
 	Watcher  Entity
@@ -116,9 +125,10 @@ type Touch struct{ Package string }
 // what was deleted, stays as it is.
 type Undo struct{ Saves []Save }
 
-// Depart says that a node has gone: sources of its sessions and its subscriptions
-// that are not durable end (Unwatch with Leaving and Silent); its durable
-// subscriptions go on at the node To and are answered there as by Renotify, with To ""
+// Depart says that a node has gone: sources of its sessions, published or not, and its
+// subscriptions that are not durable end (Unwatch with Leaving and Silent); its durable
+// subscriptions go on at the node To, are saved so and in Outcome.Adopted, and are answered
+// there with everything, since nobody knows what has reached the watcher. With To ""
 // they stay.
 type Depart struct{ Node, To string }
 

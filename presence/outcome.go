@@ -23,6 +23,7 @@ type Outcome struct {
 	Saves    []Save
 	Notices  []*Notice
 	Watchers []WatcherChange
+	Adopted  []*Subscription // copies of the durable ones that Depart has moved, in no order
 }
 
 // Save is one record to make durable before the acknowledgement. Exactly one

@@ -67,7 +67,13 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	} else {
 		l = c.byID(in.ID)
 	}
-	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now, Package: c.pkg}
+	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now, Package: c.pkg, mark: p.number()}
+	if in.Again && !in.Said.IsZero() && in.Said.Before(now) {
+		src.Updated = in.Said
+	}
+	if in.ID.Kind == Session {
+		src.Node = in.Node
+	}
 	if in.Lifetime > 0 {
 		src.Expires = now.Add(in.Lifetime)
 	}
@@ -119,7 +125,7 @@ func (in *Publish) brings(c *column, was *Source) bool {
 	if in.Doc == nil && (c.pkg == "" || len(in.Native.Bytes) == 0) {
 		return false
 	}
-	return was.ID.Kind == Session || len(in.Native.Bytes) == 0 ||
+	return was.ID.Kind == Session && !in.Again || was.ID.Kind != Session && len(in.Native.Bytes) == 0 ||
 		in.Native.Type != was.Native.Type || !bytes.Equal(in.Native.Bytes, was.Native.Bytes)
 }
 
@@ -142,7 +148,7 @@ func (p *Presentity) speak(c *column, l *live, was *Source) bool {
 	before := l.person
 	l.person = nil
 	if len(says) > 0 {
-		s := &Source{ID: l.cur.ID, Expires: l.cur.Expires, Updated: l.cur.Updated, Package: c.pkg}
+		s := &Source{ID: l.cur.ID, Expires: l.cur.Expires, Updated: l.cur.Updated, Package: c.pkg, mark: p.number()}
 		s.Doc, _ = p.distinct(SourceID{}, &Document{Persons: says}, nil)
 		l.person = s
 	}
@@ -269,7 +275,7 @@ func (p *Presentity) restore(in *Restore) {
 			continue
 		}
 		src := *s
-		src.Package = c.pkg
+		src.Package, src.mark = c.pkg, p.number()
 		l := &live{cur: &src, shown: &src}
 		if c == &p.presence {
 			if src.Doc == nil {

@@ -63,4 +63,18 @@ type Source struct {
 	From    string // for people: transport address, User-Agent
 	Package string // event package; "": presence
 	Node    string // of a session: where its stream is, in Via.Node's words
+
+	mark uint64 // see Mark
+}
+
+// Mark tells the sources in the views of one presentity apart, those that a class is
+// shown in part and former ones among them: where it is the same, the source is.
+// Zero: never in a view.
+func (s *Source) Mark() uint64 { return s.mark }
+
+// Marked is a copy with a mark, for package transfer.
+func (s *Source) Marked(mark uint64) *Source {
+	c := *s
+	c.mark = mark
+	return &c
 }

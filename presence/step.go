@@ -8,7 +8,8 @@ type Presentity struct {
 	entity     Entity
 	policy     *Policy
 	conditions *conditions // nil: no rule looks at circumstances
-	serial     uint64      // of views
+	origin     uint64      // where serial began
+	serial     uint64      // of views and sources
 	presence   column
 	others     []*column // of other event packages
 	winfo      *winfo    // nil: nobody has asked for it yet
@@ -38,6 +39,7 @@ func (p *Presentity) Step(now time.Time, in Input) (Outcome, error) {
 	if err := p.check(now, in); err != nil {
 		return out, err
 	}
+	p.begin(now)
 	p.expire(now, &out)
 	switch in := in.(type) {
 	case Publish:
@@ -64,9 +66,29 @@ func (p *Presentity) Step(now time.Time, in Input) (Outcome, error) {
 		p.touch(in.Package, &out)
 	case Undo:
 		p.undo(now, in.Saves, &out)
+	case Depart:
+		p.depart(now, &in, &out)
+	case Assume:
+		p.assume(in.Holding)
 	}
 	p.tellWatchers(now, &out)
 	return out, nil
+}
+
+// begin gives a new presentity its numbers. They go on from the time, so that those of
+// another life of it, perhaps on another node, are others: a life has fewer changes than
+// nanoseconds.
+func (p *Presentity) begin(now time.Time) {
+	if p.serial == 0 {
+		p.origin = uint64(now.UnixNano())
+		p.serial = p.origin
+	}
+}
+
+// number is the next serial.
+func (p *Presentity) number() uint64 {
+	p.serial++
+	return p.serial
 }
 
 func (p *Presentity) check(now time.Time, in Input) error {
@@ -97,6 +119,8 @@ func (p *Presentity) check(now time.Time, in Input) error {
 		return p.checkSubscription(now, in.ID)
 	case Keep:
 		return p.checkSubscription(now, in.ID)
+	case Assume:
+		return p.checkAssume(in.Holding)
 	}
 	return nil
 }
@@ -183,10 +207,20 @@ type departures struct {
 }
 
 func (p *Presentity) expireSources(now time.Time, c *column, gone *departures, out *Outcome) {
+	for _, l := range c.sources {
+		if ended(l.cur, now) {
+			p.dropSources(c, func(s *Source) bool { return ended(s, now) }, gone, out)
+			return
+		}
+	}
+}
+
+// dropSources lets those of a package go for which over is true.
+func (p *Presentity) dropSources(c *column, over func(*Source) bool, gone *departures, out *Outcome) {
 	keep := c.sources[:0]
 	spoke := false
 	for _, l := range c.sources {
-		if !ended(l.cur, now) {
+		if !over(l.cur) {
 			keep = append(keep, l)
 			continue
 		}
@@ -246,6 +280,9 @@ func (p *Presentity) touch(pkg string, out *Outcome) {
 
 // tellAll tells the watchers of a package its present version.
 func (p *Presentity) tellAll(c *column, words []LastWord, out *Outcome) {
+	if c.silent() {
+		return
+	}
 	for _, g := range c.groups {
 		if g.held || len(g.subs) == 0 || !g.class.sees() {
 			continue

@@ -177,6 +177,9 @@ func (p *Policy) Transform(shown string) *Transform {
 	if shown == "" {
 		return nil
 	}
+	if p == nil {
+		return named(shown)
+	}
 	p.made.mu.Lock()
 	defer p.made.mu.Unlock()
 	return p.made.transform(shown)

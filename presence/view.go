@@ -21,9 +21,35 @@ type View struct {
 
 	class    Class
 	beside   *beside    // nil: all that is shown is in Sources
+	origin   uint64     // of the presentity's serials
 	serial   uint64     // tells the views of one presentity apart
 	rendered renderings // caches bytes per format, see Render
 	diff     atomic.Pointer[difference]
+}
+
+// Parts is what a view has beside its exported fields, for package transfer.
+type Parts struct {
+	Class          Class
+	Origin, Serial uint64 // tell it apart from all others of the presentity, whatever nodes made them
+	Touched        uint64 // changes that no source shows
+	Persons        []*Source
+}
+
+// Parts takes a view apart.
+func (v *View) Parts() Parts {
+	x := Parts{Class: v.class, Origin: v.origin, Serial: v.serial, Persons: v.Persons()}
+	if v.beside != nil {
+		x.Touched = v.beside.touched
+	}
+	return x
+}
+
+// Assemble gives a view that has just been made its parts.
+func (v *View) Assemble(x Parts) {
+	v.class, v.origin, v.serial = x.Class, x.Origin, x.Serial
+	if x.Touched > 0 || len(x.Persons) > 0 {
+		v.beside = &beside{touched: x.Touched, persons: x.Persons}
+	}
 }
 
 // Render returns the bytes of this view in a format, made by make at the first
@@ -178,8 +204,7 @@ func (p *Presentity) view(c *column, class Class) *View {
 			return v
 		}
 	}
-	p.serial++
-	v := &View{Presentity: p.entity, Version: c.version, Package: c.pkg, class: class, serial: p.serial}
+	v := &View{Presentity: p.entity, Version: c.version, Package: c.pkg, class: class, origin: p.origin, serial: p.number()}
 	sources := make([]*Source, len(c.sources))
 	for i, l := range c.sources {
 		sources[i] = l.shown

@@ -95,6 +95,9 @@ func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
 		p.winfo.aged(s)
 	}
 	out.saveSubscription(p.entity, s, fresh)
+	if c.silent() {
+		return
+	}
 	n := p.answer(c, s.Via, s.target(), s.State, NoReason)
 	s.Shown = nil
 	if s.State == Active {
@@ -122,6 +125,9 @@ func (p *Presentity) fetch(now time.Time, in *Watch, c *column, cl Class, out *O
 		s := &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Via: in.Via, Package: c.pkg}}
 		out.watcher(p.entity, s, Pending, NoReason, now)
 	}
+	if c.silent() {
+		return
+	}
 	n := p.answer(c, in.Via, Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}, Terminated, Timeout)
 	if out.State == Terminated {
 		n.Reason = Rejected
@@ -144,9 +150,14 @@ func (p *Presentity) refuse(now time.Time, in *Watch, c *column, s *sub, out *Ou
 		// That one came and was refused is no watcher information (RFC 3857
 		// §4.7.2: not sent for transient states).
 		s = &sub{Subscription: Subscription{ID: in.ID, Watcher: in.Watcher, Via: in.Via, Package: c.pkg}}
+		if c.silent() {
+			return
+		}
 		out.watcher(p.entity, s, Terminated, Rejected, now)
 	}
-	out.Notices = append(out.Notices, p.answer(c, in.Via, t, Terminated, Rejected))
+	if !c.silent() {
+		out.Notices = append(out.Notices, p.answer(c, in.Via, t, Terminated, Rejected))
+	}
 }
 
 func (p *Presentity) answer(c *column, via Via, t Target, st State, r Reason) *Notice {
@@ -171,6 +182,10 @@ func (p *Presentity) end(now time.Time, over []*sub, r Reason, out *Outcome) {
 	t := teller{presentity: p.entity, out: out, from: len(out.Notices)}
 	for _, s := range over {
 		c := p.need(s.Package)
+		if c.silent() {
+			out.deleteSubscription(p.entity, s)
+			continue
+		}
 		var v *View
 		if s.State == Active && !s.held && r != Rejected && r != NoResource {
 			// RFC 6665 §4.1.2.3: the last NOTIFY brings the state.
@@ -192,6 +207,9 @@ func (p *Presentity) keep(in *Keep, out *Outcome) {
 
 func (p *Presentity) renotify(out *Outcome) {
 	p.eachColumn(func(c *column) {
+		if c.silent() {
+			return
+		}
 		for _, g := range c.groups {
 			if g.held || len(g.subs) == 0 {
 				continue
@@ -295,6 +313,9 @@ func (o *Outcome) deleteSubscription(e Entity, s *sub) {
 
 // report tells of a subscription's new state: the edges, and in winfo the user.
 func (p *Presentity) report(now time.Time, s *sub, st State, r Reason, out *Outcome) {
+	if s.Package == Reach {
+		return
+	}
 	out.watcher(p.entity, s, st, r, now)
 	p.winfo.changed(s, st, r)
 }
