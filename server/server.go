@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pharos/account"
+	"pharos/cluster"
 	"pharos/config"
 	"pharos/engine"
 	"pharos/jabber"
@@ -41,6 +42,10 @@ type Options struct {
 	Log        *slog.Logger   // nil: discards
 	Level      *slog.LevelVar // set by Reload; may be nil
 	Network    Network        // nil: the machine's own, and the control socket
+	// Of several nodes in one process, for stories: the store that they share, which stays the
+	// caller's, as this node sees it, and the bus between them. Nil: as configured.
+	Share *store.Store
+	Bus   cluster.Bus
 }
 
 // DrainWithin bounds a shutdown, from the end of Run's context to its return.

@@ -2,6 +2,7 @@ package story
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -359,11 +360,14 @@ func status(a *args) string {
 	return ""
 }
 
+// stranger is where clients are that belong to nobody in the story.
+var stranger = netip.MustParseAddr("198.51.100.254")
+
 // befriend has two users subscribe to each other as XMPP clients of theirs
 // would, before the story goes on.
 func (w *world) befriend(a, b string) error {
-	x := &chatter{w: w, name: a, user: w.address(a), resource: "friend", from: xmppAddr.Addr().Next()}
-	y := &chatter{w: w, name: b, user: w.address(b), resource: "friend", from: xmppAddr.Addr().Next()}
+	x := &chatter{w: w, name: a, user: w.address(a), resource: "friend", from: stranger, node: w.nodes[0]}
+	y := &chatter{w: w, name: b, user: w.address(b), resource: "friend", from: stranger, node: w.nodes[len(w.nodes)-1]}
 	for _, c := range []*chatter{x, y} {
 		if err := c.connect(false); err != nil {
 			return err

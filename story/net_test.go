@@ -19,11 +19,12 @@ type network struct {
 	listeners map[netip.AddrPort]*listener
 	conns     []*conn
 	ports     uint16
-	down      bool // the server is cut off
+	down      map[netip.Addr]bool // servers that are cut off
 }
 
 func newNetwork() *network {
-	return &network{packets: map[netip.AddrPort]*packetConn{}, listeners: map[netip.AddrPort]*listener{}, ports: 40000}
+	return &network{packets: map[netip.AddrPort]*packetConn{}, listeners: map[netip.AddrPort]*listener{}, ports: 40000,
+		down: map[netip.Addr]bool{}}
 }
 
 func (n *network) ListenPacket(_, address string) (net.PacketConn, error) {
@@ -56,9 +57,15 @@ func (n *network) Listen(_, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Dial is for the server; it comes from the server's own address.
-func (n *network) Dial(_ context.Context, _, address string) (net.Conn, error) {
-	return n.dial(serverAddr.Addr(), address)
+// host is the network as the server at one address sees it.
+type host struct {
+	*network
+	ip netip.Addr
+}
+
+// Dial comes from the server's own address.
+func (h host) Dial(_ context.Context, _, address string) (net.Conn, error) {
+	return h.dial(h.ip, address)
 }
 
 func (n *network) dial(from netip.Addr, address string) (net.Conn, error) {
@@ -71,7 +78,7 @@ func (n *network) dial(from netip.Addr, address string) (net.Conn, error) {
 	local := netip.AddrPortFrom(from, n.ports)
 	l := n.listeners[a]
 	n.mu.Unlock()
-	if l == nil || n.isDown() {
+	if l == nil || n.isDown(from) || n.isDown(a.Addr()) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 	}
 	up, down := newPipe(), newPipe()
@@ -88,33 +95,41 @@ func (n *network) dial(from netip.Addr, address string) (net.Conn, error) {
 	}
 }
 
-// cut takes the server off the network in a moment: its connections break, its
+// cut takes a server off the network in a moment: its connections break, its
 // datagrams and those to it are lost. mend ends that, for the next server.
-func (n *network) cut() {
+func (n *network) cut(ip netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down = true
-	for _, c := range n.conns { // first nobody can write any more, then everybody sees it
+	n.down[ip] = true
+	var broken, whole []*conn
+	for _, c := range n.conns {
+		if c.local.Addr() == ip || c.remote.Addr() == ip {
+			broken = append(broken, c)
+		} else {
+			whole = append(whole, c)
+		}
+	}
+	for _, c := range broken { // first nobody can write any more, then everybody sees it
 		c.w.mu.Lock()
 		c.w.eof = true
 		c.w.mu.Unlock()
 	}
-	for _, c := range n.conns {
+	for _, c := range broken {
 		c.Close()
 	}
-	n.conns = nil
+	n.conns = whole
 }
 
-func (n *network) mend() {
+func (n *network) mend(ip netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down = false
+	delete(n.down, ip)
 }
 
-func (n *network) isDown() bool {
+func (n *network) isDown(ip netip.Addr) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.down
+	return n.down[ip]
 }
 
 type datagram struct {
@@ -151,8 +166,9 @@ func (p *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, err
 	}
 	p.net.mu.Lock()
-	q := p.net.packets[netip.AddrPortFrom(a.Addr().Unmap(), a.Port())]
-	lost := p.net.down
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	q := p.net.packets[a]
+	lost := p.net.down[a.Addr()] || p.net.down[p.addr.Addr()]
 	p.net.mu.Unlock()
 	if q != nil && !lost {
 		select {

@@ -17,7 +17,7 @@ const (
 )
 
 // node is the name of a node of XEP-0163 by its short one: "mood".
-func node(short string) string {
+func nodeName(short string) string {
 	if strings.Contains(short, ":") {
 		return short
 	}
@@ -28,7 +28,7 @@ func node(short string) string {
 func (c *chatter) features() []string {
 	f := []string{nsCaps, nsInfo}
 	for _, n := range c.wants {
-		f = append(f, node(n)+"+notify")
+		f = append(f, nodeName(n)+"+notify")
 	}
 	slices.Sort(f)
 	return f
@@ -55,7 +55,7 @@ func (c *chatter) info(query *markup.Element) string {
 
 // publishItem publishes an item of a node of the user's own (XEP-0163 §3).
 func (c *chatter) publishItem(name, payload string) error {
-	return c.query("set", "<pubsub xmlns='"+nsPubSub+"'><publish node='"+node(name)+"'><item id='current'>"+payload+"</item></publish></pubsub>")
+	return c.query("set", "<pubsub xmlns='"+nsPubSub+"'><publish node='"+nodeName(name)+"'><item id='current'>"+payload+"</item></publish></pubsub>")
 }
 
 // itemWords say what an event has: node=mood, and what any document has.

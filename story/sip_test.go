@@ -20,6 +20,7 @@ import (
 
 // phone is a SIP client on UDP, and TCP for what is too long for that.
 type phone struct {
+	node   *node // the server that it speaks to
 	w      *world
 	name   string // of the actor
 	user   string // user@domain
@@ -71,10 +72,10 @@ type subscription struct {
 	each          func(body string, words []string) // hears each NOTIFY; may be nil
 }
 
-func newPhone(w *world, name, user, host string) (*phone, error) {
+func newPhone(w *world, at *node, name, user, host string) (*phone, error) {
 	p := &phone{
-		w: w, name: name, user: user, host: host, domain: user[strings.IndexByte(user, '@')+1:],
-		server:  net.UDPAddrFromAddrPort(serverAddr),
+		w: w, node: at, name: name, user: user, host: host, domain: user[strings.IndexByte(user, '@')+1:],
+		server:  net.UDPAddrFromAddrPort(at.at(sipPort)),
 		pending: map[string]*transaction{}, answered: map[string][]byte{}, answers: map[string]int{},
 		got: make(chan struct{}, 1), cseq: 100,
 	}
@@ -169,9 +170,9 @@ func (p *phone) writeStream(msg string) {
 		p.conn.Close()
 	}
 	from, _, _ := strings.Cut(p.host, ":")
-	to := serverAddr
+	to := p.node.at(sipPort)
 	if p.stream == "sips" {
-		to = sipsAddr
+		to = p.node.at(sipsPort)
 	}
 	c, err := p.w.net.dial(netip.MustParseAddr(from), to.String())
 	if err != nil {

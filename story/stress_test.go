@@ -84,7 +84,7 @@ func newCrowd(t *testing.T, seed uint64) *crowd {
 	if *stressSeed != 0 {
 		log = c.log
 	}
-	w, err := newWorld(t, s, log)
+	w, err := newWorld(t, s, *servers, log)
 	c.w = w
 	if err != nil {
 		w.close()
@@ -150,7 +150,9 @@ func (c *crowd) disturbed(kill bool) {
 	c.note("", "server", map[bool]string{true: "kill", false: "restart"}[kill])
 	var err error
 	if kill {
-		c.w.net.cut()
+		for _, n := range c.w.nodes {
+			c.w.net.cut(n.ip)
+		}
 		synctest.Wait() // what is being written is written; what waits for its time is not
 		err = c.w.halt()
 	} else {

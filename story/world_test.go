@@ -2,10 +2,10 @@ package story
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,16 +18,17 @@ import (
 
 	"go.uber.org/goleak"
 
+	"pharos/cluster"
 	"pharos/config"
-	"pharos/server"
+	"pharos/store"
 )
 
-// The addresses of the server; actors are at 198.51.100.n.
-var (
-	serverAddr = netip.MustParseAddrPort("192.0.2.1:5060")
-	sipsAddr   = netip.MustParseAddrPort("192.0.2.1:5061")
-	xmppAddr   = netip.MustParseAddrPort("192.0.2.1:5222")
-	httpAddr   = netip.MustParseAddrPort("192.0.2.1:8080")
+// The ports of a server. The n-th is at 192.0.2.n; actors are at 198.51.100.n.
+const (
+	sipPort  = 5060
+	sipsPort = 5061
+	xmppPort = 5222
+	httpPort = 8080
 )
 
 const (
@@ -35,7 +36,7 @@ const (
 	password = "pencil & paper"
 )
 
-// world is one server and everybody around it.
+// world is the servers and everybody around them.
 type world struct {
 	t      *testing.T
 	net    *network
@@ -43,9 +44,11 @@ type world struct {
 	data   string
 	log    io.Writer
 
-	server *server.Server
-	stop   context.CancelFunc
-	ended  chan error
+	nodes []*node // one, or those that are one service
+	store *store.Store
+	bus   *cluster.Memory
+
+	sips bool // somebody speaks TLS
 
 	names    []string // of actors, in order
 	phones   map[string]*phone
@@ -75,7 +78,7 @@ func (w *world) address(name string) string {
 	return bare
 }
 
-func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
+func newWorld(t *testing.T, s *script, nodes int, log io.Writer) (*world, error) {
 	w := &world{
 		t: t, net: newNetwork(), data: t.TempDir(), log: log,
 		phones: map[string]*phone{}, chatters: map[string]*chatter{}, clients: map[string]*client{}, users: map[string]bool{},
@@ -84,42 +87,42 @@ func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
 	w.config = config.Defaults()
 	w.config.Domains = []string{home}
 	w.config.Policy.Default = s.policy
-	w.config.Listen = []string{"sip+udp://" + serverAddr.String(), "sip+tcp://" + serverAddr.String(), "xmpp+insecure://" + xmppAddr.String(),
-		"http+insecure://" + httpAddr.String()}
 	for _, a := range s.actors {
 		addr := w.address(a.name)
 		if domain := addr[strings.IndexByte(addr, '@')+1:]; !slices.Contains(w.config.Domains, domain) {
 			w.config.Domains = append(w.config.Domains, domain)
 		}
 		w.users[addr] = true
-		if l := "sips://" + sipsAddr.String(); a.world == "sips" && !slices.Contains(w.config.Listen, l) {
-			w.config.Listen = append(w.config.Listen, l)
-		}
+		w.sips = w.sips || a.world == "sips"
+	}
+	for i := range nodes {
+		w.nodes = append(w.nodes, &node{w: w, number: i + 1, ip: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})})
 	}
 	if err := w.start(); err != nil {
 		return w, err
 	}
 	for addr := range w.users {
-		if err := w.server.Admin().Add(t.Context(), addr, password); err != nil {
+		if err := w.nodes[0].server.Admin().Add(t.Context(), addr, password); err != nil {
 			return w, err
 		}
 	}
 	for i, a := range s.actors {
 		ip := netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)})
+		at := w.nodes[i%len(w.nodes)] // the actors are spread over the servers
 		w.names = append(w.names, a.name)
 		_, resource, _ := strings.Cut(a.name, "/")
 		if a.world == "xmpp" {
 			if resource == "" {
 				resource = "home"
 			}
-			w.chatters[a.name] = &chatter{w: w, name: a.name, user: w.address(a.name), resource: resource, from: ip}
+			w.chatters[a.name] = &chatter{w: w, name: a.name, user: w.address(a.name), resource: resource, from: ip, node: at}
 			continue
 		}
 		if a.world == "xcap" {
-			w.clients[a.name] = newClient(w, a.name, w.address(a.name), ip)
+			w.clients[a.name] = newClient(w, at, a.name, w.address(a.name), ip)
 			continue
 		}
-		p, err := newPhone(w, a.name, w.address(a.name), netip.AddrPortFrom(ip, 5060).String())
+		p, err := newPhone(w, at, a.name, w.address(a.name), netip.AddrPortFrom(ip, 5060).String())
 		if err != nil {
 			return w, err
 		}
@@ -131,48 +134,56 @@ func newWorld(t *testing.T, s *script, log io.Writer) (*world, error) {
 	return w, nil
 }
 
-// start opens a server on the data folder and waits until it listens.
+// start opens all servers on the data folder and waits until they listen.
 func (w *world) start() error {
-	srv, err := server.New(server.Options{
-		Config: w.config, Data: w.data, Version: "story", Network: w.net,
-		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	if err != nil {
-		return err
+	if len(w.nodes) > 1 {
+		st, err := store.Open(context.Background(), w.data, store.WithLog(w.logger(0)))
+		if err != nil {
+			return err
+		}
+		w.store, w.bus = st, cluster.NewMemory()
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	w.server, w.stop, w.ended = srv, cancel, make(chan error, 1)
-	go func() { w.ended <- srv.Run(ctx) }()
-	select {
-	case <-srv.Ready():
-		return nil
-	case err := <-w.ended:
-		w.ended <- err
-		return fmt.Errorf("the server ended: %w", err)
+	for _, n := range w.nodes {
+		if err := n.start(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-// end stops the server as SIGTERM does.
+// end stops all servers as SIGTERM does, one after the other.
 func (w *world) end() error {
-	if w.stop == nil {
-		return nil
+	var errs []error
+	for _, n := range w.nodes {
+		errs = append(errs, n.end())
 	}
-	w.stop()
-	w.stop = nil
-	return <-w.ended
+	return errors.Join(append(errs, w.closeStore())...)
 }
 
-// halt ends the server as kill -9 does: what it had on disk at this moment is
-// what the next one finds, and nobody hears a word.
+func (w *world) closeStore() error {
+	if w.store == nil {
+		return nil
+	}
+	st := w.store
+	w.store = nil
+	return st.Close()
+}
+
+// halt ends all servers as kill -9 does: what they had on disk at this moment is
+// what the next ones find, and nobody hears a word.
 func (w *world) halt() error {
-	w.net.cut()
+	for _, n := range w.nodes {
+		w.net.cut(n.ip)
+	}
 	next := w.t.TempDir()
 	if err := copyFiles(next, w.data); err != nil {
 		return err
 	}
 	w.data = next
-	_ = w.end() // it may complain about its network: it is dead
-	w.net.mend()
+	_ = w.end() // they may complain about their network: they are dead
+	for _, n := range w.nodes {
+		w.net.mend(n.ip)
+	}
 	return nil
 }
 
@@ -293,7 +304,10 @@ func (j *journal) String() string {
 	return string(j.b)
 }
 
-var stories = flag.String("stories", "testdata/*.txt", "pattern of the files to play")
+var (
+	stories = flag.String("stories", "testdata/*.txt", "pattern of the files to play")
+	servers = flag.Int("nodes", 1, "how many servers play them")
+)
 
 // TestStories plays each file of testdata.
 func TestStories(t *testing.T) {
@@ -312,16 +326,16 @@ func TestStories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tell(t, s)
+			tell(t, s, *servers)
 		})
 	}
 }
 
-// tell plays one story in a bubble of its own.
-func tell(t *testing.T, s *script) {
+// tell plays one story in a bubble of its own, with one server or several.
+func tell(t *testing.T, s *script, nodes int) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(journal)
-		w, err := newWorld(t, s, log)
+		w, err := newWorld(t, s, nodes, log)
 		defer w.close()
 		if err == nil {
 			err = w.play(s)

@@ -23,6 +23,7 @@ import (
 // client is an XCAP client (RFC 4825) with the user's password.
 type client struct {
 	w    *world
+	node *node
 	name string
 	user string
 	http *http.Client
@@ -33,9 +34,11 @@ type client struct {
 	each   func(method, doc, sent string, resp *http.Response, body []byte) // hears each answer; may be nil
 }
 
-func newClient(w *world, name, user string, from netip.Addr) *client {
-	dial := func(_ context.Context, _, _ string) (net.Conn, error) { return w.net.dial(from, httpAddr.String()) }
-	return &client{w: w, name: name, user: user, etag: map[string]string{},
+func newClient(w *world, at *node, name, user string, from netip.Addr) *client {
+	dial := func(_ context.Context, _, _ string) (net.Conn, error) {
+		return w.net.dial(from, at.at(httpPort).String())
+	}
+	return &client{w: w, node: at, name: name, user: user, etag: map[string]string{},
 		http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}}
 }
 
@@ -91,7 +94,7 @@ func (c *client) does(verb string, a *args) error {
 		}
 		header.Set("If-None-Match", v)
 	}
-	u := &url.URL{Scheme: "http", Host: httpAddr.String(), Path: target}
+	u := &url.URL{Scheme: "http", Host: c.node.at(httpPort).String(), Path: target}
 	for _, v := range strings.FieldsFunc(a.get("xmlns", ""), func(r rune) bool { return r == ',' }) { // prefix:namespace
 		prefix, space, _ := strings.Cut(v, ":")
 		u.RawQuery += "xmlns(" + prefix + "=" + url.QueryEscape(space) + ")"

@@ -32,6 +32,7 @@ const (
 
 // chatter is an XMPP client.
 type chatter struct {
+	node     *node // the server that it speaks to
 	w        *world
 	name     string
 	user     string // local@domain
@@ -61,7 +62,7 @@ func (c *chatter) domain() string { return c.user[strings.IndexByte(c.user, '@')
 
 // dial opens a connection and goes up to the features after SASL.
 func (c *chatter) dial() error {
-	conn, err := c.w.net.dial(c.from, xmppAddr.String())
+	conn, err := c.w.net.dial(c.from, c.node.at(xmppPort).String())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,83 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	"pharos/server"
+)
+
+// node is one server of the world.
+type node struct {
+	w      *world
+	number int // from 1
+	ip     netip.Addr
+
+	server *server.Server
+	stop   context.CancelFunc
+	ended  chan error
+}
+
+func (n *node) name() string { return fmt.Sprintf("n%d", n.number) }
+
+func (n *node) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(n.ip, port) }
+
+func (w *world) logger(number int) *slog.Logger {
+	l := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if len(w.nodes) > 1 {
+		l = l.With("node", number)
+	}
+	return l
+}
+
+// start opens the server and waits until it listens.
+func (n *node) start() error {
+	w := n.w
+	o := server.Options{Config: w.config, Data: w.data, Version: "story", Network: host{w.net, n.ip}, Log: w.logger(n.number)}
+	o.Config.Listen = []string{"sip+udp://" + n.at(sipPort).String(), "sip+tcp://" + n.at(sipPort).String(),
+		"xmpp+insecure://" + n.at(xmppPort).String(), "http+insecure://" + n.at(httpPort).String()}
+	if w.sips {
+		o.Config.Listen = append(o.Config.Listen, "sips://"+n.at(sipsPort).String())
+	}
+	if len(w.nodes) > 1 {
+		o.Data = filepath.Join(w.t.TempDir(), n.name()) // its own: the certificate
+		o.Config.Cluster.Node, o.Config.Cluster.Secret = n.name(), "a secret of all servers"
+		o.Share, o.Bus = w.store.Node(), w.bus.Join(n.name())
+	}
+	srv, err := server.New(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.server, n.stop, n.ended = srv, cancel, make(chan error, 1)
+	go func() { n.ended <- srv.Run(ctx) }()
+	select {
+	case <-srv.Ready():
+		return nil
+	case err := <-n.ended:
+		n.ended <- err
+		return fmt.Errorf("server %d ended: %w", n.number, err)
+	}
+}
+
+// end stops the server as SIGTERM does.
+func (n *node) end() error {
+	if n.stop == nil {
+		return nil
+	}
+	n.stop()
+	n.stop = nil
+	return <-n.ended
+}
+
+// halt ends the server as kill -9 does, and the others go on: nothing that it does from
+// now on reaches anybody.
+func (n *node) halt() {
+	n.w.net.cut(n.ip)
+	n.w.bus.Stop(n.name())
+	_ = n.end()
+	n.w.net.mend(n.ip)
+}
