@@ -32,7 +32,7 @@ var (
 	ErrMalformed = errors.New("loaddoc: malformed document")
 	ErrForeign   = errors.New("loaddoc: not an extended presence document")
 	// ErrGap: a change does not follow what is known; the whole is to be asked for
-	// (as RFC 7200 §4.6 has it).
+	// (as RFC 7200 has it).
 	ErrGap = errors.New("loaddoc: changes are missing")
 )
 

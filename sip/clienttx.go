@@ -30,9 +30,10 @@ const maxDatagram = 1300
 // maxTargets bounds how many addresses one request is tried at.
 const maxTargets = 8
 
-// clientTx is a client transaction for anything but INVITE (RFC 3261 §17.1.2).
-// It lives until its final response: what timer K waits for, retransmissions of
-// that response, is dropped without a transaction as well.
+// clientTx is a client transaction (RFC 3261 §17.1.2; clientinvite.go has what INVITE
+// does otherwise). It lives until its final response: what timer K waits for,
+// retransmissions of that response, is dropped without a transaction as well. An
+// ACK to a 2xx is one that ends with being sent.
 type clientTx struct {
 	timer // E and F
 	stack *Stack
@@ -40,6 +41,8 @@ type clientTx struct {
 
 	mu       sync.Mutex
 	over     bool
+	settled  bool // INVITE: done was called, and retransmissions are waited for
+	invite   *inviteClient
 	method   string
 	buf      *buffer // the request as it goes out
 	via, end int     // where its Via line begins and ends
@@ -130,14 +133,24 @@ func (s *Stack) Request(out OutRequest, done func(resp *Message, err error)) {
 		go done(nil, ErrOverload)
 		return
 	}
+	s.newClientTx(out, done).begin(out)
+}
+
+// newClientTx counts a request as outstanding.
+func (s *Stack) newClientTx(out OutRequest, done func(*Message, error)) *clientTx {
 	s.client.outstanding.Add(1)
 	tx := &clientTx{stack: s, done: done, method: out.Method}
 	tx.owner = tx
 	tx.compose(&out)
+	return tx
+}
+
+// begin sends, or finds out where to.
+func (tx *clientTx) begin(out OutRequest) {
 	tx.mu.Lock()
 	if out.Flow != nil && out.Flow.Alive() {
 		if tx.useFlow(out.Flow, out.NextHop) {
-			tx.mu.Unlock()
+			tx.sent()
 			return
 		}
 	}
@@ -289,6 +302,15 @@ func (tx *clientTx) next(cause error) {
 			break
 		}
 	}
+	tx.sent()
+}
+
+// sent ends an ACK, which is not answered. It is called with tx.mu held and unlocks it.
+func (tx *clientTx) sent() {
+	if tx.method == "ACK" {
+		tx.finish(nil, nil)
+		return
+	}
 	tx.mu.Unlock()
 }
 
@@ -313,6 +335,9 @@ func (tx *clientTx) sendTo(p peer) bool {
 		go s.client.closeAll(ErrClosed)
 	}
 	s.count.sent.Add(1)
+	if tx.invite != nil {
+		tx.invite.state = inviteCalling // also at the next target
+	}
 	tx.deadline = time.Now().Add(timerF)
 	tx.interval = timerF
 	if !p.reliable() {
@@ -402,7 +427,7 @@ func (t *clientTable) response(s *Stack, m *Message) {
 	if ok {
 		tx = t.get(id)
 	}
-	if tx == nil || tx.method != m.Method {
+	if tx == nil || !tx.takes(m.Method) {
 		s.count.garbage.Add(1)
 		return
 	}
@@ -410,6 +435,8 @@ func (t *clientTable) response(s *Stack, m *Message) {
 	switch {
 	case tx.over || tx.id != id || !tx.ours(&via):
 		tx.mu.Unlock()
+	case tx.invite != nil:
+		tx.inviteResponse(m)
 	case m.Status < 200:
 		// RFC 3261 §17.1.2.2: from now on at intervals of T2.
 		if !tx.at.reliable() && tx.interval < timerT2 {
@@ -445,6 +472,8 @@ func (tx *clientTx) expire(now time.Time) {
 	switch {
 	case tx.over || tx.id == 0:
 		tx.mu.Unlock()
+	case tx.invite != nil:
+		tx.expireInvite(now)
 	case !now.Before(tx.deadline):
 		tx.stack.count.timeouts.Add(1)
 		tx.large = nil
@@ -487,6 +516,10 @@ func (tx *clientTx) finish(resp *Message, err error) {
 	sent := tx.id != 0
 	tx.leave()
 	tx.stack.wheel.stop(&tx.timer)
+	if tx.settled { // an INVITE whose end was told
+		tx.mu.Unlock()
+		return
+	}
 	putBuffer(tx.buf)
 	tx.buf, tx.targets, tx.failed = nil, nil, nil
 	tx.mu.Unlock()

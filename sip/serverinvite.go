@@ -9,9 +9,12 @@ type inviteServer struct {
 	timer
 	tx       *ServerTx
 	state    inviteState
-	interval time.Duration // timer G
+	interval time.Duration // timer G, or of a 2xx
 	end      time.Time     // timer H, I or L; or when we give up the handler
 	sent     bool          // a provisional response has been sent
+
+	acked    func(error) // Accept: called when the ACK has come, or not
+	awaiting txKey       // that ACK
 }
 
 type inviteState uint8
@@ -43,7 +46,12 @@ func (i *inviteServer) received(m *Message) bool {
 	if m.Method != "ACK" {
 		return i.state == inviteProceeding || i.state == inviteCompleted
 	}
-	if i.state == inviteCompleted {
+	switch i.state {
+	case inviteAccepted: // of a client that repeats the branch
+		if acked := i.established(); acked != nil {
+			go acked(nil) // the shard is locked
+		}
+	case inviteCompleted:
 		i.state = inviteConfirmed
 		if i.tx.reply.reliable() {
 			i.terminate()
@@ -61,6 +69,10 @@ func (i *inviteServer) final(status int) {
 	if status < 300 {
 		i.state = inviteAccepted
 		i.until(timerF) // timer L
+		if i.acked != nil {
+			i.interval = timerT1
+			i.tx.stack.wheel.arm(&i.timer, timerT1)
+		}
 		return
 	}
 	i.state = inviteCompleted
@@ -95,6 +107,7 @@ func (i *inviteServer) expire(now time.Time) {
 	sh, tx := i.tx.shard, i.tx
 	sh.mu.Lock()
 	var again []byte
+	var acked func(error)
 	trying := false
 	switch {
 	case i.state == inviteTerminated:
@@ -102,11 +115,12 @@ func (i *inviteServer) expire(now time.Time) {
 		if !tx.settled {
 			sh.settle(tx)
 		}
+		acked = i.established()
 		i.terminate()
 	case i.state == inviteProceeding:
 		trying = !i.sent
 		i.tx.stack.wheel.arm(&i.timer, i.end.Sub(now))
-	case i.state == inviteCompleted:
+	case i.state == inviteCompleted || i.acked != nil && i.state == inviteAccepted:
 		again = tx.response
 		i.interval = min(2*i.interval, timerT2)
 		i.tx.stack.wheel.arm(&i.timer, min(i.interval, i.end.Sub(now)))
@@ -119,6 +133,9 @@ func (i *inviteServer) expire(now time.Time) {
 	}
 	if trying {
 		i.tx.trying()
+	}
+	if acked != nil {
+		acked(ErrTimeout)
 	}
 }
 

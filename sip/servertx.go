@@ -130,6 +130,7 @@ type serverShard struct {
 	// so that what is due is at the front and needs no timer each.
 	trying, proceeding txList
 	kept               keptResponses
+	accepted           map[txKey]*ServerTx // INVITEs whose 2xx waits for its ACK
 }
 
 func (t *serverTable) init(s *Stack) {
@@ -237,7 +238,7 @@ func (s *Stack) request(m *Message, p peer) {
 		return
 	}
 	if m.Method == "ACK" { // for a 2xx, or a stray: never answered
-		sh.mu.Unlock()
+		sh.ack(m)
 		return
 	}
 	if s.handler == nil || s.closed.Load() || t.unanswered.Load() >= int64(s.limits.Unanswered) {

@@ -23,6 +23,7 @@ var (
 	ErrOverload  = errors.New("sip: too much under way")        // see Limits
 	ErrNoTarget  = errors.New("sip: next hop cannot be found")  // neither a live flow nor an address
 	ErrRequest   = errors.New("sip: request cannot be sent so") // a fault of the caller's
+	ErrEnded     = errors.New("sip: transaction has ended")     // of Accept: by CANCEL
 )
 
 // Handler takes each new request that belongs to no transaction yet, ACKs and
