@@ -159,7 +159,7 @@ func (m *Memory) send(from *memoryBus, to *memoryBus, b []byte) {
 			due = due.Add(time.Duration(m.random.Int64N(int64(f.Jitter))))
 		}
 		m.number++
-		heap.Push(&to.queue, datagram{from: from.name, b: bytes.Clone(b), due: due, number: m.number})
+		heap.Push(&to.queue, letter{from: from.name, b: bytes.Clone(b), due: due, number: m.number})
 	}
 	to.poke()
 }
@@ -170,7 +170,7 @@ type memoryBus struct {
 	name    string
 	receive func(string, []byte)
 	running bool
-	queue   datagrams
+	queue   letters
 	wake    chan struct{}
 }
 
@@ -265,14 +265,14 @@ func (b *memoryBus) Run(ctx context.Context) error {
 }
 
 // next takes the datagram that is due, or says how long there is none.
-func (b *memoryBus) next() (d datagram, receive func(string, []byte), wait time.Duration, ok bool) {
+func (b *memoryBus) next() (d letter, receive func(string, []byte), wait time.Duration, ok bool) {
 	m := b.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.frozen[b.name] || m.nodes[b.name] != b {
 		return d, nil, time.Hour, false
 	}
-	var held datagrams // of those who are frozen: they come when these thaw
+	var held letters // of those who are frozen: they come when these thaw
 	defer func() {
 		for _, h := range held {
 			heap.Push(&b.queue, h)
@@ -282,7 +282,7 @@ func (b *memoryBus) next() (d datagram, receive func(string, []byte), wait time.
 		if wait := time.Until(b.queue[0].due); wait > 0 {
 			return d, nil, wait, false
 		}
-		d := heap.Pop(&b.queue).(datagram)
+		d := heap.Pop(&b.queue).(letter)
 		switch {
 		case m.cuts[pair{d.from, b.name}]: // cut while it was under way
 		case m.frozen[d.from]:
@@ -294,29 +294,30 @@ func (b *memoryBus) next() (d datagram, receive func(string, []byte), wait time.
 	return d, nil, time.Hour, false
 }
 
-type datagram struct {
+// letter is a datagram under way.
+type letter struct {
 	from   string
 	b      []byte
 	due    time.Time
 	number uint64
 }
 
-// datagrams is a heap, the earliest first.
-type datagrams []datagram
+// letters is a heap, the earliest first.
+type letters []letter
 
-func (q datagrams) Len() int { return len(q) }
-func (q datagrams) Less(i, j int) bool {
+func (q letters) Len() int { return len(q) }
+func (q letters) Less(i, j int) bool {
 	if !q[i].due.Equal(q[j].due) {
 		return q[i].due.Before(q[j].due)
 	}
 	return q[i].number < q[j].number
 }
-func (q datagrams) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *datagrams) Push(x any)   { *q = append(*q, x.(datagram)) }
-func (q *datagrams) Pop() any {
+func (q letters) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *letters) Push(x any)   { *q = append(*q, x.(letter)) }
+func (q *letters) Pop() any {
 	old := *q
 	last := old[len(old)-1]
-	old[len(old)-1] = datagram{}
+	old[len(old)-1] = letter{}
 	*q = old[:len(old)-1]
 	return last
 }
