@@ -54,9 +54,13 @@ func TestInviteTimeout(t *testing.T) {
 // empty checks that no client transaction is left.
 func (w *world) empty() {
 	w.t.Helper()
+	synctest.Wait()
 	n := 0
 	for i := range w.stack.client.shards {
-		n += len(w.stack.client.shards[i].tx)
+		sh := &w.stack.client.shards[i]
+		sh.mu.Lock()
+		n += len(sh.tx)
+		sh.mu.Unlock()
 	}
 	if s := w.stack.Stats(); n != 0 || s.Outstanding != 0 {
 		w.t.Errorf("%d transactions left, %d outstanding", n, s.Outstanding)

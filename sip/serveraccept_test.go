@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -28,6 +29,7 @@ func TestAcceptWithoutACK(t *testing.T) {
 		if want := []int{0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500}; !slices.Equal(at, want) {
 			t.Errorf("sent at %v, want %v", at, want)
 		}
+		synctest.Wait()
 		if len(a.ends) != 1 || !errors.Is(a.ends[0], ErrTimeout) {
 			t.Errorf("ended with %v", a.ends)
 		}
@@ -37,10 +39,14 @@ func TestAcceptWithoutACK(t *testing.T) {
 
 func (w *world) acceptedNone() {
 	w.t.Helper()
+	synctest.Wait()
 	for i := range w.stack.server.shards {
-		if n := len(w.stack.server.shards[i].accepted); n != 0 {
+		sh := &w.stack.server.shards[i]
+		sh.mu.Lock()
+		if n := len(sh.accepted); n != 0 {
 			w.t.Errorf("%d INVITEs wait for an ACK", n)
 		}
+		sh.mu.Unlock()
 	}
 	if n := w.stack.server.entries.Load(); n != 0 {
 		w.t.Errorf("%d transactions", n)
