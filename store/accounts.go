@@ -53,7 +53,7 @@ func (s *Store) Account(ctx context.Context, u presence.Entity) (Account, error)
 
 // PutAccounts inserts or replaces, all or nothing.
 func (s *Store) PutAccounts(ctx context.Context, as []Account) error {
-	return s.w.do(ctx, func(q *statements) error {
+	return s.do(ctx, func(q *statements) error {
 		for i := range as {
 			a := &as[i]
 			digests, err := encodeDigests(a)
@@ -87,7 +87,10 @@ func refuse(written int, err error) error {
 // user stays. ErrNotFound when there is no such account. A running engine must
 // be told by the caller.
 func (s *Store) RemoveAccount(ctx context.Context, u presence.Entity) error {
-	err := s.w.do(ctx, func(q *statements) error {
+	err := s.do(ctx, func(q *statements) error {
+		if err := s.hold(q, u); err != nil {
+			return err
+		}
 		r, err := q.dropAccount.Exec(u.Domain, u.User)
 		if err != nil {
 			return err
@@ -107,7 +110,7 @@ func (s *Store) RemoveAccount(ctx context.Context, u presence.Entity) error {
 		q.after(u, func() { s.cache.drop(u) })
 		_, err = q.bump.Exec(u.Domain, u.User)
 		return err
-	})
+	}, u)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,10 @@ func readBlocks(rows *sql.Rows, err error) ([]string, error) {
 		return nil, err
 	}
 	defer rows.Close()
+	return scanBlocks(rows)
+}
+
+func scanBlocks(rows rowsRead) ([]string, error) {
 	var list []string
 	for rows.Next() {
 		var a string
@@ -40,11 +44,14 @@ func readBlocks(rows *sql.Rows, err error) ([]string, error) {
 // SetBlocks changes the list at once: all are removed with removeAll, else those
 // in remove; then those in add are added. The revision rises when something changed.
 func (s *Store) SetBlocks(ctx context.Context, u presence.Entity, add, remove []string, removeAll bool) error {
-	return s.w.do(ctx, func(q *statements) error { return s.setBlocks(q, u, add, remove, removeAll) })
+	return s.do(ctx, func(q *statements) error { return s.setBlocks(q, u, add, remove, removeAll) }, u)
 }
 
 // setBlocks is SetBlocks within a transaction. A refusal wrote nothing.
 func (s *Store) setBlocks(q *statements, u presence.Entity, add, remove []string, removeAll bool) error {
+	if err := s.hold(q, u); err != nil {
+		return err
+	}
 	if len(add) > 0 {
 		have := 0
 		if !removeAll {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"pharos/presence"
 )
@@ -46,10 +47,22 @@ func (s *userState) item(contact presence.Entity) (Item, bool) {
 	return s.items[i], true
 }
 
+// follows tells whether the state is not to be changed by what was written as a
+// revision, but to be taken as it is, or, when nil, to be read again.
+func (s *userState) follows(version, revision uint64) (done bool, next *userState) {
+	switch {
+	case version <= s.version:
+		return true, s // read after the commit: it is in already
+	case revision != s.revision+1:
+		return true, nil // another process has written in between
+	}
+	return false, nil
+}
+
 // with returns the state after one row was written (or, without flags, deleted).
 func (s *userState) with(it Item, version, revision uint64) *userState {
-	if version <= s.version {
-		return s // read after the commit: it is in already
+	if done, next := s.follows(version, revision); done {
+		return next
 	}
 	next := &userState{blocks: s.blocks, docs: s.docs, version: version, floor: s.floor, revision: revision}
 	i, found := slices.BinarySearchFunc(s.items, it.Contact, byContact)
@@ -66,10 +79,11 @@ func (s *userState) with(it Item, version, revision uint64) *userState {
 }
 
 // cache keeps the users used last, so that neither a login nor a policy reads the
-// database, which is what hurts when all come back at once. It is never behind:
-// this process is the only one that writes, its writer brings the cache up to
+// database, which is what hurts when all come back at once. It is never behind
+// where this process is the only one that writes: its writer brings the cache up to
 // date after each commit and before the acknowledgement, and what a reader has
-// read meanwhile is not put in.
+// read meanwhile is not put in. Where others write too, it is asked for its revision
+// before it is believed: see validate.go.
 type cache struct {
 	mu    sync.Mutex
 	users map[presence.Entity]*list.Element
@@ -82,8 +96,9 @@ type cache struct {
 }
 
 type cachedUser struct {
-	u presence.Entity
-	s *userState
+	u       presence.Entity
+	s       *userState
+	checked time.Time // when it was seen to be what the database has; where others write too
 }
 
 func (c *cache) init(rows int) {
@@ -99,17 +114,38 @@ func (c *cache) turn(u presence.Entity) *uint64 {
 	return &c.turns[h>>24]
 }
 
-// get returns what is cached, or nil and the turn to put with.
-func (c *cache) get(u presence.Entity) (*userState, uint64) {
+// get returns what is cached, and when it was checked, or nil and the turn to put with.
+func (c *cache) get(u presence.Entity) (*userState, time.Time, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if el := c.users[u]; el != nil {
 		c.hits++
 		c.order.MoveToFront(el)
-		return el.Value.(*cachedUser).s, 0
+		e := el.Value.(*cachedUser)
+		return e.s, e.checked, 0
 	}
 	c.reads++
-	return nil, *c.turn(u)
+	return nil, time.Time{}, *c.turn(u)
+}
+
+// check notes when a state was seen to be the database's.
+func (c *cache) check(u presence.Entity, s *userState, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.users[u]; el != nil && el.Value.(*cachedUser).s == s {
+		el.Value.(*cachedUser).checked = at
+	}
+}
+
+// expire takes out a state that is not the database's any more, and returns the turn to put with.
+func (c *cache) expire(u presence.Entity, s *userState) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.users[u]; el != nil && el.Value.(*cachedUser).s == s {
+		c.remove(el)
+	}
+	c.reads++
+	return *c.turn(u)
 }
 
 // put keeps what a reader has read since get, unless it was changed meanwhile.
@@ -120,7 +156,7 @@ func (c *cache) put(u presence.Entity, s *userState, turn uint64) {
 		return
 	}
 	u = own(u)
-	c.users[u] = c.order.PushFront(&cachedUser{u, s})
+	c.users[u] = c.order.PushFront(&cachedUser{u: u, s: s})
 	c.rows += s.rows()
 	c.bound()
 }

@@ -33,21 +33,31 @@ func keyEntity(key []byte) (presence.Entity, error) {
 	return presence.Entity{User: string(user), Domain: string(domain)}, nil
 }
 
-// appendSave appends one whole frame.
-func appendSave(buf []byte, s *presence.Save, gen uint32) ([]byte, error) {
+// saveKind is the kind of a save's record; an error when it is none.
+func saveKind(s *presence.Save) (byte, error) {
 	kind := byte(kindSource)
 	switch s.Kind {
 	case presence.SavedSource:
 	case presence.SavedSubscription:
 		kind = kindSubscription
 	default:
-		return buf, fmt.Errorf("store: save of unknown kind %d", s.Kind)
+		return 0, fmt.Errorf("store: save of unknown kind %d", s.Kind)
+	}
+	if !s.Delete && ((kind == kindSource) != (s.Source != nil) || (kind == kindSubscription) != (s.Subscription != nil)) {
+		return 0, fmt.Errorf("store: save of kind %d without its record", s.Kind)
+	}
+	return kind, nil
+}
+
+// appendSave appends one whole frame.
+func appendSave(buf []byte, s *presence.Save, gen uint32) ([]byte, error) {
+	kind, err := saveKind(s)
+	if err != nil {
+		return buf, err
 	}
 	op := opPut
 	if s.Delete {
 		op = opDelete
-	} else if (kind == kindSource) != (s.Source != nil) || (kind == kindSubscription) != (s.Subscription != nil) {
-		return buf, fmt.Errorf("store: save of kind %d without its record", s.Kind)
 	}
 	start := len(buf)
 	buf = openFrame(buf, op, kind)

@@ -97,6 +97,10 @@ func (s *Store) readDocuments(u presence.Entity) ([]Document, error) {
 		return nil, err
 	}
 	defer rows.Close()
+	return scanDocuments(rows)
+}
+
+func scanDocuments(rows rowsRead) ([]Document, error) {
 	var list []Document
 	for rows.Next() {
 		var d Document
@@ -137,8 +141,8 @@ func (s *userState) document(auid, path string) *Document {
 // withDocument returns the state after a document was written or, with gone,
 // dropped.
 func (s *userState) withDocument(d Document, gone bool, version, revision uint64) *userState {
-	if version <= s.version {
-		return s // read after the commit: it is in already
+	if done, next := s.follows(version, revision); done {
+		return next
 	}
 	next := &userState{items: s.items, blocks: s.blocks, version: version, floor: s.floor, revision: revision}
 	i, found := slices.BinarySearchFunc(s.docs, d, byPath)
@@ -159,9 +163,12 @@ func (s *userState) withDocument(d Document, gone bool, version, revision uint64
 // not block nor call the store but through tx, and may be called again when a
 // commit has failed: its last call counts. An error of fn is returned as it is, and
 // nothing is written.
-func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error) error {
+//
+// Where other processes write too, those of users are locked whom fn may touch, in an order
+// in which nobody waits for each other; others are when they are first met.
+func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error, users ...presence.Entity) error {
 	var failed error
-	err := s.w.do(ctx, func(q *statements) error {
+	err := s.do(ctx, func(q *statements) error {
 		tx := &Tx{s: s, q: q}
 		failed = fn(tx)
 		for u := range tx.buried {
@@ -173,7 +180,7 @@ func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error) error {
 			return refusal{failed} // the others of the group need not wait
 		}
 		return failed
-	})
+	}, users...)
 	if err != nil && failed != nil {
 		return failed
 	}
@@ -188,21 +195,17 @@ type Tx struct {
 	buried map[presence.Entity]bool // users with new tombstones, which are bounded at the end
 }
 
-// state is what is cached of a user, while that is what the transaction sees.
-func (tx *Tx) state(u presence.Entity) *userState {
-	if tx.q.touched[u] > 0 {
-		return nil
-	}
-	return tx.s.cache.peek(u)
-}
-
 // Revision is Store.Revision.
 func (tx *Tx) Revision(u presence.Entity) (uint64, error) {
-	if st := tx.state(u); st != nil {
+	st, err := tx.s.current(tx.q, u)
+	if err != nil {
+		return 0, err
+	}
+	if st != nil {
 		return st.revision, nil
 	}
 	var r uint64
-	err := tx.q.revision.QueryRow(u.Domain, u.User).Scan(&r)
+	err = tx.q.revision.QueryRow(u.Domain, u.User).Scan(&r)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -211,7 +214,11 @@ func (tx *Tx) Revision(u presence.Entity) (uint64, error) {
 
 // Items returns all roster rows, as Roster does.
 func (tx *Tx) Items(u presence.Entity) ([]Item, error) {
-	if st := tx.state(u); st != nil {
+	st, err := tx.s.current(tx.q, u)
+	if err != nil {
+		return nil, err
+	}
+	if st != nil {
 		return slices.Clone(st.items), nil
 	}
 	return readItems(tx.q.roster.Query(u.Domain, u.User))
@@ -245,7 +252,11 @@ func (tx *Tx) PutItem(u presence.Entity, i *Item) error {
 
 // Blocks lists blocked addresses, as Store.Blocks does.
 func (tx *Tx) Blocks(u presence.Entity) ([]string, error) {
-	if st := tx.state(u); st != nil {
+	st, err := tx.s.current(tx.q, u)
+	if err != nil {
+		return nil, err
+	}
+	if st != nil {
 		return slices.Clone(st.blocks), nil
 	}
 	return readBlocks(tx.q.blocks.Query(u.Domain, u.User))
@@ -264,7 +275,11 @@ func (tx *Tx) SetBlocks(u presence.Entity, add, remove []string, all bool) error
 
 // Document is Store.Document.
 func (tx *Tx) Document(u presence.Entity, auid, path string) (Document, error) {
-	if st := tx.state(u); st != nil {
+	st, err := tx.s.current(tx.q, u)
+	if err != nil {
+		return Document{}, err
+	}
+	if st != nil {
 		known := st.document(auid, path)
 		if known == nil {
 			return Document{}, ErrNotFound
@@ -282,6 +297,9 @@ func (tx *Tx) Document(u presence.Entity, auid, path string) (Document, error) {
 func (tx *Tx) PutDocument(u presence.Entity, auid, path string, body []byte) (Document, error) {
 	tx.wrote = true
 	d := Document{AUID: strings.Clone(auid), Path: strings.Clone(path), Body: nonNil(body), Size: len(body), Modified: fromUnix(unix(time.Now()))}
+	if err := tx.s.hold(tx.q, u); err != nil {
+		return d, err
+	}
 	version, revision, err := tx.q.next(u)
 	if err != nil {
 		return d, err
@@ -313,6 +331,9 @@ func (tx *Tx) PutDocument(u presence.Entity, auid, path string, body []byte) (Do
 // DropDocument deletes a document; ErrNotFound when there is none. The version
 // and revision rise.
 func (tx *Tx) DropDocument(u presence.Entity, auid, path string) error {
+	if err := tx.s.hold(tx.q, u); err != nil {
+		return err
+	}
 	r, err := tx.q.dropDocument.Exec(u.Domain, u.User, auid, path)
 	if err != nil {
 		return err

@@ -29,75 +29,77 @@ func putDocument(t testing.TB, s *Store, u presence.Entity, auid, path, body str
 }
 
 func TestDocuments(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
-	if _, err := s.Document(ctx, alice, "a", "index"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("absent document: %v", err)
-	}
-	check := func(auid, path, body string, version uint64) {
-		t.Helper()
-		d, err := s.Document(ctx, alice, auid, path)
-		if err != nil || string(d.Body) != body || d.Size != len(body) || d.Version != version || d.AUID != auid || d.Path != path ||
-			time.Since(d.Modified) > time.Minute {
-			t.Errorf("%s/%s is %+v, %v, want %q of version %d", auid, path, d, err, body, version)
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		if _, err := s.Document(ctx, alice, "a", "index"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("absent document: %v", err)
+		}
+		check := func(auid, path, body string, version uint64) {
+			t.Helper()
+			d, err := s.Document(ctx, alice, auid, path)
+			if err != nil || string(d.Body) != body || d.Size != len(body) || d.Version != version || d.AUID != auid || d.Path != path ||
+				time.Since(d.Modified) > time.Minute {
+				t.Errorf("%s/%s is %+v, %v, want %q of version %d", auid, path, d, err, body, version)
+			}
+			list, err := s.Documents(ctx, alice)
+			found := false
+			for _, l := range list {
+				found = found || l.AUID == auid && l.Path == path && l.Version == version && l.Size == len(body) && l.Body == nil && l.Modified.Equal(d.Modified)
+			}
+			if err != nil || !found {
+				t.Errorf("%s/%s is not so in the list %+v, %v", auid, path, list, err)
+			}
+		}
+		putDocument(t, s, alice, "b", "index", "<one/>")
+		putDocument(t, s, alice, "a", "x/y", "<two/>")
+		putDocument(t, s, bob, "a", "x/y", "<other/>")
+		check("b", "index", "<one/>", 1)
+		check("a", "x/y", "<two/>", 2)
+		// One counter for rows and documents.
+		item, err := s.UpdateItem(ctx, alice, bob, func(i *Item) bool { i.Visible = true; return true })
+		if err != nil || item.Version != 3 {
+			t.Errorf("row %+v, %v", item, err)
+		}
+		d := putDocument(t, s, alice, "b", "index", "<three/>")
+		if d.Version != 4 || string(d.Body) != "<three/>" {
+			t.Errorf("written as %+v", d)
+		}
+		check("b", "index", "<three/>", 4)
+		if _, version, err := s.Roster(ctx, alice); err != nil || version != 4 {
+			t.Errorf("roster of version %d, %v", version, err)
+		}
+		if r, err := s.Revision(ctx, alice); err != nil || r != 4 {
+			t.Errorf("revision %d, %v", r, err)
 		}
 		list, err := s.Documents(ctx, alice)
-		found := false
-		for _, l := range list {
-			found = found || l.AUID == auid && l.Path == path && l.Version == version && l.Size == len(body) && l.Body == nil && l.Modified.Equal(d.Modified)
+		if err != nil || len(list) != 2 || list[0].AUID != "a" || list[1].AUID != "b" {
+			t.Errorf("listed %+v, %v", list, err)
 		}
-		if err != nil || !found {
-			t.Errorf("%s/%s is not so in the list %+v, %v", auid, path, list, err)
+		drop := func(path string) error {
+			return s.Transact(ctx, func(tx *Tx) error { return tx.DropDocument(alice, "b", path) })
 		}
-	}
-	putDocument(t, s, alice, "b", "index", "<one/>")
-	putDocument(t, s, alice, "a", "x/y", "<two/>")
-	putDocument(t, s, bob, "a", "x/y", "<other/>")
-	check("b", "index", "<one/>", 1)
-	check("a", "x/y", "<two/>", 2)
-	// One counter for rows and documents.
-	item, err := s.UpdateItem(ctx, alice, bob, func(i *Item) bool { i.Visible = true; return true })
-	if err != nil || item.Version != 3 {
-		t.Errorf("row %+v, %v", item, err)
-	}
-	d := putDocument(t, s, alice, "b", "index", "<three/>")
-	if d.Version != 4 || string(d.Body) != "<three/>" {
-		t.Errorf("written as %+v", d)
-	}
-	check("b", "index", "<three/>", 4)
-	if _, version, err := s.Roster(ctx, alice); err != nil || version != 4 {
-		t.Errorf("roster of version %d, %v", version, err)
-	}
-	if r, err := s.Revision(ctx, alice); err != nil || r != 4 {
-		t.Errorf("revision %d, %v", r, err)
-	}
-	list, err := s.Documents(ctx, alice)
-	if err != nil || len(list) != 2 || list[0].AUID != "a" || list[1].AUID != "b" {
-		t.Errorf("listed %+v, %v", list, err)
-	}
-	drop := func(path string) error {
-		return s.Transact(ctx, func(tx *Tx) error { return tx.DropDocument(alice, "b", path) })
-	}
-	if err := drop("none"); err != ErrNotFound {
-		t.Errorf("dropped what is not there: %v", err)
-	}
-	if err := drop("index"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Document(ctx, alice, "b", "index"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("dropped document: %v", err)
-	}
-	if d := putDocument(t, s, alice, "b", "index", ""); d.Version != 6 {
-		t.Errorf("made again as version %d", d.Version)
-	}
-	check("b", "index", "", 6)
-	if l, err := s.Holders(ctx, "a", "x/y"); err != nil || len(l) != 2 || !slices.Contains(l, alice) || !slices.Contains(l, bob) {
-		t.Errorf("held by %v, %v", l, err)
-	}
-	global := presence.Entity{Domain: "example.com"}
-	putDocument(t, s, global, "a", "index", "<global/>")
-	if d, err := s.Document(ctx, global, "a", "index"); err != nil || string(d.Body) != "<global/>" {
-		t.Errorf("global tree: %+v, %v", d, err)
-	}
+		if err := drop("none"); err != ErrNotFound {
+			t.Errorf("dropped what is not there: %v", err)
+		}
+		if err := drop("index"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Document(ctx, alice, "b", "index"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("dropped document: %v", err)
+		}
+		if d := putDocument(t, s, alice, "b", "index", ""); d.Version != 6 {
+			t.Errorf("made again as version %d", d.Version)
+		}
+		check("b", "index", "", 6)
+		if l, err := s.Holders(ctx, "a", "x/y"); err != nil || len(l) != 2 || !slices.Contains(l, alice) || !slices.Contains(l, bob) {
+			t.Errorf("held by %v, %v", l, err)
+		}
+		global := presence.Entity{Domain: "example.com"}
+		putDocument(t, s, global, "a", "index", "<global/>")
+		if d, err := s.Document(ctx, global, "a", "index"); err != nil || string(d.Body) != "<global/>" {
+			t.Errorf("global tree: %+v, %v", d, err)
+		}
+	})
 }
 
 // A transaction sees what it has written, all kinds of things are written by one,
@@ -191,36 +193,38 @@ func TestTransact(t *testing.T) {
 
 // What fails is not another's trouble.
 func TestTransactGrouped(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
-	odd := errors.New("odd")
-	var wg sync.WaitGroup
-	for i := range 40 {
-		wg.Go(func() {
-			u := presence.Entity{User: fmt.Sprint("u", i), Domain: "example.com"}
-			err := s.Transact(context.Background(), func(tx *Tx) error {
-				if i%4 == 1 {
-					return odd
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		odd := errors.New("odd")
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() {
+				u := presence.Entity{User: fmt.Sprint("u", i), Domain: "example.com"}
+				err := s.Transact(context.Background(), func(tx *Tx) error {
+					if i%4 == 1 {
+						return odd
+					}
+					if _, err := tx.PutDocument(u, "a", "index", []byte("<x/>")); err != nil {
+						return err
+					}
+					if i%4 == 3 {
+						return odd
+					}
+					return nil
+				})
+				if want := i%2 == 1; want != (err == odd) || !want && err != nil {
+					t.Errorf("%d: %v", i, err)
 				}
-				if _, err := tx.PutDocument(u, "a", "index", []byte("<x/>")); err != nil {
-					return err
-				}
-				if i%4 == 3 {
-					return odd
-				}
-				return nil
 			})
-			if want := i%2 == 1; want != (err == odd) || !want && err != nil {
+		}
+		wg.Wait()
+		for i := range 40 {
+			_, err := s.Document(ctx, presence.Entity{User: fmt.Sprint("u", i), Domain: "example.com"}, "a", "index")
+			if (i%2 == 1) != errors.Is(err, ErrNotFound) {
 				t.Errorf("%d: %v", i, err)
 			}
-		})
-	}
-	wg.Wait()
-	for i := range 40 {
-		_, err := s.Document(ctx, presence.Entity{User: fmt.Sprint("u", i), Domain: "example.com"}, "a", "index")
-		if (i%2 == 1) != errors.Is(err, ErrNotFound) {
-			t.Errorf("%d: %v", i, err)
 		}
-	}
+	})
 }
 
 //go:embed testdata/schema1.sql
@@ -303,57 +307,61 @@ func columns(t *testing.T, s *Store) string {
 // The bodies of documents do not hold more memory than they may, and one that is
 // in no cache is read.
 func TestBodiesAreBounded(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
-	s.bodies.init(10_000)
-	for i := range 20 {
-		putDocument(t, s, alice, "a", fmt.Sprint(i), strings.Repeat("x", 1000+i))
-	}
-	putDocument(t, s, alice, "a", "huge", strings.Repeat("x", 20_000))
-	if s.bodies.bytes > 10_000 || len(s.bodies.m) == 0 {
-		t.Errorf("%d bytes of %d documents are kept", s.bodies.bytes, len(s.bodies.m))
-	}
-	for i := range 20 {
-		if d, err := s.Document(ctx, alice, "a", fmt.Sprint(i)); err != nil || len(d.Body) != 1000+i {
-			t.Errorf("%d: %d bytes, %v", i, len(d.Body), err)
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		s.bodies.init(10_000)
+		for i := range 20 {
+			putDocument(t, s, alice, "a", fmt.Sprint(i), strings.Repeat("x", 1000+i))
 		}
-	}
-	if d, err := s.Document(ctx, alice, "a", "huge"); err != nil || len(d.Body) != 20_000 {
-		t.Errorf("huge: %d bytes, %v", len(d.Body), err)
-	}
+		putDocument(t, s, alice, "a", "huge", strings.Repeat("x", 20_000))
+		if s.bodies.bytes > 10_000 || len(s.bodies.m) == 0 {
+			t.Errorf("%d bytes of %d documents are kept", s.bodies.bytes, len(s.bodies.m))
+		}
+		for i := range 20 {
+			if d, err := s.Document(ctx, alice, "a", fmt.Sprint(i)); err != nil || len(d.Body) != 1000+i {
+				t.Errorf("%d: %d bytes, %v", i, len(d.Body), err)
+			}
+		}
+		if d, err := s.Document(ctx, alice, "a", "huge"); err != nil || len(d.Body) != 20_000 {
+			t.Errorf("huge: %d bytes, %v", len(d.Body), err)
+		}
+	})
 }
 
 // Many rows and a document in one transaction: whatever comes in between, the cache
 // is not behind afterwards.
 func TestManyRowsAroundADocument(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
-	for _, before := range []int{0, 1, copyUpTo - 1, copyUpTo, copyUpTo + 1, 2 * copyUpTo} {
-		u := presence.Entity{User: fmt.Sprint("u", before), Domain: "example.com"}
-		if _, _, err := s.Roster(ctx, u); err != nil { // cached
-			t.Fatal(err)
-		}
-		err := s.Transact(ctx, func(tx *Tx) error {
-			for i := range before + 5 {
-				if i == before {
-					if _, err := tx.PutDocument(u, "a", "index", []byte("x")); err != nil {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		for _, before := range []int{0, 1, copyUpTo - 1, copyUpTo, copyUpTo + 1, 2 * copyUpTo} {
+			u := presence.Entity{User: fmt.Sprint("u", before), Domain: "example.com"}
+			if _, _, err := s.Roster(ctx, u); err != nil { // cached
+				t.Fatal(err)
+			}
+			err := s.Transact(ctx, func(tx *Tx) error {
+				for i := range before + 5 {
+					if i == before {
+						if _, err := tx.PutDocument(u, "a", "index", []byte("x")); err != nil {
+							return err
+						}
+					}
+					it := Item{Contact: presence.Entity{User: fmt.Sprint("m", i), Domain: "example.com"}, Visible: true}
+					if err := tx.PutItem(u, &it); err != nil {
 						return err
 					}
 				}
-				it := Item{Contact: presence.Entity{User: fmt.Sprint("m", i), Domain: "example.com"}, Visible: true}
-				if err := tx.PutItem(u, &it); err != nil {
-					return err
-				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+			cached, err := s.user(ctx, u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if now := s.fresh(t, u); !sameState(cached, now) || len(cached.items) != before+5 {
+				t.Errorf("document behind %d rows: %d rows cached, %d in the database", before, len(cached.items), len(now.items))
+			}
 		}
-		cached, err := s.user(ctx, u)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now := s.fresh(t, u); !sameState(cached, now) || len(cached.items) != before+5 {
-			t.Errorf("document behind %d rows: %d rows cached, %d in the database", before, len(cached.items), len(now.items))
-		}
-	}
+	})
 }

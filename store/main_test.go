@@ -12,5 +12,16 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(tests{m})
+}
+
+type tests struct{ m *testing.M }
+
+// Run ends what the tests have started.
+func (t tests) Run() int {
+	code := t.m.Run()
+	if postgresServer != nil {
+		postgresServer.Close()
+	}
+	return code
 }

@@ -17,7 +17,10 @@ type Offline struct {
 // PutOffline keeps a message; max bounds the number per user (ErrFull).
 func (s *Store) PutOffline(ctx context.Context, to presence.Entity, blob []byte, max int) error {
 	at := time.Now()
-	return s.w.do(ctx, func(q *statements) error {
+	return s.do(ctx, func(q *statements) error {
+		if err := s.hold(q, to); err != nil { // another must not count at the same time
+			return err
+		}
 		var n int
 		if err := q.countMail.QueryRow(to.Domain, to.User).Scan(&n); err != nil {
 			return err
@@ -31,7 +34,7 @@ func (s *Store) PutOffline(ctx context.Context, to presence.Entity, blob []byte,
 		}
 		_, err := q.putMail.Exec(to.Domain, to.User, id, unix(at), nonNil(blob))
 		return err
-	})
+	}, to)
 }
 
 // Offline lists the messages kept for a user, oldest first.
@@ -63,7 +66,7 @@ func (s *Store) readOffline(to presence.Entity) ([]Offline, error) {
 
 // RemoveOffline removes messages by id; unknown ids are no error.
 func (s *Store) RemoveOffline(ctx context.Context, to presence.Entity, ids []int64) error {
-	return s.w.do(ctx, func(q *statements) error {
+	return s.do(ctx, func(q *statements) error {
 		for _, id := range ids {
 			if _, err := q.dropMail.Exec(to.Domain, to.User, id); err != nil {
 				return err

@@ -2,34 +2,178 @@ package store
 
 import (
 	"context"
-	"errors"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"time"
 
-	"pharos/presence"
-
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver for PostgreSQL
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib" // the driver for PostgreSQL
 )
 
-// ErrFenced: this node has been declared dead, or its row was taken by another
-// process; nothing was written.
-var ErrFenced = errors.New("store: fenced: this node's lease is not its own any more")
+const (
+	// ioTimeout is how long the database may take for an answer, or for a part of one,
+	// before the connection counts as lost; statementTimeout is a little less, so
+	// that a server that is well says so itself.
+	ioTimeout        = 10 * time.Second
+	statementTimeout = 8 * time.Second
+	// lockTimeout bounds the waiting for what another process has locked.
+	lockTimeout = 3 * time.Second
+	// idleTimeout is when the server ends a transaction in which nothing happens: a
+	// process that was stopped holds its locks no longer. It is less than a node's lease.
+	idleTimeout = 1500 * time.Millisecond
+	// dialTimeout bounds connecting, where the URL does not (connect_timeout).
+	dialTimeout = 3 * time.Second
+	// patience is how long a write waits for a database that has just gone; later ones
+	// fail at once, until it is back.
+	patience = 3 * time.Second
+)
 
 // OpenPostgres opens a database that several nodes share, at a URL
 // (postgres://user@host/name). The schema is made when it is missing. Soft state is
 // in rows; dir keeps what is the process's own.
 func OpenPostgres(ctx context.Context, url, dir string, opts ...Option) (*Store, error) {
-	panic("contract")
+	s, err := openDir(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.others.Store(true)
+	if err := s.openPostgres(ctx, url); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return s, nil
 }
 
-// Node is the same store as another node of the service sees it: with caches and
-// a fence of its own. It is for several nodes in one process.
-func (s *Store) Node() *Store { panic("contract") }
+func (s *Store) openPostgres(ctx context.Context, url string) error {
+	c, err := postgresConfig(url)
+	if err != nil {
+		return err
+	}
+	s.read = stdlib.OpenDB(*c)
+	n := 6 + 2*runtime.GOMAXPROCS(0)
+	s.read.SetMaxOpenConns(n + 4) // and the writers'
+	s.read.SetMaxIdleConns(n + 4)
+	if err := s.checkPostgres(ctx); err != nil {
+		return err
+	}
+	if err := migratePostgres(ctx, s.read); err != nil {
+		return err
+	}
+	if s.w, err = newWriter(ctx, s.read, postgres, patience, s.log); err != nil {
+		return err
+	}
+	// Leases do not wait for rosters.
+	if s.control, err = newWriter(ctx, s.read, postgres, 0, slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	if s.rows, err = newRows(ctx, s.read, s.log); err != nil {
+		return err
+	}
+	if err := prepare(ctx, s.read, postgres, s.reads.list()); err != nil {
+		return err
+	}
+	s.reader = startReader(n)
+	return nil
+}
 
-// Fence has every save from now on carry the node's epoch: it fails with ErrFenced
-// once the node was declared dead. It also has what is cached of users checked
-// against their revision when it is read, since others write too.
-func (s *Store) Fence(node string, epoch uint64) { panic("contract") }
+func postgresConfig(url string) (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = dialTimeout
+	}
+	for name, value := range map[string]string{
+		"application_name":                    "pharos",
+		"statement_timeout":                   milliseconds(statementTimeout),
+		"lock_timeout":                        milliseconds(lockTimeout),
+		"idle_in_transaction_session_timeout": milliseconds(idleTimeout),
+		"default_transaction_isolation":       "read committed", // what transaction.go builds upon
+	} {
+		if _, set := c.RuntimeParams[name]; !set {
+			c.RuntimeParams[name] = value
+		}
+	}
+	dial := c.DialFunc
+	c.DialFunc = patientDial(dial, ioTimeout)
+	return c, nil
+}
 
-// Load reads what Save has kept of one presentity, as Saved does for all.
-func (s *Store) Load(ctx context.Context, of presence.Entity) (sources []*presence.Source, subs []*presence.Subscription, err error) {
-	panic("contract")
+func milliseconds(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
+
+// checkPostgres looks whether the database is fit for us.
+func (s *Store) checkPostgres(ctx context.Context) error {
+	var encoding, fsync, commit string
+	err := s.read.QueryRowContext(ctx, `SELECT current_setting('server_encoding'), current_setting('fsync'),
+		current_setting('synchronous_commit')`).Scan(&encoding, &fsync, &commit)
+	if err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the database's encoding is %s, and has to be UTF8", encoding)
+	}
+	if fsync == "off" || commit == "off" {
+		s.log.Warn("store: the database may lose what was acknowledged when it crashes", "fsync", fsync, "synchronous_commit", commit)
+	}
+	return nil
+}
+
+// schemaLock is the number under which one process at a time sees to the schema.
+const schemaLock = 0x7068_6172_6f73 // "pharos"
+
+// migratePostgres is migrate, by one process at a time.
+func migratePostgres(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		var got bool
+		if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(schemaLock)).Scan(&got); err != nil {
+			return err
+		}
+		if got {
+			break
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	// Not with ctx: a lock that stays would keep all others out.
+	defer conn.ExecContext(context.Background(), `SELECT pg_advisory_unlock($1)`, int64(schemaLock))
+	return migrate(ctx, conn, postgres)
+}
+
+// postgresSchema is a statement as PostgreSQL gets it: text is ordered by its bytes,
+// which is what SQLite does, and costs less than any language's order.
+func postgresSchema(text string) string {
+	return strings.ReplaceAll(text, " TEXT", ` TEXT COLLATE "C"`)
+}
+
+// openDir makes and locks the directory of a process.
+func openDir(dir string, opts []Option) (*Store, error) {
+	s := &Store{dir: dir, log: slog.Default()}
+	s.cache.init(maxCachedRows)
+	s.bodies.init(maxCachedBytes)
+	s.loads.ask, s.checks.ask = s.loadRows, s.revisions
+	for _, o := range opts {
+		o(s)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	var err error
+	s.lock, err = lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }

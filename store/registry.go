@@ -30,11 +30,12 @@ type registryTx struct {
 // registry runs fn in one transaction. It may be called again after an error; its
 // last call counts.
 func (s *Store) registry(ctx context.Context, fn func(*registryTx) error) error {
-	return s.w.do(ctx, func(*statements) error {
+	w := s.control
+	return w.do(ctx, func(*statements) error {
 		return fn(&registryTx{
-			ctx: context.WithoutCancel(ctx), db: s.w.conn,
+			ctx: context.WithoutCancel(ctx), db: w.conn,
 			// This process is the only one that writes, so its clock is the database's.
-			now: strconv.FormatInt(time.Now().UnixNano(), 10), stamp: strconv.FormatInt(s.w.stamp(), 10),
+			now: strconv.FormatInt(time.Now().UnixNano(), 10), stamp: strconv.FormatInt(w.stamp(), 10),
 		})
 	})
 }

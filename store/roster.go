@@ -96,14 +96,26 @@ func (s *Store) RosterSince(ctx context.Context, u presence.Entity, since uint64
 
 // user reads what we know of a user, from the cache if it is there.
 func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error) {
-	st, turn := s.cache.get(u)
+	st, checked, turn := s.cache.get(u)
 	if st != nil {
-		return st, nil
+		if !s.others.Load() {
+			return st, nil
+		}
+		ok, err := s.valid(ctx, u, st, checked)
+		if ok || err != nil {
+			return st, err
+		}
+		turn = s.cache.expire(u, st)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return read(ctx, s.reader, func() (*userState, error) { return s.readUser(u, turn) })
+	return read(ctx, s.reader, func() (*userState, error) {
+		if s.rows != nil {
+			return s.readSnapshot(ctx, u, turn)
+		}
+		return s.readUser(u, turn)
+	})
 }
 
 func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
@@ -134,6 +146,17 @@ func readItems(rows *sql.Rows, err error) ([]Item, error) {
 		return nil, err
 	}
 	defer rows.Close()
+	return scanItems(rows)
+}
+
+// rowsRead are *sql.Rows and pgx.Rows.
+type rowsRead interface {
+	scannable
+	Next() bool
+	Err() error
+}
+
+func scanItems(rows rowsRead) ([]Item, error) {
 	var items []Item
 	for rows.Next() {
 		var i Item
@@ -176,7 +199,7 @@ func scanItem(row scannable, i *Item) error {
 // The item returned is as written, or, when fn returned false, as read.
 func (s *Store) UpdateItem(ctx context.Context, u, contact presence.Entity, fn func(*Item) bool) (Item, error) {
 	c := ItemChange{User: u, Contact: contact, Change: fn}
-	err := s.w.do(ctx, func(q *statements) error { return s.updateItem(q, &c) })
+	err := s.do(ctx, func(q *statements) error { return s.updateItem(q, &c) }, u)
 	return c.Item, err
 }
 
@@ -190,14 +213,18 @@ type ItemChange struct {
 // UpdateItems is UpdateItem for several rows, also of several users, in one
 // transaction and in order: a later Change may go by what an earlier one has found.
 func (s *Store) UpdateItems(ctx context.Context, cs []ItemChange) error {
-	return s.w.do(ctx, func(q *statements) error {
+	users := make([]presence.Entity, len(cs))
+	for i := range cs {
+		users[i] = cs[i].User
+	}
+	return s.do(ctx, func(q *statements) error {
 		for i := range cs {
 			if err := s.updateItem(q, &cs[i]); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}, users...)
 }
 
 func (s *Store) updateItem(q *statements, c *ItemChange) error {
@@ -218,7 +245,7 @@ func (s *Store) updateItem(q *statements, c *ItemChange) error {
 // PutItems writes many rows of one user in one transaction, whatever they were
 // before, each under its own version; for imports. All or nothing.
 func (s *Store) PutItems(ctx context.Context, u presence.Entity, items []Item) error {
-	return s.w.do(ctx, func(q *statements) error {
+	return s.do(ctx, func(q *statements) error {
 		for i := range items {
 			row := items[i]
 			_, absent, err := s.currentItem(q, u, row.Contact)
@@ -230,12 +257,16 @@ func (s *Store) PutItems(ctx context.Context, u presence.Entity, items []Item) e
 			}
 		}
 		return nil
-	})
+	}, u)
 }
 
 // currentItem reads a row as of now, within the transaction.
 func (s *Store) currentItem(q *statements, u, contact presence.Entity) (i Item, absent bool, err error) {
-	if st := s.cache.peek(u); st != nil && q.touched[u] == 0 {
+	st, err := s.current(q, u)
+	if err != nil {
+		return i, false, err
+	}
+	if st != nil {
 		i, found := st.item(contact)
 		i.Contact = contact
 		i.Groups, i.Stanza = slices.Clone(i.Groups), slices.Clone(i.Stanza) // fn may change them in place
@@ -261,6 +292,9 @@ func (s *Store) writeItem(q *statements, u presence.Entity, i *Item, absent bool
 	flags := i.flags()
 	if flags == 0 && absent {
 		return nil
+	}
+	if err := s.hold(q, u); err != nil {
+		return err
 	}
 	version, revision, err := q.next(u)
 	if err != nil {

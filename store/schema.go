@@ -16,6 +16,9 @@ import (
 //go:embed schema.sql
 var schemaSQL string
 
+//go:embed soft.sql
+var softSQL string // what PostgreSQL has besides
+
 // migrations[i] leads from schema version i+1 to i+2; the newest version is
 // len(migrations)+1, which is what schema.sql makes.
 var migrations = [][]string{
@@ -49,28 +52,26 @@ func (s *Store) openSQL(ctx context.Context, path string) error {
 	f.Close()
 	// One writing connection with all of the writes, and a pool for reading
 	// which in WAL mode neither waits nor makes wait.
-	write, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)",
+	if s.write, err = sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)",
 		// The journal of a single statement (an upsert) in small pieces of memory: by
 		// default it takes 64 kB at a time, straight from the kernel and back.
-		"temp_store(MEMORY)"))
-	if err != nil {
+		"temp_store(MEMORY)")); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	if err := migrate(ctx, write); err != nil {
-		write.Close()
+	if err := migrate(ctx, s.write, sqlite); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
-	if s.w, err = newWriter(ctx, write); err != nil {
-		write.Close()
+	if s.w, err = newWriter(ctx, s.write, sqlite, 0, s.log); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
+	s.control = s.w
 	if s.read, err = sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(5000)")); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	n := 2 + runtime.GOMAXPROCS(0)
 	s.read.SetMaxOpenConns(n)
 	s.read.SetMaxIdleConns(n)
-	if err := prepare(ctx, s.read, s.reads.list()); err != nil {
+	if err := prepare(ctx, s.read, sqlite, s.reads.list()); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
 	s.reader = startReader(n)
@@ -83,8 +84,13 @@ func dsn(path string, pragmas ...string) string {
 	return u.String()
 }
 
+// beginner is a *sql.DB or a *sql.Conn.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
 // migrate makes the schema, or brings an older one up to date, in one transaction.
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, db beginner, d dialect) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -97,10 +103,10 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	var have int
 	switch err := tx.QueryRowContext(ctx, `SELECT version FROM schema_version`).Scan(&have); {
 	case err == sql.ErrNoRows:
-		if err := execAll(ctx, tx, schemaStatements()); err != nil {
+		if err := execAll(ctx, tx, d, d.schema()); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_version (version) VALUES (?)`, newest); err != nil {
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO schema_version (version) VALUES (%d)`, newest)); err != nil {
 			return err
 		}
 		return tx.Commit()
@@ -112,28 +118,38 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return nil
 	}
 	for _, m := range migrations[have-1:] {
-		if err := execAll(ctx, tx, m); err != nil {
+		if err := execAll(ctx, tx, d, m); err != nil {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE schema_version SET version = ?`, newest); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE schema_version SET version = %d`, newest)); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-func schemaStatements() []string {
+// schema is what a new database is made of.
+func (d dialect) schema() []string {
+	texts := []string{schemaSQL}
+	if d == postgres {
+		texts = append(texts, softSQL)
+	}
 	var list []string
-	for _, s := range strings.Split(schemaSQL, ";\n") {
-		if strings.TrimSpace(s) != "" {
-			list = append(list, s)
+	for _, text := range texts {
+		for _, s := range strings.Split(text, ";\n") {
+			if strings.TrimSpace(s) != "" {
+				list = append(list, s)
+			}
 		}
 	}
 	return list
 }
 
-func execAll(ctx context.Context, tx *sql.Tx, list []string) error {
+func execAll(ctx context.Context, tx *sql.Tx, d dialect, list []string) error {
 	for _, s := range list {
+		if d == postgres {
+			s = postgresSchema(s)
+		}
 		if _, err := tx.ExecContext(ctx, s); err != nil {
 			return fmt.Errorf("%w in %q", err, s)
 		}

@@ -4,13 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"pharos/presence"
 )
 
-// All SQL is in this file and schema.sql, in the dialect that SQLite and
-// PostgreSQL share; placeholders are numbered by their order. Prepared once:
-// parsing costs more than running.
+// The SQL that SQLite and PostgreSQL share is in this file and schema.sql;
+// placeholders are numbered by their order. Prepared once: parsing costs more than
+// running.
 
 const (
 	accountColumns = `domain, name, digests, scram_sha1, scram_sha256, created`
@@ -18,7 +20,11 @@ const (
 
 	selectRoster = `SELECT ` + itemColumns + ` FROM roster WHERE domain = ? AND name = ?
 			ORDER BY contact_domain, contact_name`
-	selectBlocks   = `SELECT address FROM blocks WHERE domain = ? AND name = ? ORDER BY address`
+	selectCounters  = `SELECT roster, floor, revision, documents FROM counters WHERE domain = ? AND name = ?`
+	selectBlocks    = `SELECT address FROM blocks WHERE domain = ? AND name = ? ORDER BY address`
+	selectDocuments = `SELECT auid, path, version, modified, LENGTH(body) FROM documents WHERE domain = ? AND name = ?
+			ORDER BY auid, path`
+	selectFence    = `SELECT epoch FROM nodes WHERE name = ? AND epoch = ?`
 	selectDocument = `SELECT version, modified, body FROM documents
 			WHERE domain = ? AND name = ? AND auid = ? AND path = ?`
 )
@@ -38,11 +44,15 @@ type statements struct {
 	putMail, dropMail, dropMails, countMail     *sql.Stmt
 	secret, putSecret                           *sql.Stmt
 
+	fence, lock *sql.Stmt // lock is PostgreSQL's
+
 	// Of the transaction under way: how often it has changed something of a user,
 	// and what is to be done when it is committed.
 	touched map[presence.Entity]int
 	rows    map[presence.Entity]int // of those the changes of roster rows
 	commits []func()
+	held    map[presence.Entity]uint64 // users nobody else changes meanwhile, with their revision; see hold
+	fences  map[fence]bool             // whether they stand
 }
 
 // after has f called after the commit and before the acknowledgements.
@@ -59,60 +69,63 @@ func (q *statements) next(u presence.Entity) (version, revision uint64, err erro
 
 func (q *statements) list() []statement {
 	return []statement{
-		{&q.begin, `BEGIN IMMEDIATE`},
-		{&q.commit, `COMMIT`},
-		{&q.rollback, `ROLLBACK`},
+		{to: &q.begin, text: `BEGIN IMMEDIATE`, postgreSQL: `BEGIN`},
+		{to: &q.fence, text: selectFence},
+		{to: &q.commit, text: `COMMIT`},
+		{to: &q.rollback, text: `ROLLBACK`},
 
-		{&q.putAccount, `INSERT INTO accounts (` + accountColumns + `) VALUES (?, ?, ?, ?, ?, ?)
+		{to: &q.putAccount, text: `INSERT INTO accounts (` + accountColumns + `) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (domain, name) DO UPDATE SET digests = excluded.digests,
 			scram_sha1 = excluded.scram_sha1, scram_sha256 = excluded.scram_sha256`},
-		{&q.dropAccount, `DELETE FROM accounts WHERE domain = ? AND name = ?`},
+		{to: &q.dropAccount, text: `DELETE FROM accounts WHERE domain = ? AND name = ?`},
 
-		{&q.item, `SELECT ` + itemColumns + ` FROM roster
+		{to: &q.item, text: `SELECT ` + itemColumns + ` FROM roster
 			WHERE domain = ? AND name = ? AND contact_domain = ? AND contact_name = ?`},
-		{&q.roster, selectRoster},
-		{&q.putItem, `INSERT INTO roster (domain, name, ` + itemColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		{to: &q.roster, text: selectRoster},
+		{to: &q.putItem, text: `INSERT INTO roster (domain, name, ` + itemColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (domain, name, contact_domain, contact_name) DO UPDATE SET title = excluded.title,
 			groups = excluded.groups, flags = excluded.flags, version = excluded.version, stanza = excluded.stanza`},
-		{&q.dropItem, `DELETE FROM roster WHERE domain = ? AND name = ? AND contact_domain = ? AND contact_name = ?`},
-		{&q.dropRoster, `DELETE FROM roster WHERE domain = ? AND name = ?`},
-		{&q.tombstones, `SELECT version FROM roster WHERE domain = ? AND name = ? AND flags = ?
+		{to: &q.dropItem, text: `DELETE FROM roster WHERE domain = ? AND name = ? AND contact_domain = ? AND contact_name = ?`},
+		{to: &q.dropRoster, text: `DELETE FROM roster WHERE domain = ? AND name = ?`},
+		{to: &q.tombstones, text: `SELECT version FROM roster WHERE domain = ? AND name = ? AND flags = ?
 			ORDER BY version DESC LIMIT 1 OFFSET ?`},
-		{&q.pruneTombstones, `DELETE FROM roster WHERE domain = ? AND name = ? AND flags = ? AND version <= ?`},
-		{&q.raiseFloor, `UPDATE counters SET floor = ? WHERE domain = ? AND name = ?`},
+		{to: &q.pruneTombstones, text: `DELETE FROM roster WHERE domain = ? AND name = ? AND flags = ? AND version <= ?`},
+		{to: &q.raiseFloor, text: `UPDATE counters SET floor = ? WHERE domain = ? AND name = ?`},
 
-		{&q.nextRoster, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 1, 0, 1, 0)
+		{to: &q.nextRoster, text: `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 1, 0, 1, 0)
 			ON CONFLICT (domain, name) DO UPDATE SET roster = counters.roster + 1, revision = counters.revision + 1
 			RETURNING roster, revision`},
-		{&q.bump, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 1, 0)
+		{to: &q.bump, text: `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 1, 0)
 			ON CONFLICT (domain, name) DO UPDATE SET revision = counters.revision + 1`},
-		{&q.revision, `SELECT revision FROM counters WHERE domain = ? AND name = ?`},
-		{&q.countDocuments, `UPDATE counters SET documents = documents + ? WHERE domain = ? AND name = ?`},
-		{&q.noDocuments, `UPDATE counters SET documents = 0 WHERE domain = ? AND name = ?`},
-		{&q.nextMail, `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 0, 1)
+		{to: &q.revision, text: `SELECT revision FROM counters WHERE domain = ? AND name = ?`},
+		{to: &q.countDocuments, text: `UPDATE counters SET documents = documents + ? WHERE domain = ? AND name = ?`},
+		{to: &q.noDocuments, text: `UPDATE counters SET documents = 0 WHERE domain = ? AND name = ?`},
+		{to: &q.nextMail, text: `INSERT INTO counters (domain, name, roster, floor, revision, mail) VALUES (?, ?, 0, 0, 0, 1)
 			ON CONFLICT (domain, name) DO UPDATE SET mail = counters.mail + 1 RETURNING mail`},
 
-		{&q.blocks, selectBlocks},
-		{&q.putBlock, `INSERT INTO blocks (domain, name, address) VALUES (?, ?, ?)
+		{to: &q.blocks, text: selectBlocks},
+		{to: &q.putBlock, text: `INSERT INTO blocks (domain, name, address) VALUES (?, ?, ?)
 			ON CONFLICT (domain, name, address) DO NOTHING`},
-		{&q.dropBlock, `DELETE FROM blocks WHERE domain = ? AND name = ? AND address = ?`},
-		{&q.dropBlocks, `DELETE FROM blocks WHERE domain = ? AND name = ?`},
-		{&q.countBlock, `SELECT COUNT(*) FROM blocks WHERE domain = ? AND name = ?`},
+		{to: &q.dropBlock, text: `DELETE FROM blocks WHERE domain = ? AND name = ? AND address = ?`},
+		{to: &q.dropBlocks, text: `DELETE FROM blocks WHERE domain = ? AND name = ?`},
+		{to: &q.countBlock, text: `SELECT COUNT(*) FROM blocks WHERE domain = ? AND name = ?`},
 
-		{&q.document, selectDocument},
-		{&q.addDocument, `INSERT INTO documents (version, modified, body, domain, name, auid, path) VALUES (?, ?, ?, ?, ?, ?, ?)`},
-		{&q.setDocument, `UPDATE documents SET version = ?, modified = ?, body = ?
+		{to: &q.document, text: selectDocument},
+		{to: &q.addDocument, text: `INSERT INTO documents (version, modified, body, domain, name, auid, path) VALUES (?, ?, ?, ?, ?, ?, ?)`},
+		{to: &q.setDocument, text: `UPDATE documents SET version = ?, modified = ?, body = ?
 			WHERE domain = ? AND name = ? AND auid = ? AND path = ?`},
-		{&q.dropDocument, `DELETE FROM documents WHERE domain = ? AND name = ? AND auid = ? AND path = ?`},
-		{&q.dropDocuments, `DELETE FROM documents WHERE domain = ? AND name = ?`},
+		{to: &q.dropDocument, text: `DELETE FROM documents WHERE domain = ? AND name = ? AND auid = ? AND path = ?`},
+		{to: &q.dropDocuments, text: `DELETE FROM documents WHERE domain = ? AND name = ?`},
 
-		{&q.putMail, `INSERT INTO offline (domain, name, id, at, message) VALUES (?, ?, ?, ?, ?)`},
-		{&q.dropMail, `DELETE FROM offline WHERE domain = ? AND name = ? AND id = ?`},
-		{&q.dropMails, `DELETE FROM offline WHERE domain = ? AND name = ?`},
-		{&q.countMail, `SELECT COUNT(*) FROM offline WHERE domain = ? AND name = ?`},
+		{to: &q.putMail, text: `INSERT INTO offline (domain, name, id, at, message) VALUES (?, ?, ?, ?, ?)`},
+		{to: &q.dropMail, text: `DELETE FROM offline WHERE domain = ? AND name = ? AND id = ?`},
+		{to: &q.dropMails, text: `DELETE FROM offline WHERE domain = ? AND name = ?`},
+		{to: &q.countMail, text: `SELECT COUNT(*) FROM offline WHERE domain = ? AND name = ?`},
 
-		{&q.secret, `SELECT value FROM secrets WHERE name = ?`},
-		{&q.putSecret, `INSERT INTO secrets (name, value) VALUES (?, ?)`},
+		{to: &q.lock, postgreSQL: `SELECT pg_advisory_xact_lock(?)`},
+
+		{to: &q.secret, text: `SELECT value FROM secrets WHERE name = ?`},
+		{to: &q.putSecret, text: `INSERT INTO secrets (name, value) VALUES (?, ?)`},
 	}
 }
 
@@ -120,30 +133,74 @@ func (q *statements) list() []statement {
 type reads struct {
 	account, accounts, roster, counters, blocks, mails *sql.Stmt
 	document, documents, everyDocument, holders        *sql.Stmt
+	revision, fence                                    *sql.Stmt
+	softRange, softSaved, softGet                      *sql.Stmt // PostgreSQL's
 }
 
 func (q *reads) list() []statement {
 	return []statement{
-		{&q.account, `SELECT ` + accountColumns + ` FROM accounts WHERE domain = ? AND name = ?`},
-		{&q.accounts, `SELECT ` + accountColumns + ` FROM accounts WHERE (domain, name) > (?, ?)
+		{to: &q.account, text: `SELECT ` + accountColumns + ` FROM accounts WHERE domain = ? AND name = ?`},
+		{to: &q.accounts, text: `SELECT ` + accountColumns + ` FROM accounts WHERE (domain, name) > (?, ?)
 			ORDER BY domain, name LIMIT ?`},
-		{&q.roster, selectRoster},
-		{&q.counters, `SELECT roster, floor, revision, documents FROM counters WHERE domain = ? AND name = ?`},
-		{&q.blocks, selectBlocks},
-		{&q.document, selectDocument},
-		{&q.documents, `SELECT auid, path, version, modified, LENGTH(body) FROM documents WHERE domain = ? AND name = ?
-			ORDER BY auid, path`},
-		{&q.everyDocument, `SELECT domain, name, path, version, modified, body FROM documents WHERE auid = ? AND
+		{to: &q.roster, text: selectRoster},
+		{to: &q.counters, text: selectCounters},
+		{to: &q.blocks, text: selectBlocks},
+		{to: &q.document, text: selectDocument},
+		{to: &q.documents, text: selectDocuments},
+		{to: &q.everyDocument, text: `SELECT domain, name, path, version, modified, body FROM documents WHERE auid = ? AND
 			(domain, name, path) > (?, ?, ?) ORDER BY domain, name, path LIMIT ?`},
-		{&q.holders, `SELECT domain, name FROM documents WHERE auid = ? AND path = ?`},
-		{&q.mails, `SELECT id, at, message FROM offline WHERE domain = ? AND name = ? ORDER BY id`},
+		{to: &q.holders, text: `SELECT domain, name FROM documents WHERE auid = ? AND path = ?`},
+		{to: &q.revision, text: `SELECT revision FROM counters WHERE domain = ? AND name = ?`},
+		{to: &q.fence, text: selectFence},
+		{to: &q.softRange, postgreSQL: `SELECT key, value FROM soft WHERE domain = '' AND name = '' AND kind = ? AND key >= ?
+			ORDER BY key LIMIT ?`},
+		{to: &q.softSaved, postgreSQL: `SELECT domain, name, kind, key, value FROM soft
+			WHERE (domain, name, kind, key) > (?, ?, ?, ?) AND kind IN (112, 115) ORDER BY domain, name, kind, key LIMIT ?`},
+		{to: &q.softGet, postgreSQL: `SELECT value FROM soft WHERE domain = ? AND name = ? AND kind = ? AND key = ?`},
+		{to: &q.mails, text: `SELECT id, at, message FROM offline WHERE domain = ? AND name = ? ORDER BY id`},
 	}
 }
 
-// statement is a place for a prepared statement, and its text.
+// dialect is of the database: what the two do not share.
+type dialect int
+
+const (
+	sqlite dialect = iota
+	postgres
+)
+
+// statement is a place for a prepared statement, and its text. Where the two
+// databases differ, the second text is PostgreSQL's; one without a first is only there.
 type statement struct {
-	to   **sql.Stmt
-	text string
+	to         **sql.Stmt
+	text       string
+	postgreSQL string
+}
+
+func (d dialect) text(s statement) string {
+	switch {
+	case d == sqlite:
+		return s.text
+	case s.postgreSQL != "":
+		return numbered(s.postgreSQL)
+	}
+	return numbered(s.text)
+}
+
+// numbered makes $1, $2 of the placeholders.
+func numbered(text string) string {
+	var b strings.Builder
+	n := 0
+	for i := range len(text) {
+		if text[i] != '?' {
+			b.WriteByte(text[i])
+			continue
+		}
+		n++
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(n))
+	}
+	return b.String()
 }
 
 // preparer is a *sql.DB or a *sql.Conn.
@@ -151,11 +208,15 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-func prepare(ctx context.Context, p preparer, list []statement) error {
+func prepare(ctx context.Context, p preparer, d dialect, list []statement) error {
 	for _, s := range list {
-		st, err := p.PrepareContext(ctx, s.text)
+		text := d.text(s)
+		if text == "" {
+			continue // of the other database
+		}
+		st, err := p.PrepareContext(ctx, text)
 		if err != nil {
-			return fmt.Errorf("%w in %q", err, s.text)
+			return fmt.Errorf("%w in %q", err, text)
 		}
 		*s.to = st
 	}

@@ -20,10 +20,10 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"pharos/presence"
@@ -49,16 +49,24 @@ var (
 
 // Store is safe for concurrent use.
 type Store struct {
-	dir    string
-	log    *slog.Logger
-	lock   *os.File
-	read   *sql.DB
-	reads  reads
-	reader *reader
-	w      *writer
-	cache  cache
-	bodies bodies
-	j      *journal
+	dir     string
+	log     *slog.Logger
+	lock    *os.File
+	read    *sql.DB
+	write   *sql.DB // SQLite's; in PostgreSQL one pool serves all
+	reads   reads
+	reader  *reader
+	w       *writer
+	control *writer // of what must not wait for the others: nodes and homes; in SQLite it is w
+	cache   cache
+	bodies  bodies
+	j       *journal // nil in PostgreSQL, which has rows
+	rows    *rows
+	loads   gatherer[presence.Entity, saved]
+	checks  gatherer[presence.Entity, uint64]
+	node    bool        // made by Node
+	others  atomic.Bool // others write to the database too
+	fence   atomic.Pointer[fence]
 }
 
 // Option changes how a store is opened.
@@ -70,17 +78,8 @@ func WithLog(l *slog.Logger) Option { return func(s *Store) { s.log = l } }
 // Open opens or creates the store in dir: pharos.db (SQLite), soft.log (the
 // journal) and pharos.lock. ErrLocked when another process has it.
 func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
-	s := &Store{dir: dir, log: slog.Default()}
-	s.cache.init(maxCachedRows)
-	s.bodies.init(maxCachedBytes)
-	for _, o := range opts {
-		o(s)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	var err error
-	if s.lock, err = lockDir(dir); err != nil {
+	s, err := openDir(dir, opts)
+	if err != nil {
 		return nil, err
 	}
 	if err = s.openSQL(ctx, filepath.Join(dir, "pharos.db")); err == nil {
@@ -94,12 +93,24 @@ func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 
 // Close writes what is queued, then closes. Later calls fail with ErrClosed.
 func (s *Store) Close() error {
+	if s.node {
+		return nil
+	}
 	var errs []error
 	if s.j != nil {
 		errs = append(errs, s.j.close())
 	}
+	if s.rows != nil {
+		errs = append(errs, s.rows.close())
+	}
+	if s.control != nil && s.control != s.w {
+		errs = append(errs, s.control.close())
+	}
 	if s.w != nil {
 		errs = append(errs, s.w.close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.Close())
 	}
 	if s.reader != nil {
 		s.reader.stop()
@@ -115,11 +126,11 @@ func (s *Store) Close() error {
 
 // Stats are counters for status and metrics.
 type Stats struct {
-	SoftRecords int    // live records in the journal
+	SoftRecords int    // live records in the journal; PostgreSQL has none, and the next two are 0 as well
 	SoftBytes   int64  // its size
 	SoftLive    int64  // bytes of it that are live
-	SoftGroups  uint64 // fdatasyncs
-	SoftFailing bool   // the last write of the journal failed
+	SoftGroups  uint64 // fdatasyncs, or commits of rows
+	SoftFailing bool   // the last write of the soft state failed
 	Damaged     int    // damaged places found at start, see Damage
 	SQLGroups   uint64 // commits
 	SQLWrites   uint64 // writes in them
@@ -130,7 +141,11 @@ type Stats struct {
 // Stats reads the counters.
 func (s *Store) Stats() Stats {
 	var st Stats
-	s.j.stats(&st)
+	if s.j != nil {
+		s.j.stats(&st)
+	} else {
+		st.SoftGroups, st.SoftFailing = s.rows.groups.Load(), s.rows.failing.Load()
+	}
 	st.SQLGroups, st.SQLWrites = s.w.groups.Load(), s.w.writes.Load()
 	s.cache.mu.Lock()
 	st.CacheHits, st.CacheReads = s.cache.hits, s.cache.reads
@@ -141,7 +156,7 @@ func (s *Store) Stats() Stats {
 // Secret returns the n random bytes kept under name, made at the first call.
 func (s *Store) Secret(ctx context.Context, name string, n int) ([]byte, error) {
 	var secret []byte
-	err := s.w.do(ctx, func(q *statements) error {
+	err := s.do(ctx, func(q *statements) error {
 		secret = nil
 		err := q.secret.QueryRow(name).Scan(&secret)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -162,6 +177,11 @@ func (s *Store) Revision(ctx context.Context, u presence.Entity) (uint64, error)
 		return 0, err
 	}
 	return st.revision, nil
+}
+
+// do runs fn as writer.do does, under the fence. It is good to name the users whom fn touches.
+func (s *Store) do(ctx context.Context, fn func(*statements) error, users ...presence.Entity) error {
+	return s.w.submit(ctx, &job{fn: fn, users: users, fence: s.fence.Load()})
 }
 
 func unix(t time.Time) int64 {

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"pharos/presence"
+)
+
+// Where others write too, what is cached of a user counts only under the revision that
+// the database has when it is read: then it is what was committed last, by whomever.
+// One query asks for the revisions of all who are read at the moment.
+
+// maxStale is how old the answers are at most that Stale takes.
+const maxStale = time.Second
+
+type staleKey struct{}
+
+// Stale marks reads that may be answered as of a second ago, where other processes
+// write too: they need no look at the database while the last is not older.
+func Stale(ctx context.Context) context.Context { return context.WithValue(ctx, staleKey{}, true) }
+
+// valid tells whether st is what the database has.
+func (s *Store) valid(ctx context.Context, u presence.Entity, st *userState, checked time.Time) (bool, error) {
+	now := time.Now()
+	if ctx.Value(staleKey{}) != nil && now.Sub(checked) < maxStale {
+		return true, nil
+	}
+	revision, _, err := s.checks.get(ctx, u)
+	if err != nil || revision != st.revision {
+		return false, err
+	}
+	s.cache.check(u, st, now)
+	return true, nil
+}
+
+// revisions of users; of those who have none, nothing.
+func (s *Store) revisions(of []presence.Entity) (map[presence.Entity]uint64, error) {
+	m := make(map[presence.Entity]uint64, len(of))
+	if s.rows == nil {
+		return read(context.Background(), s.reader, func() (map[presence.Entity]uint64, error) {
+			for _, u := range of {
+				var revision int64
+				err := s.reads.revision.QueryRow(u.Domain, u.User).Scan(&revision)
+				if errors.Is(err, sql.ErrNoRows) {
+					continue
+				}
+				if err != nil {
+					return nil, err
+				}
+				m[u] = uint64(revision)
+			}
+			return m, nil
+		})
+	}
+	domains, names := columnsOf(of)
+	err := s.query(func(ctx context.Context, c *pgx.Conn) error {
+		rows, err := c.Query(ctx, postgresRevisions, domains, names)
+		if err != nil {
+			return err
+		}
+		return scanRevisions(rows, m)
+	})
+	return m, err
+}
+
+func scanRevisions(rows pgx.Rows, m map[presence.Entity]uint64) error {
+	var u presence.Entity
+	var revision int64
+	_, err := pgx.ForEachRow(rows, []any{&u.Domain, &u.User, &revision}, func() error {
+		m[u] = uint64(revision)
+		return nil
+	})
+	return err
+}
+
+// readSnapshot reads a user as of one moment, in one round trip.
+func (s *Store) readSnapshot(ctx context.Context, u presence.Entity, turn uint64) (*userState, error) {
+	st := new(userState)
+	var b pgx.Batch
+	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+	b.Queue(numbered(selectCounters), u.Domain, u.User).QueryRow(func(row pgx.Row) error {
+		var documents int64
+		err := row.Scan(&st.version, &st.floor, &st.revision, &documents)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	b.Queue(numbered(selectDocuments), u.Domain, u.User).Query(func(rows pgx.Rows) (err error) {
+		st.docs, err = scanDocuments(rows)
+		return err
+	})
+	b.Queue(numbered(selectRoster), u.Domain, u.User).Query(func(rows pgx.Rows) (err error) {
+		st.items, err = scanItems(rows)
+		return err
+	})
+	b.Queue(numbered(selectBlocks), u.Domain, u.User).Query(func(rows pgx.Rows) (err error) {
+		st.blocks, err = scanBlocks(rows)
+		return err
+	})
+	b.Queue("COMMIT")
+	now := time.Now()
+	if err := s.query(func(ctx context.Context, c *pgx.Conn) error { return c.SendBatch(ctx, &b).Close() }); err != nil {
+		return nil, err
+	}
+	s.cache.put(u, st, turn)
+	s.cache.check(u, st, now)
+	return st, ctx.Err()
+}
