@@ -20,15 +20,23 @@ type Explanation struct {
 
 	policy *Policy
 	at     Circumstances
+	near   *Near // of another node
 }
 
 // Near says which rules of the user's do not hold for the watcher, and why.
 func (x *Explanation) Near() Near {
+	if x.near != nil {
+		return *x.near
+	}
 	if x.Decision.Rule == RulePrivate {
 		return Near{}
 	}
 	return x.policy.Near(x.Presentity, x.Watcher, x.at)
 }
+
+// SetNear says what Near is to say, where the policy is not at hand; for package
+// transfer.
+func (x *Explanation) SetNear(n Near) { x.near = &n }
 
 // Explain walks the same way as Step does, changing nothing.
 func (p *Presentity) Explain(now time.Time, watcher Entity, pkg string) Explanation {

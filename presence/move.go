@@ -22,6 +22,7 @@ type Holding struct {
 	Columns        []HeldColumn
 	Filters        []HeldFilter
 	Subscriptions  []HeldSubscription // in their order
+	Due            []int              // places of those that expire, in the order of that
 	Directed       []Direct           // directed presence that goes on
 	Winfo          *HeldWinfo         // nil: nobody has asked for it
 }
@@ -33,6 +34,7 @@ type HeldColumn struct {
 	Version, Touched uint64
 	Sources          []HeldSource
 	Views            []*View // of the present version
+	Groups           [][]int // places of those subscriptions that are told the same, in the order of telling
 }
 
 // HeldSource is one source: as it is, as views show it, and what it adds to presence.
@@ -77,6 +79,13 @@ func (p *Presentity) Export() *Holding {
 		for _, l := range c.sources {
 			hc.Sources = append(hc.Sources, HeldSource{l.cur, l.shown, l.person, l.renamed})
 		}
+		for _, g := range c.groups {
+			places := make([]int, len(g.subs))
+			for i, s := range g.subs {
+				places[i] = s.inList
+			}
+			hc.Groups = append(hc.Groups, places)
+		}
 		h.Columns = append(h.Columns, hc)
 	})
 	for _, f := range p.filters {
@@ -91,6 +100,9 @@ func (p *Presentity) Export() *Holding {
 	}
 	for i, s := range p.subs.list {
 		h.Subscriptions[i] = HeldSubscription{s.Subscription, s.class, s.held}
+	}
+	for _, s := range p.subs.due {
+		h.Due = append(h.Due, s.inList)
 	}
 	for i := range p.directed {
 		d := &p.directed[i]
@@ -138,13 +150,48 @@ func (p *Presentity) assume(h *Holding) {
 		}
 		p.filters = append(p.filters, f)
 	}
-	for i := range h.Subscriptions {
-		if hs := &h.Subscriptions[i]; p.subs.get(hs.ID) == nil {
-			p.insert(&sub{Subscription: hs.Subscription, class: hs.Class, held: hs.Waits})
-		}
-	}
+	p.assumeSubscriptions(h)
 	for i := range h.Directed {
 		d := &h.Directed[i]
 		p.directed = append(p.directed, directed{d.Source, d.Watcher, d.Via})
+	}
+}
+
+func (p *Presentity) assumeSubscriptions(h *Holding) {
+	subs := make([]*sub, len(h.Subscriptions))
+	for i := range h.Subscriptions {
+		if hs := &h.Subscriptions[i]; p.subs.get(hs.ID) == nil {
+			subs[i] = &sub{Subscription: hs.Subscription, class: hs.Class, held: hs.Waits}
+			p.subs.add(subs[i])
+		}
+	}
+	// Who of several that expire at once is told first follows from the order of coming.
+	for _, s := range p.subs.list {
+		s.inDue = -1
+	}
+	p.subs.due = nil
+	for _, at := range h.Due {
+		if at >= 0 && at < len(subs) && subs[at] != nil {
+			p.subs.schedule(subs[at])
+		}
+	}
+	for _, s := range p.subs.list {
+		p.subs.schedule(s)
+	}
+	// So does the order of telling.
+	for i := range h.Columns {
+		for _, places := range h.Columns[i].Groups {
+			for _, at := range places {
+				if at >= 0 && at < len(subs) && subs[at] != nil {
+					p.place(subs[at])
+					subs[at] = nil
+				}
+			}
+		}
+	}
+	for _, s := range subs {
+		if s != nil {
+			p.place(s)
+		}
 	}
 }

@@ -38,6 +38,7 @@ var (
 	somePackages = []string{"", "", "", "dialog", "dialog", WatcherInfo, "xcap-diff"}
 	someSpheres  = []string{"", "", "work", "home"}
 	someEdges    = []string{"sip", "xmpp"}
+	someNodes    = []string{"", "n1", "n2"}
 	someActs     = []string{"", "away", "busy", "on-the-phone", "unheard-of"}
 )
 
@@ -75,9 +76,13 @@ func (w *world) input(t *rapid.T) Input {
 	}
 	w.tags++
 	tag := fmt.Sprintf("tag%d", w.tags)
-	switch pick(16, "input") {
+	switch pick(18, "input") {
 	case 0, 1, 2:
-		return Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts(), Package: pkg, Native: Payload{Bytes: []byte(tag)}}
+		in := Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts(), Package: pkg, Native: Payload{Bytes: []byte(tag)}, Node: someNodes[pick(3, "node")]}
+		if l := w.p.column(pkg).byID(in.ID); l != nil && pick(4, "again") == 0 {
+			in.Again, in.Said, in.Native, in.Doc = true, l.cur.Updated, l.cur.Native, l.cur.Doc
+		}
+		return in
 	case 3:
 		return Publish{IfMatch: tagOf(src()), NewTag: tag, Lifetime: lasts(), Package: pkg}
 	case 4:
@@ -88,8 +93,12 @@ func (w *world) input(t *rapid.T) Input {
 		return Retract{IfMatch: tagOf(src()), Package: pkg}
 	case 7, 8, 9:
 		pkg := somePackages[pick(len(somePackages), "watched")]
-		return Watch{ID: sub(), Watcher: watcher(), Via: Via{Edge: someEdges[pick(2, "edge")], Handle: "h"}, Lifetime: lasts(),
+		return Watch{ID: sub(), Watcher: watcher(), Via: Via{Node: someNodes[pick(3, "node")], Edge: someEdges[pick(2, "edge")], Handle: "h"}, Lifetime: lasts(),
 			Fetch: pick(4, "fetch") == 0, Durable: pick(2, "durable") == 0, Package: pkg, Private: pkg == "xcap-diff"}
+	case 16:
+		return Depart{Node: someNodes[pick(3, "gone")], To: someNodes[pick(3, "to")]}
+	case 17:
+		return Renotify{}
 	case 15:
 		return Touch{Package: somePackages[pick(len(somePackages), "touched")]}
 	case 10:
@@ -114,7 +123,7 @@ func (w *world) input(t *rapid.T) Input {
 		}
 		return SetPolicy{pol}
 	case 13:
-		return Direct{Source: &Source{ID: src()}, Watcher: watcher(), Via: Via{Edge: "xmpp"}, Available: pick(3, "gone") > 0}
+		return Direct{Source: &Source{ID: src(), Node: someNodes[pick(3, "node")]}, Watcher: watcher(), Via: Via{Edge: "xmpp"}, Available: pick(3, "gone") > 0}
 	}
 	w.now = w.now.Add(time.Duration(pick(30, "seconds")) * time.Second)
 	return Tick{}
@@ -161,10 +170,39 @@ func (w *world) record(in Input, tag string) {
 			delete(w.expires, sourceKey{in.Package, in.ID})
 			return
 		}
-		for k := range w.expires {
-			if w.p.column(k.pkg).byID(k.id) == nil {
-				delete(w.expires, k)
+		w.missing()
+	case Depart:
+		w.missing()
+	}
+}
+
+// missing takes over which sources have gone.
+func (w *world) missing() {
+	for k := range w.expires {
+		if w.p.column(k.pkg).byID(k.id) == nil {
+			delete(w.expires, k)
+		}
+	}
+}
+
+// checkDeparted: nothing of a node's sessions is left, and none of its dialogs.
+func (w *world) checkDeparted(t *rapid.T, in Depart) {
+	w.p.eachColumn(func(c *column) {
+		for _, l := range c.sources {
+			if l.cur.ID.Kind == Session && l.cur.Node == in.Node {
+				t.Fatalf("%s of %q is there", l.cur.ID, in.Node)
 			}
+		}
+	})
+	for _, s := range w.p.subs.list {
+		if s.Via.Node == in.Node && (!s.Durable || in.To != "" && in.To != in.Node) {
+			t.Fatalf("%s at %q is there", s.ID, in.Node)
+		}
+	}
+	for id := range w.state {
+		if w.p.subs.get(id) == nil {
+			delete(w.state, id)
+			delete(w.told, id)
 		}
 	}
 }
@@ -205,7 +243,11 @@ func (w *world) checkNotice(t *rapid.T, in Input, n *Notice) {
 		if watch, ok := in.(Watch); ok && watch.isFetch() && watch.ID == tg.Sub && n.Answer {
 			continue
 		}
-		if was, ok := w.told[tg.Sub]; ok && !sameView(was, tg.Shown) {
+		if _, ok := in.(Depart); ok && n.Answer {
+			if tg.Shown != nil {
+				t.Fatalf("%s was adopted, and it is said to be known what it was shown", tg.Sub)
+			}
+		} else if was, ok := w.told[tg.Sub]; ok && !sameView(was, tg.Shown) {
 			t.Fatalf("%s is said to have been shown %v, but was told %v", tg.Sub, viewName(tg.Shown), viewName(was))
 		}
 		if n.State == Active && !n.Answer && sameView(tg.Shown, n.View) {
@@ -283,7 +325,7 @@ func (w *world) checkState(t *rapid.T) {
 	}
 	pending, grouped := 0, 0
 	for _, s := range p.subs.list {
-		if p.subs.get(s.ID) != s || s.group.subs[s.inGroup] != s || s.group.class != s.class || s.group.edge != s.Via.Edge || s.group.column.pkg != s.Package {
+		if p.subs.get(s.ID) != s || s.group.subs[s.inGroup] != s || s.group.class != s.class || s.group.edge != s.Via.Edge || s.group.node != s.Via.Node || s.group.column.pkg != s.Package {
 			t.Fatalf("%s is misplaced", s.ID)
 		}
 		if s.class != w.decide(s.Package, s.Watcher) || s.State != s.class.state() || w.state[s.ID] != s.State {
@@ -446,8 +488,18 @@ func TestProperties(t *testing.T) {
 					answers++
 				}
 			}
-			if _, ok := in.(Watch); ok != (answers == 1) {
-				t.Fatalf("%d answers to %T", answers, in)
+			switch in := in.(type) {
+			case Watch:
+				if answers != 1 {
+					t.Fatalf("%d answers", answers)
+				}
+			case Renotify:
+			case Depart:
+				w.checkDeparted(t, in)
+			default:
+				if answers > 0 {
+					t.Fatalf("%d answers to %T", answers, in)
+				}
 			}
 			w.checkOthers(t, in, out)
 			w.checkEnded(t, out, told)

@@ -100,7 +100,7 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	if src.From == "" {
 		src.From = was.From
 	}
-	if in.brings(c, was) {
+	if in.brings(c, l) {
 		src.Native, src.Doc = in.Native, in.Doc
 		if c == &p.presence {
 			var renamed *Document
@@ -121,12 +121,19 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 
 // brings tells that a publication has something new to say; phones refresh by
 // sending everything again.
-func (in *Publish) brings(c *column, was *Source) bool {
+func (in *Publish) brings(c *column, l *live) bool {
+	was := l.cur
 	if in.Doc == nil && (c.pkg == "" || len(in.Native.Bytes) == 0) {
 		return false
 	}
-	return was.ID.Kind == Session && !in.Again || was.ID.Kind != Session && len(in.Native.Bytes) == 0 ||
-		in.Native.Type != was.Native.Type || !bytes.Equal(in.Native.Bytes, was.Native.Bytes)
+	if in.Native.Type != was.Native.Type || !bytes.Equal(in.Native.Bytes, was.Native.Bytes) {
+		return true
+	}
+	if in.Again && len(in.Native.Bytes) == 0 {
+		// A session that says nothing in its own syntax but that it is there.
+		return !l.renamed && !reflect.DeepEqual(in.Doc, was.Doc)
+	}
+	return !in.Again && (was.ID.Kind == Session || len(in.Native.Bytes) == 0)
 }
 
 // published tells what a source says anew; was is what it said before, nil for nothing.

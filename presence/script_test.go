@@ -28,8 +28,12 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := playScript(t, string(text))
+			got := playScript(t, string(text), false)
 			if got == string(text) {
+				// To move at any time makes no difference.
+				if got := playScript(t, got, true); got != string(text) {
+					t.Errorf("%s, moved before each command: %s", f, firstDifference(string(text), got))
+				}
 				return
 			}
 			if *rewrite {
@@ -60,8 +64,8 @@ func firstDifference(want, got string) string {
 	return "none"
 }
 
-func playScript(t *testing.T, text string) string {
-	s := &script{t: t, p: New(user("alice")), now: epoch}
+func playScript(t *testing.T, text string, moving bool) string {
+	s := &script{t: t, p: New(user("alice")), now: epoch, moving: moving}
 	var out strings.Builder
 	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); {
@@ -95,6 +99,8 @@ type script struct {
 	now  time.Time
 	said strings.Builder
 	last Outcome
+
+	moving bool // before each command
 }
 
 func user(s string) Entity {
@@ -170,8 +176,12 @@ func short(id SourceID) string {
 }
 
 func viaOf(s string) Via {
-	e, h, _ := strings.Cut(s, "/")
-	return Via{Edge: e, Handle: h}
+	node, at, ok := strings.Cut(s, "!")
+	if !ok {
+		node, at = "", s
+	}
+	e, h, _ := strings.Cut(at, "/")
+	return Via{Node: node, Edge: e, Handle: h}
 }
 
 // doc makes a document of open, closed, id=, tnote=, activity=, idle, note=, mood=, person.
@@ -233,7 +243,19 @@ func (s *script) command(ws []string) {
 		ws = ws[1:]
 		return w
 	}
+	if s.moving {
+		s.move()
+	}
 	switch cmd {
+	case "moves":
+		s.move()
+	case "depart":
+		node := arg()
+		s.step(Depart{Node: node, To: parseArgs(ws)["to"]})
+	case "reached":
+		for _, v := range s.p.Reached() {
+			fmt.Fprintf(&s.said, "  at %s %s/%s\n", v.Node, v.Edge, v.Handle)
+		}
 	case "after":
 		d, err := time.ParseDuration(arg())
 		if err != nil {
@@ -250,6 +272,14 @@ func (s *script) command(ws []string) {
 		a := parseArgs(ws)
 		in.IfMatch, in.NewTag, in.Doc, in.Lifetime, in.Package = a["match"], a["tag"], a.doc(), a.lasts(s.t), a["package"]
 		in.Native = Payload{Type: "test", Bytes: []byte(a["native"])}
+		in.Node, in.Again = a["node"], a["again"] != ""
+		if a["said"] != "" {
+			d, err := time.ParseDuration(a["said"])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			in.Said = s.now.Add(-d)
+		}
 		s.step(in)
 	case "retract":
 		in := Retract{}
@@ -264,7 +294,7 @@ func (s *script) command(ws []string) {
 		id, w := sourceID(s.t, arg()), user(arg())
 		via := viaOf(arg())
 		a := parseArgs(ws)
-		s.step(Direct{Source: &Source{ID: id}, Watcher: w, Via: via, Available: a["gone"] == ""})
+		s.step(Direct{Source: &Source{ID: id, Node: a["node"]}, Watcher: w, Via: via, Available: a["gone"] == ""})
 	case "watch":
 		id, w, via := arg(), user(arg()), viaOf(arg())
 		a := parseArgs(ws)
@@ -429,6 +459,26 @@ func (s *script) restore(ws []string) {
 	s.step(in)
 }
 
+// move has the presentity live elsewhere. The policy comes with it.
+func (s *script) move() {
+	was := s.p
+	s.p = New(was.entity)
+	if _, err := s.p.Step(s.now, Assume{was.Export()}); err != nil {
+		s.t.Fatal(err)
+	}
+	if was.policy == nil {
+		return
+	}
+	if d := was.Deadline(); !d.IsZero() && !d.After(s.now) {
+		// What is due comes with the next step, as it would have without the move.
+		s.p.policy, s.p.conditions = was.policy, was.conditions
+		return
+	}
+	if out, err := s.p.Step(s.now, SetPolicy{was.policy}); err != nil || len(out.Notices)+len(out.Saves) > 0 {
+		s.t.Fatal("the same policy decides otherwise: ", err, len(out.Notices), len(out.Saves))
+	}
+}
+
 func (s *script) step(in Input) {
 	before := s.versions()
 	out, err := s.p.Step(s.now, in)
@@ -472,6 +522,9 @@ func (s *script) step(in Input) {
 			fmt.Fprintf(&s.said, "save subscription %s %s opaque=%q\n", sv.Key, sv.Subscription.State, sv.Subscription.Opaque)
 		}
 	}
+	for _, c := range out.Adopted {
+		fmt.Fprintf(&s.said, "adopted %s at %s %s/%s\n", c.ID, c.Via.Node, c.Via.Edge, c.Via.Handle)
+	}
 	for _, n := range out.Notices {
 		s.notice(n)
 	}
@@ -496,7 +549,11 @@ func shownName(name string) string {
 }
 
 func (s *script) notice(n *Notice) {
-	fmt.Fprintf(&s.said, "notice %s%s %s", n.Edge, of(n.Package), n.State)
+	s.said.WriteString("notice ")
+	if n.Node != "" {
+		s.said.WriteString(n.Node + "!")
+	}
+	fmt.Fprintf(&s.said, "%s%s %s", n.Edge, of(n.Package), n.State)
 	if n.Reason != NoReason {
 		fmt.Fprintf(&s.said, ";%s", n.Reason)
 	}

@@ -52,7 +52,7 @@ func (r *Reader) document() *presence.Document {
 func appendTuple(b []byte, t *presence.Tuple) []byte {
 	b, at := open(b)
 	b = AppendString(b, t.ID)
-	b = append(b, byte(t.Basic))
+	b = AppendUint(b, uint64(t.Basic))
 	b = AppendString(b, t.Contact)
 	b = AppendInt(b, int64(t.Priority))
 	b = appendList(b, t.DeviceIDs, appendText)

@@ -67,8 +67,6 @@ func AppendInput(b []byte, in presence.Input) ([]byte, error) {
 func (r *Reader) Input() presence.Input {
 	kind := r.Uint()
 	rest := r.enter()
-	// What a presentity keeps has its own copy of the frame, without the rest of it; what it
-	// does not keep does no harm.
 	var in presence.Input
 	switch kind {
 	case kindPublish:
@@ -145,26 +143,29 @@ func (r *Reader) direct() *presence.Direct {
 }
 
 func appendWatch(b []byte, in *presence.Watch) []byte {
+	b, at := open(b)
 	b = AppendString(b, in.ID)
 	b = AppendEntity(b, in.Watcher)
 	b = appendVia(b, &in.Via)
 	b = AppendInt(b, int64(in.Lifetime))
 	b = AppendBool(b, in.Fetch)
 	b = AppendBool(b, in.Durable)
-	b = AppendBytes(b, in.Opaque)
 	b = AppendString(b, in.Package)
-	return AppendBool(b, in.Private)
+	b = AppendBool(b, in.Private)
+	return AppendBytes(shut(b, at), in.Opaque)
 }
 
 func (r *Reader) watch() (in presence.Watch) {
+	rest := r.enterOwn()
 	in.ID = r.String()
 	in.Watcher = r.Entity()
 	in.Via = r.via()
 	in.Lifetime = time.Duration(r.Int())
 	in.Fetch = r.Bool()
 	in.Durable = r.Bool()
-	in.Opaque = r.Bytes()
 	in.Package = r.String()
 	in.Private = r.Bool()
+	r.leave(rest)
+	in.Opaque = r.Bytes()
 	return in
 }

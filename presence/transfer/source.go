@@ -13,6 +13,7 @@ func AppendSource(b []byte, s *presence.Source) []byte {
 		return b
 	}
 	b = appendSaying(b, s)
+	b = AppendUint(b, s.Mark())
 	b = appendAbout(b, s)
 	return shut(b, at)
 }
@@ -24,10 +25,10 @@ func (r *Reader) Source() *presence.Source {
 	if !r.More() {
 		return nil
 	}
-	s := &presence.Source{}
-	said := r.String()
-	mark := r.about(s)
-	r.saying(s, said)
+	var s presence.Source
+	said, mark := r.String(), r.Uint()
+	r.about(&s)
+	r.saying(&s, said)
 	return s.Marked(mark)
 }
 
@@ -64,7 +65,6 @@ func (r *Reader) saying(s *presence.Source, said string) {
 // appendAbout appends the rest of a source.
 func appendAbout(b []byte, s *presence.Source) []byte {
 	b, at := open(b)
-	b = AppendUint(b, s.Mark())
 	b = AppendTime(b, s.Updated)
 	b = AppendTime(b, s.Expires)
 	b = AppendString(b, s.Tag)
@@ -73,16 +73,14 @@ func appendAbout(b []byte, s *presence.Source) []byte {
 	return shut(b, at)
 }
 
-func (r *Reader) about(s *presence.Source) (mark uint64) {
+func (r *Reader) about(s *presence.Source) {
 	rest := r.enter()
-	mark = r.Uint()
 	s.Updated = r.Time()
 	s.Expires = r.Time()
 	s.Tag = strings.Clone(r.String())
 	s.From = strings.Clone(r.String())
 	s.Node = strings.Clone(r.String())
 	r.leave(rest)
-	return mark
 }
 
 func appendSourceID(b []byte, id presence.SourceID) []byte {

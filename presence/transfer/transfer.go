@@ -17,6 +17,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -222,6 +223,14 @@ func (r *Reader) enter() (rest string) {
 	s := r.String()
 	rest = r.s
 	r.s = s
+	return rest
+}
+
+// enterOwn is enter for what lives long: its strings have their own copy, and the rest of
+// the frame need not stay.
+func (r *Reader) enterOwn() (rest string) {
+	rest = r.enter()
+	r.s = strings.Clone(r.s)
 	return rest
 }
 

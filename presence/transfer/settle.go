@@ -1,0 +1,141 @@
+package transfer
+
+import "pharos/presence"
+
+// Learn is for a presentity that was exported here and lives elsewhere from now on:
+// what its subscriptions at this node (by Via.Node) have been told locally.
+func (m *Mirror) Learn(h *presence.Holding, self string) {
+	p := &m.parts[m.part(h.Entity)]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.of[h.Entity]
+	if x == nil {
+		x = &image{}
+	}
+	known := map[*presence.View]*told{}
+	for i := range h.Subscriptions {
+		s := &h.Subscriptions[i]
+		if s.Via.Node != self || s.Shown == nil {
+			continue
+		}
+		t := known[s.Shown]
+		if t == nil {
+			t = toldOf(s.Shown)
+			known[s.Shown] = t
+		}
+		x.tell(s.ID, s.Package, t)
+	}
+	if len(x.seats) > 0 {
+		p.of[h.Entity] = x
+	}
+}
+
+// toldOf is a view that was made here.
+func toldOf(v *presence.View) *told {
+	t := &told{view: v, is: v.Parts()}
+	for _, ss := range [...][]*presence.Source{v.Sources, t.is.Persons} {
+		for _, s := range ss {
+			t.marks = append(t.marks, s.Mark())
+		}
+	}
+	return t
+}
+
+// Settle is for a presentity that is to be assumed here: in what comes from the
+// other node, the views and sources that subscriptions of this node have been told become
+// the ones which this mirror has given out, and are then forgotten. It changes h, which
+// has to be the caller's own, as Reader.Holding makes it.
+func (m *Mirror) Settle(h *presence.Holding) {
+	p := &m.parts[m.part(h.Entity)]
+	p.mu.Lock()
+	x := p.of[h.Entity]
+	delete(p.of, h.Entity)
+	p.mu.Unlock()
+	if x == nil {
+		return
+	}
+	s := settling{origin: h.Origin, sources: map[uint64]*presence.Source{}, views: map[uint64]*presence.View{}, made: map[*presence.View]*presence.View{}}
+	for _, t := range x.told {
+		if t.is.Origin != h.Origin {
+			continue
+		}
+		whole := true
+		for i, mark := range t.marks {
+			// One of a former life has another mark, by which other nodes do not know it.
+			if o := t.source(i); o.Mark() == mark {
+				s.sources[mark] = o
+			} else {
+				whole = false
+			}
+		}
+		if whole {
+			s.views[t.is.Serial] = t.view
+		}
+	}
+	s.settle(h)
+}
+
+// settling puts what was given out here in the place of what has come.
+type settling struct {
+	origin  uint64
+	sources map[uint64]*presence.Source
+	views   map[uint64]*presence.View
+	made    map[*presence.View]*presence.View
+}
+
+func (s *settling) settle(h *presence.Holding) {
+	for i := range h.Columns {
+		c := &h.Columns[i]
+		for j := range c.Sources {
+			l := &c.Sources[j]
+			// A source as it is may be newer than as it is shown, under a mark of its own.
+			l.Source, l.Shown, l.Person = s.source(l.Source), s.source(l.Shown), s.source(l.Person)
+		}
+		for j, v := range c.Views {
+			c.Views[j] = s.view(v)
+		}
+	}
+	for i := range h.Filters {
+		of := h.Filters[i].Of
+		for j := range of {
+			of[j].From, of[j].To = s.source(of[j].From), s.source(of[j].To)
+		}
+	}
+	for i := range h.Subscriptions {
+		h.Subscriptions[i].Shown = s.view(h.Subscriptions[i].Shown)
+	}
+}
+
+func (s *settling) source(o *presence.Source) *presence.Source {
+	if o == nil {
+		return nil
+	}
+	if here := s.sources[o.Mark()]; here != nil {
+		return here
+	}
+	return o
+}
+
+// view is the one that was given out, or v, with the sources that were.
+func (s *settling) view(v *presence.View) *presence.View {
+	if v == nil {
+		return nil
+	}
+	if here := s.made[v]; here != nil {
+		return here
+	}
+	x := v.Parts()
+	here := v
+	if given := s.views[x.Serial]; given != nil && x.Origin == s.origin {
+		here = given
+	} else {
+		// Nobody else has it yet.
+		for _, ss := range [...][]*presence.Source{v.Sources, x.Persons} {
+			for i, o := range ss {
+				ss[i] = s.source(o)
+			}
+		}
+	}
+	s.made[v] = here
+	return here
+}
