@@ -38,7 +38,9 @@ type late struct {
 // maxLate bounds the packets on their way to one node; more are lost.
 const maxLate = 10_000
 
-func newCarrier() *carrier { return &carrier{ports: map[netip.Addr]*port{}, ended: make(chan struct{})} }
+func newCarrier() *carrier {
+	return &carrier{ports: map[netip.Addr]*port{}, ended: make(chan struct{})}
+}
 
 // attach makes the device in the namespace of a node.
 func (c *carrier) attach(s *spot) error {

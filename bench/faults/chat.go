@@ -1,0 +1,242 @@
+package faults
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"pharos/markup"
+)
+
+const (
+	nsClient = "jabber:client"
+	nsStream = "http://etherx.jabber.org/streams"
+	nsRoster = "jabber:iq:roster"
+)
+
+// chat is an XMPP client. When its connection ends it comes back at the next server,
+// unless it is one that stays away: then whoever watches it has to be told so.
+type chat struct {
+	o     *oracle
+	user  string
+	nodes []netip.AddrPort
+	of    []string // contacts, both ways
+	stays bool     // away, when its connection has ended
+	ctx   context.Context
+
+	mu     sync.Mutex
+	at     int
+	conn   net.Conn
+	online bool
+	said   int
+	iqs    map[string]chan *markup.Element
+	seq    int
+	ended  chan struct{}
+}
+
+func newChat(ctx context.Context, o *oracle, user string, nodes []netip.AddrPort, at int, of []string, stays bool) *chat {
+	c := &chat{o: o, user: user, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, iqs: map[string]chan *markup.Element{}, ended: make(chan struct{})}
+	return c
+}
+
+// run stays connected until the context ends.
+func (c *chat) run() {
+	defer close(c.ended)
+	for c.ctx.Err() == nil {
+		first := c.serve()
+		c.mu.Lock()
+		was := c.online
+		c.online, c.conn = false, nil
+		for id, w := range c.iqs {
+			close(w)
+			delete(c.iqs, id)
+		}
+		n := c.said
+		c.mu.Unlock()
+		for _, of := range c.of {
+			c.o.stands(c.user, of, false)
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		if was && c.stays {
+			c.o.says(c.user, n, true) // nobody but the service can know
+			return
+		}
+		if !first || !was {
+			sleep(c.ctx, 200*time.Millisecond)
+		}
+		c.mu.Lock()
+		c.at = (c.at + 1) % len(c.nodes)
+		c.mu.Unlock()
+	}
+}
+
+// serve is one connection; false: there was none.
+func (c *chat) serve() bool {
+	c.mu.Lock()
+	to := c.nodes[c.at]
+	c.mu.Unlock()
+	d := net.Dialer{Timeout: tryFor, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(hub, 0))}
+	conn, err := d.DialContext(c.ctx, "tcp4", to.String())
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(c.ctx, func() { conn.Close() })
+	defer stop()
+	sc := markup.NewScanner(conn, markup.Options{})
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if c.login(conn, sc) != nil {
+		return false
+	}
+	_ = conn.SetDeadline(time.Time{})
+	// What we were told before this connection does not count: a contact of whom nothing comes
+	// is away.
+	for _, of := range c.of {
+		c.o.told(c.user, of, -1, true)
+		c.o.stands(c.user, of, true)
+	}
+	c.mu.Lock()
+	c.conn, c.online = conn, true
+	c.mu.Unlock()
+	go func() { _ = c.say() }()
+	for {
+		e, err := sc.Next()
+		if err != nil {
+			return true
+		}
+		c.take(e)
+	}
+}
+
+func (c *chat) login(conn net.Conn, sc *markup.Scanner) error {
+	open := func() error {
+		fmt.Fprintf(conn, "<stream:stream to='%s' version='1.0' xmlns='%s' xmlns:stream='%s'>", domain, nsClient, nsStream)
+		if _, err := sc.Header(); err != nil {
+			return err
+		}
+		_, err := sc.Next() // features
+		return err
+	}
+	if err := open(); err != nil {
+		return err
+	}
+	fmt.Fprintf(conn, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>",
+		base64.StdEncoding.EncodeToString([]byte("\x00"+c.user+"\x00"+password)))
+	e, err := sc.Next()
+	if err != nil || e.Local != "success" {
+		return errors.Join(err, errors.New("not logged in"))
+	}
+	sc.Restart()
+	if err := open(); err != nil {
+		return err
+	}
+	fmt.Fprintf(conn, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>o</resource></bind></iq>")
+	if e, err = sc.Next(); err != nil || e.Attr("type") != "result" {
+		return errors.Join(err, errors.New("not bound"))
+	}
+	fmt.Fprintf(conn, "<iq type='get' id='r'><query xmlns='%s'/></iq>", nsRoster)
+	for {
+		if e, err = sc.Next(); err != nil {
+			return err
+		}
+		if e.Attr("id") == "r" {
+			return nil
+		}
+	}
+}
+
+func (c *chat) take(e *markup.Element) {
+	switch {
+	case e.Is(nsClient, "presence"):
+		bare, _, _ := strings.Cut(e.Attr("from"), "/")
+		who, _, _ := strings.Cut(bare, "@")
+		n := -1
+		if s := e.Child(nsClient, "status"); s != nil {
+			if m := number.FindStringSubmatch(s.Text()); m != nil {
+				n, _ = strconv.Atoi(m[1])
+			}
+		}
+		switch e.Attr("type") {
+		case "":
+			if who == c.user {
+				// RFC 6121 §4.2.2: it comes back to us when the service has it.
+				c.o.says(c.user, n, false)
+				return
+			}
+			c.o.told(c.user, who, n, false)
+		case "unavailable":
+			if who != c.user {
+				c.o.told(c.user, who, -1, true)
+			}
+		}
+	case e.Is(nsClient, "iq"):
+		if t := e.Attr("type"); t == "result" || t == "error" {
+			c.mu.Lock()
+			w := c.iqs[e.Attr("id")]
+			delete(c.iqs, e.Attr("id"))
+			c.mu.Unlock()
+			if w != nil {
+				w <- e
+			}
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.conn != nil {
+			fmt.Fprintf(c.conn, "<iq type='result' id='%s'/>", e.Attr("id"))
+		}
+	}
+}
+
+// say sends the next presence.
+func (c *chat) say() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return errUnanswered
+	}
+	c.said++
+	_ = c.conn.SetWriteDeadline(time.Now().Add(tryFor))
+	_, err := fmt.Fprintf(c.conn, "<presence><status>n%d</status></presence>", c.said)
+	return err
+}
+
+// query sends an iq and waits for the answer; nil: the connection has ended, or time was up, so
+// that it may or may not have had its effect.
+func (c *chat) query(typ, payload string, within time.Duration) *markup.Element {
+	c.mu.Lock()
+	if c.conn == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.seq++
+	id := "q" + strconv.Itoa(c.seq)
+	w := make(chan *markup.Element, 1)
+	c.iqs[id] = w
+	_ = c.conn.SetWriteDeadline(time.Now().Add(tryFor))
+	_, err := fmt.Fprintf(c.conn, "<iq type='%s' id='%s'>%s</iq>", typ, id, payload)
+	c.mu.Unlock()
+	if err != nil {
+		return nil
+	}
+	t := time.NewTimer(within)
+	defer t.Stop()
+	select {
+	case e := <-w:
+		return e
+	case <-t.C:
+		c.mu.Lock()
+		delete(c.iqs, id)
+		c.mu.Unlock()
+		return nil
+	}
+}

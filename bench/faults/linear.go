@@ -1,0 +1,197 @@
+package faults
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"pharos/markup"
+)
+
+// A history of reads and writes of registers (documents by XCAP, names in rosters), all
+// through random servers, must be one that a single register could have given: porcupine
+// looks for an order.
+type history struct {
+	mu  sync.Mutex
+	ops []porcupine.Operation
+	n   int
+}
+
+// access is an operation on a register; a read has write false. The output is what was read.
+type access struct {
+	key   string
+	write bool
+	value string
+}
+
+// register is porcupine's model; what was never written reads as "".
+var register = porcupine.Model{
+	Partition: func(all []porcupine.Operation) [][]porcupine.Operation {
+		by := map[string][]porcupine.Operation{}
+		for _, o := range all {
+			k := o.Input.(access).key
+			by[k] = append(by[k], o)
+		}
+		var out [][]porcupine.Operation
+		for _, ops := range by {
+			out = append(out, ops)
+		}
+		return out
+	},
+	Init: func() any { return "" },
+	Step: func(state, input, output any) (bool, any) {
+		in := input.(access)
+		if in.write {
+			return true, in.value
+		}
+		return output.(string) == state.(string), state
+	},
+	DescribeOperation: func(input, output any) string {
+		in := input.(access)
+		if in.write {
+			return "write " + in.value
+		}
+		return fmt.Sprint("read ", output)
+	},
+}
+
+// add notes an operation. One of which nobody knows whether it took place (known false) counts
+// as if it might take place at any time after its call; a read of that kind says nothing.
+func (h *history) add(client int, in access, out string, from, to time.Time, known bool) {
+	if !known && !in.write {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	op := porcupine.Operation{ClientId: client, Input: in, Output: out, Call: from.UnixNano(), Return: to.UnixNano()}
+	if !known {
+		h.n++
+		op.ClientId, op.Return = 1000+h.n, 1<<62 // it may come about for ever
+	}
+	h.ops = append(h.ops, op)
+}
+
+// check looks for an order; it may take long, and gives up then.
+func (h *history) check(within time.Duration) (ok, sure bool, n int) {
+	h.mu.Lock()
+	ops := append([]porcupine.Operation(nil), h.ops...)
+	h.mu.Unlock()
+	r := porcupine.CheckOperationsTimeout(register, ops, within)
+	return r == porcupine.Ok, r != porcupine.Unknown, len(ops)
+}
+
+// documents are clients of one user's document, at random servers, until ctx ends.
+func (h *history) documents(ctx context.Context, client int, user string, nodes []netip.AddrPort) {
+	hc := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for i := 0; ctx.Err() == nil; i++ {
+		at := nodes[rand.IntN(len(nodes))]
+		url := "http://" + at.String() + "/xcap/resource-lists/users/sip:" + user + "@" + domain + "/index"
+		in := access{key: "doc " + user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", client, i)}
+		from := time.Now()
+		out, known := "", false
+		if in.write {
+			known = xcapDo(ctx, hc, "PUT", url, user, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="`+in.value+`"/></resource-lists>`, nil)
+		} else {
+			known = xcapDo(ctx, hc, "GET", url, user, "", &out)
+			if _, rest, ok := strings.Cut(out, `name="`); ok {
+				out, _, _ = strings.Cut(rest, `"`)
+			} else {
+				out = ""
+			}
+		}
+		h.add(client, in, out, from, time.Now(), known)
+		sleep(ctx, time.Duration(rand.IntN(60))*time.Millisecond)
+	}
+}
+
+// xcapDo is one request with digest; false: it is not known whether it had its effect. What the
+// server refuses for now had none, and is not told from that: it costs the checker a little.
+func xcapDo(ctx context.Context, hc *http.Client, method, url, user, body string, into *string) bool {
+	auth := ""
+	for range 2 {
+		req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+		if err != nil {
+			return false
+		}
+		if body != "" {
+			req.Header.Set("Content-Type", "application/resource-lists+xml")
+		}
+		if auth != "" {
+			req.Header.Set("Authorization", auth)
+		}
+		resp, err := hc.Do(req)
+		if err != nil {
+			return false
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		switch {
+		case resp.StatusCode == 401:
+			auth = digest(resp.Header.Values("WWW-Authenticate"), user, method, req.URL.RequestURI())
+			continue
+		case into != nil && err == nil && resp.StatusCode == 200:
+			*into = string(b)
+			return true
+		case into != nil && resp.StatusCode == 404:
+			return true
+		}
+		return err == nil && resp.StatusCode/100 == 2
+	}
+	return false
+}
+
+func digest(challenges []string, user, method, uri string) string {
+	for _, c := range challenges {
+		if !strings.HasPrefix(c, "Digest") || strings.Contains(c, "SHA") {
+			continue
+		}
+		param := func(name string) string {
+			_, v, _ := strings.Cut(c, name+`="`)
+			v, _, _ = strings.Cut(v, `"`)
+			return v
+		}
+		sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
+		realm, nonce := param("realm"), param("nonce")
+		name := user
+		resp := sum(sum(name+":"+realm+":"+password) + ":" + nonce + ":00000001:ab:auth:" + sum(method+":"+uri))
+		return fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s", algorithm=MD5, qop=auth, nc=00000001, cnonce="ab", response="%s", opaque="%s"`,
+			name, realm, nonce, uri, resp, param("opaque"))
+	}
+	return ""
+}
+
+// rosters are reads and sets of one roster name over a chat client, until ctx ends.
+func (h *history) rosters(ctx context.Context, client int, c *chat) {
+	jid := "register@" + domain
+	for i := 0; ctx.Err() == nil; i++ {
+		in := access{key: "roster " + c.user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", client, i)}
+		from := time.Now()
+		var e *markup.Element
+		out := ""
+		if in.write {
+			e = c.query("set", "<query xmlns='"+nsRoster+"'><item jid='"+jid+"' name='"+in.value+"'/></query>", 3*time.Second)
+		} else if e = c.query("get", "<query xmlns='"+nsRoster+"'/>", 3*time.Second); e != nil && e.Attr("type") == "result" {
+			for it := range e.Child(nsRoster, "query").Children() {
+				if it.Attr("jid") == jid {
+					out = it.Attr("name")
+				}
+			}
+		}
+		known := e != nil && e.Attr("type") == "result"
+		if e != nil && !known && in.write {
+			continue // refused: it has had no effect
+		}
+		h.add(client, in, out, from, time.Now(), known)
+		sleep(ctx, time.Duration(20+rand.IntN(80))*time.Millisecond)
+	}
+}

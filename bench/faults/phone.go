@@ -1,0 +1,433 @@
+package faults
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"pharos/sip"
+)
+
+const (
+	domain   = "example.com"
+	password = "of the oracle, 1"
+	sipPort  = 5060
+	xmppPort = 5222
+	httpPort = 8080
+
+	// subscribeFor is the lifetime of the phones' subscriptions and publications, which are
+	// refreshed at half of it.
+	subscribeFor = 60 * time.Second
+	// tryFor is how long a phone tries one server before it asks the next.
+	tryFor = 2 * time.Second
+)
+
+var errUnanswered = errors.New("no answer")
+
+// phone is a SIP user agent on UDP. Requests outside of dialogs go to the server that has
+// answered last, then to the others; those in a dialog to its remote target.
+type phone struct {
+	o     *oracle
+	user  string
+	nodes []netip.AddrPort
+	conn  *net.UDPConn
+	ctx   context.Context
+
+	mu       sync.Mutex
+	at       int // server that has answered last
+	cseq     uint32
+	pending  map[string]chan *sip.Message // by branch
+	watching map[string]*watching         // by Call-ID
+	answered map[string][]byte            // by branch, those of the last requests
+	order    []string
+	etag     string
+	said     int
+	doubt    int // PUBLISHes without an answer since the last that had one
+}
+
+// watching is a subscription.
+type watching struct {
+	of            string
+	callID, local string
+	remote        string
+	target        string
+	heard         uint32 // CSeq
+	ended         bool
+}
+
+func newPhone(ctx context.Context, o *oracle, user string, nodes []netip.AddrPort, at int) (*phone, error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(hub, 0)))
+	if err != nil {
+		return nil, err
+	}
+	p := &phone{o: o, user: user, nodes: nodes, conn: conn, ctx: ctx, at: at, cseq: 1, pending: map[string]chan *sip.Message{},
+		watching: map[string]*watching{}, answered: map[string][]byte{}}
+	go p.read()
+	return p, nil
+}
+
+func (p *phone) close() { p.conn.Close() }
+
+func (p *phone) read() {
+	b := make([]byte, 64<<10)
+	for {
+		n, from, err := p.conn.ReadFromUDPAddrPort(b)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue // a port that is not there
+		}
+		m, err := sip.Parse(append([]byte(nil), b[:n]...))
+		if err != nil {
+			p.o.never("%s got what cannot be read: %v", p.user, err)
+			continue
+		}
+		if m.IsRequest() {
+			if out := p.request(m); out != nil {
+				_, _ = p.conn.WriteToUDPAddrPort(out, from)
+			}
+			continue
+		}
+		p.mu.Lock()
+		c := p.pending[m.Via().Branch]
+		if m.Status >= 200 {
+			delete(p.pending, m.Via().Branch)
+		}
+		p.mu.Unlock()
+		if c != nil && m.Status >= 200 {
+			c <- m
+		}
+	}
+}
+
+// request answers what the service asks.
+func (p *phone) request(m *sip.Message) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	branch := m.Via().Branch + m.Method
+	if out := p.answered[branch]; out != nil {
+		return out
+	}
+	status := 200
+	if m.Method == "NOTIFY" {
+		status = p.notified(m)
+	}
+	out := []byte("SIP/2.0 " + strconv.Itoa(status) + " Answer\r\n")
+	for _, h := range []sip.Header{sip.HVia, sip.HFrom, sip.HTo, sip.HCallID, sip.HCSeq} {
+		out = m.AppendCopy(out, h)
+	}
+	out = append(out, "Content-Length: 0\r\n\r\n"...)
+	p.answered[branch] = out
+	if p.order = append(p.order, branch); len(p.order) > 500 {
+		delete(p.answered, p.order[0])
+		p.order = p.order[1:]
+	}
+	return out
+}
+
+var number = regexp.MustCompile(`\bn(\d+)\b`)
+
+// notified takes a NOTIFY.
+func (p *phone) notified(m *sip.Message) int {
+	w := p.watching[m.CallID()]
+	if w == nil || w.ended || w.local != m.To().Tag() {
+		return 481
+	}
+	if m.CSeq() <= w.heard {
+		p.o.never("%s: CSeq went back from %d to %d in a dialog about %s", p.user, w.heard, m.CSeq(), w.of)
+		return 500
+	}
+	w.heard = m.CSeq()
+	if w.remote == "" {
+		w.remote = m.From().Tag()
+	}
+	if c, ok, err := m.Contact(); err == nil && ok {
+		w.target = c.URI
+	}
+	st, _, err := m.SubscriptionState()
+	if err != nil {
+		p.o.never("%s: NOTIFY without Subscription-State", p.user)
+	}
+	if st.State == "terminated" {
+		w.ended = true
+		delete(p.watching, m.CallID())
+		if st.Reason != "timeout" && st.Reason != "deactivated" {
+			p.o.never("%s: subscription to %s ended with %q", p.user, w.of, st.Reason)
+		}
+		go p.watch(w.of)
+		return 200
+	}
+	if m.Body == "" {
+		return 200
+	}
+	n := -1
+	for _, f := range number.FindAllStringSubmatch(m.Body, -1) {
+		if v, err := strconv.Atoi(f[1]); err == nil {
+			n = max(n, v)
+		}
+	}
+	p.o.told(p.user, w.of, n, !strings.Contains(m.Body, ">open<"))
+	return 200
+}
+
+func (p *phone) id() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+// send sends a request to one place and waits for its answer.
+func (p *phone) send(to netip.AddrPort, build func(cseq uint32, auth string) string, method, uri string) (*sip.Message, error) {
+	auth := ""
+	for range 3 {
+		m, err := p.transmit(to, build, auth)
+		if err != nil {
+			return nil, err
+		}
+		if m.Status != 401 {
+			return m, nil
+		}
+		auth = p.credentials(m, method, uri)
+	}
+	return nil, errors.New("challenged again and again")
+}
+
+func (p *phone) transmit(to netip.AddrPort, build func(cseq uint32, auth string) string, auth string) (*sip.Message, error) {
+	c := make(chan *sip.Message, 1)
+	branch := "z9hG4bK" + p.id()
+	p.mu.Lock()
+	p.cseq++
+	head, rest, _ := strings.Cut(build(p.cseq, auth), "\r\n")
+	p.pending[branch] = c
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.pending, branch)
+		p.mu.Unlock()
+	}()
+	msg := []byte(head + "\r\nVia: SIP/2.0/UDP " + p.conn.LocalAddr().String() + ";rport;branch=" + branch + "\r\nMax-Forwards: 70\r\n" + rest)
+	end := time.NewTimer(tryFor)
+	defer end.Stop()
+	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 4*time.Second) { // RFC 3261 §17.1.2.2
+		_, _ = p.conn.WriteToUDPAddrPort(msg, to)
+		t := time.NewTimer(wait)
+		select {
+		case m := <-c:
+			t.Stop()
+			return m, nil
+		case <-t.C:
+		case <-end.C:
+			t.Stop()
+			return nil, errUnanswered
+		case <-p.ctx.Done():
+			t.Stop()
+			return nil, p.ctx.Err()
+		}
+	}
+}
+
+// anywhere sends a request to the servers in turn until one says anything but that it
+// cannot now.
+func (p *phone) anywhere(build func(cseq uint32, auth string) string, method, uri string) (m *sip.Message, err error) {
+	for range 2 * len(p.nodes) {
+		p.mu.Lock()
+		at := p.at
+		p.mu.Unlock()
+		m, err = p.send(p.nodes[at], build, method, uri)
+		if err == nil && m.Status < 500 {
+			return m, nil
+		}
+		if p.ctx.Err() != nil {
+			return nil, p.ctx.Err()
+		}
+		p.mu.Lock()
+		if err != nil && method == "PUBLISH" {
+			p.doubt++ // this server may have taken it
+		}
+		if p.at == at {
+			p.at = (at + 1) % len(p.nodes)
+		}
+		p.mu.Unlock()
+	}
+	if err == nil {
+		err = fmt.Errorf("%s: %d", method, m.Status)
+	}
+	return nil, err
+}
+
+func (p *phone) credentials(m *sip.Message, method, uri string) string {
+	var c sip.Credentials
+	for v := range m.Lines(sip.HWWWAuthenticate) {
+		if x, ok := sip.ParseCredentials(v); ok && (x.Algorithm == "" || strings.EqualFold(x.Algorithm, "MD5")) {
+			c = x
+			break
+		}
+	}
+	sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
+	c.Username, c.URI = p.user, uri
+	c.QOP, c.CNonce, c.NC = "auth", "0a4f113b", 1
+	c.Response = sum(sum(p.user+":"+c.Realm+":"+password) + ":" + c.Nonce + ":00000001:" + c.CNonce + ":auth:" + sum(method+":"+uri))
+	return string(sip.AppendCredentials(nil, sip.HAuthorization, c))
+}
+
+func (p *phone) head(method, uri, to, callID, local string, cseq uint32, auth, more string) string {
+	return method + " " + uri + " SIP/2.0\r\nFrom: <sip:" + p.user + "@" + domain + ">;tag=" + local + "\r\nTo: " + to + "\r\nCall-ID: " + callID +
+		"\r\nCSeq: " + strconv.Itoa(int(cseq)) + " " + method + "\r\nContact: <sip:" + p.user + "@" + p.conn.LocalAddr().String() + ">\r\n" + auth + more
+}
+
+func (p *phone) body(n int) string {
+	return `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:` + p.user + "@" + domain +
+		`"><tuple id="t"><status><basic>open</basic></status><note>n` + strconv.Itoa(n) + `</note></tuple></presence>`
+}
+
+// publish says the next thing. It is the truth once it is acknowledged. A lost entity-tag is a breach:
+// the publication was acknowledged, and is refreshed in time.
+func (p *phone) publish() error {
+	p.mu.Lock()
+	p.said++
+	n, etag := p.said, p.etag
+	p.mu.Unlock()
+	uri, callID, local := "sip:"+p.user+"@"+domain, p.id(), p.id()
+	for {
+		m, err := p.anywhere(func(cseq uint32, auth string) string {
+			more := "Event: presence\r\nExpires: " + strconv.Itoa(int(subscribeFor/time.Second)) + "\r\n"
+			if etag != "" {
+				more += "SIP-If-Match: " + etag + "\r\n"
+			}
+			b := p.body(n)
+			return p.head("PUBLISH", uri, "<"+uri+">", callID, local, cseq, auth, more) +
+				"Content-Type: application/pidf+xml\r\nContent-Length: " + strconv.Itoa(len(b)) + "\r\n\r\n" + b
+		}, "PUBLISH", uri)
+		if err != nil {
+			return err // it may or may not have come about; what was said before stands
+		}
+		switch {
+		case m.Status == 412 && etag != "":
+			// What is certain: the one with this tag was acknowledged to us last. A PUBLISH whose answer
+			// was lost may have changed it since (RFC 3903 §6).
+			p.mu.Lock()
+			sure := p.etag == etag && p.said == n && p.doubt == 0
+			p.doubt = 0
+			p.mu.Unlock()
+			if sure {
+				p.o.never("%s: entity-tag %s of an acknowledged publication is not known", p.user, etag)
+			}
+			etag = ""
+		case m.Status < 300:
+			tag, _ := m.GetName("SIP-ETag")
+			p.mu.Lock()
+			p.etag, p.doubt = tag, 0
+			p.mu.Unlock()
+			p.o.says(p.user, n, false)
+			return nil
+		default:
+			return fmt.Errorf("PUBLISH: %d", m.Status)
+		}
+	}
+}
+
+// watch subscribes until it is accepted, and goes on refreshing.
+func (p *phone) watch(of string) {
+	for p.ctx.Err() == nil {
+		w := &watching{of: of, callID: p.id(), local: p.id()}
+		p.mu.Lock()
+		p.watching[w.callID] = w
+		p.mu.Unlock()
+		uri := "sip:" + of + "@" + domain
+		m, err := p.anywhere(func(cseq uint32, auth string) string { return p.subscribe(w, uri, cseq, auth) }, "SUBSCRIBE", uri)
+		if err == nil && m.Status < 300 {
+			p.accepted(w, m)
+			p.refresh(w)
+			return // ended: a new one was begun
+		}
+		p.mu.Lock()
+		delete(p.watching, w.callID)
+		p.mu.Unlock()
+		sleep(p.ctx, 200*time.Millisecond)
+	}
+}
+
+func (p *phone) subscribe(w *watching, uri string, cseq uint32, auth string) string {
+	to := "<sip:" + w.of + "@" + domain + ">"
+	if w.remote != "" {
+		to += ";tag=" + w.remote
+	}
+	return p.head("SUBSCRIBE", uri, to, w.callID, w.local, cseq, auth, "Event: presence\r\nAccept: application/pidf+xml\r\nExpires: "+
+		strconv.Itoa(int(subscribeFor/time.Second))+"\r\n") + "Content-Length: 0\r\n\r\n"
+}
+
+func (p *phone) accepted(w *watching, m *sip.Message) {
+	p.mu.Lock()
+	if w.remote == "" {
+		w.remote = m.To().Tag()
+	}
+	if c, ok, err := m.Contact(); err == nil && ok {
+		w.target = c.URI
+	}
+	p.mu.Unlock()
+	p.o.stands(p.user, w.of, true)
+}
+
+// refresh keeps a subscription alive, in its dialog where that is answered.
+func (p *phone) refresh(w *watching) {
+	for {
+		sleep(p.ctx, subscribeFor/2+time.Duration(rand.Int64N(int64(subscribeFor/8))))
+		p.mu.Lock()
+		ended, target := w.ended, w.target
+		p.mu.Unlock()
+		if ended || p.ctx.Err() != nil {
+			return
+		}
+		build := func(cseq uint32, auth string) string { return p.subscribe(w, target, cseq, auth) }
+		m, err := p.send(addrOf(target), build, "SUBSCRIBE", target)
+		if err != nil || m.Status >= 500 {
+			m, err = p.anywhere(build, "SUBSCRIBE", target)
+		}
+		switch {
+		case err != nil:
+			continue
+		case m.Status < 300:
+			p.accepted(w, m)
+		default: // RFC 6665 §4.1.2.2: 481 ends it
+			p.mu.Lock()
+			w.ended = true
+			delete(p.watching, w.callID)
+			p.mu.Unlock()
+			go p.watch(w.of)
+			return
+		}
+	}
+}
+
+// addrOf is where a Contact of the service leads.
+func addrOf(uri string) netip.AddrPort {
+	u, err := sip.ParseURI(uri)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	a, err := netip.ParseAddr(u.Host)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	port := uint16(sipPort)
+	if u.Port != 0 {
+		port = uint16(u.Port)
+	}
+	return netip.AddrPortFrom(a, port)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
