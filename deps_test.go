@@ -51,7 +51,7 @@ var mayImport = map[string]string{
 	"story":        "*",
 	"interop":      "server config",
 	"interop/demo": "interop",
-	"bench":        "server config sip xmpp markup",
+	"bench":        "server config sip xmpp markup store/postgrestest",
 	"bench/run":    "bench",
 }
 

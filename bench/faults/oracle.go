@@ -24,6 +24,10 @@ type truth struct {
 	said int // acknowledged
 	away bool
 	at   time.Time
+
+	// unsure: the user's connection stands, and nobody but him can know: his node is stopped or cut
+	// off. To be told that he is away is right as well.
+	unsure bool
 }
 
 type pair struct{ watcher, of string }
@@ -87,6 +91,22 @@ func (o *oracle) stands(watcher, of string, yes bool) {
 	o.look(p, s, time.Now())
 }
 
+// unsure says whether it can be known that a user is there.
+func (o *oracle) unsure(user string, yes bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.truth[user]
+	if t == nil {
+		return
+	}
+	t.unsure = yes
+	for p, s := range o.pairs {
+		if p.of == user {
+			o.look(p, s, time.Now())
+		}
+	}
+}
+
 func (o *oracle) sight(p pair) *sight {
 	s := o.pairs[p]
 	if s == nil {
@@ -102,7 +122,7 @@ func (o *oracle) look(p pair, s *sight, now time.Time) {
 	if t == nil || !s.standing {
 		return
 	}
-	right := t.away && s.away || !t.away && !s.away && s.told >= t.said
+	right := t.unsure && (s.away || s.told >= t.said) || t.away && s.away || !t.away && !s.away && s.told >= t.said
 	switch {
 	case right && !s.behind.IsZero():
 		o.lags = append(o.lags, lag{p, s.behind, now.Sub(s.behind)})

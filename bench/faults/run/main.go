@@ -1,0 +1,65 @@
+// Command run hurts a service of three nodes and prints how long anybody was told
+// anything but the truth.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"pharos/bench/faults"
+)
+
+func main() {
+	only := flag.String("only", "", "comma-separated parts of the faults' names: "+strings.Join(faults.Faults(), "; "))
+	phones := flag.Int("phones", 30, "SIP users")
+	chats := flag.Int("chats", 30, "XMPP users")
+	watch := flag.Int("watch", 5, "users of each world that everybody watches")
+	settle := flag.Duration("settle", 8*time.Second, "how long the service is looked at after each fault")
+	asJSON := flag.Bool("json", false, "print the results as JSON")
+	keep := flag.String("keep", "", "folder for the nodes' logs; else they go")
+	flag.Parse()
+	dir := *keep
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "pharos-faults-"); err != nil {
+			fail(err)
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		fail(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o := faults.Options{Dir: dir, Phones: *phones, Chats: *chats, Watch: *watch, Settle: *settle, Log: os.Stderr}
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
+	}
+	rs, err := faults.Run(ctx, o)
+	if *asJSON {
+		b, _ := json.MarshalIndent(rs, "", "  ")
+		fmt.Println(string(b))
+	} else {
+		fmt.Print(faults.Table(rs))
+	}
+	if err != nil {
+		stop()
+		fail(err)
+	}
+	for _, r := range rs {
+		if !r.OK() {
+			os.Exit(1)
+		}
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}

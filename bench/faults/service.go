@@ -1,0 +1,255 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"pharos/store/postgrestest"
+)
+
+// service is PostgreSQL and the nodes.
+type service struct {
+	lab   *lab
+	pg    *postgrestest.Server
+	dir   string
+	bin   string
+	nodes []*node
+}
+
+// node is one process, when it runs.
+type node struct {
+	*spot
+	s    *service
+	name string
+
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	ended   chan struct{}
+	expects bool // to end
+}
+
+// startService builds the program and starts PostgreSQL and n nodes; logs stay in dir.
+func startService(ctx context.Context, dir string, n int, users string) (s *service, err error) {
+	s = &service{dir: dir, bin: filepath.Join(dir, "pharos")}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.lab, err = newLab(n); err != nil {
+		return s, err
+	}
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+		return s, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	if s.pg, err = postgrestest.Start("listen_addresses="+hub.String(), "max_connections=200"); err != nil {
+		return s, err
+	}
+	hba := filepath.Join(s.pg.Dir(), "data", "pg_hba.conf")
+	f, err := os.OpenFile(hba, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return s, err
+	}
+	_, err = fmt.Fprintf(f, "host all all 10.77.0.0/24 trust\n")
+	if err = errors.Join(err, f.Close(), s.pg.Restart()); err != nil {
+		return s, err
+	}
+	var peers []string
+	for _, sp := range s.lab.spots {
+		peers = append(peers, fmt.Sprintf("%q", netip.AddrPortFrom(sp.busIP, 6222)))
+	}
+	for i, sp := range s.lab.spots {
+		nd := &node{spot: sp, s: s, name: fmt.Sprintf("n%d", i+1)}
+		s.nodes = append(s.nodes, nd)
+		conf := fmt.Sprintf(`domains = [%q]
+listen = ["sip+udp://%[2]s:%[3]d", "sip+tcp://%[2]s:%[3]d", "xmpp+insecure://%[2]s:%[4]d", "http+insecure://%[2]s:%[5]d"]
+[policy]
+default = "allow"
+[store]
+url = "postgres://postgres@%[6]s:5432/postgres?sslmode=disable"
+[cluster]
+node = %[7]q
+secret = "a secret that the nodes of the lab share"
+listen = "%[8]s:6222"
+peers = [%[9]s]
+sip = "sip:%[2]s:%[3]d"
+xmpp = "%[2]s:%[4]d"
+`, domain, sp.ip, sipPort, xmppPort, httpPort, hub, nd.name, sp.busIP, strings.Join(peers, ", "))
+		if err := os.MkdirAll(nd.file("data"), 0o700); err != nil {
+			return s, err
+		}
+		if err := os.WriteFile(nd.file("pharos.toml"), []byte(conf), 0o600); err != nil {
+			return s, err
+		}
+		if err := nd.start(); err != nil {
+			return s, err
+		}
+	}
+	list := filepath.Join(dir, "users.csv")
+	if err := os.WriteFile(list, []byte(users), 0o600); err != nil {
+		return s, err
+	}
+	return s, s.nodes[0].command(nil, "user", "import", list)
+}
+
+func (n *node) file(name string) string { return filepath.Join(n.s.dir, n.name, name) }
+
+// readyWithin bounds the start of a node.
+const readyWithin = 30 * time.Second
+
+// start runs the node and waits until it says that it is ready.
+func (n *node) start() error {
+	log, err := os.OpenFile(n.file("log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	from, err := log.Seek(0, 2)
+	if err != nil {
+		return err
+	}
+	cmd := n.spot.command(n.s.bin, "serve", "--config", n.file("pharos.toml"), "--data", n.file("data"))
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	n.mu.Lock()
+	n.cmd, n.ended, n.expects = cmd, ended, false
+	n.mu.Unlock()
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	for until := time.Now().Add(readyWithin); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile(n.file("log"))
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(b[from:], []byte("msg=ready")) {
+			return nil
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("%s has ended:\n%s", n.name, tail(b[from:]))
+		default:
+		}
+	}
+	return fmt.Errorf("%s is not ready within %v", n.name, readyWithin)
+}
+
+func tail(b []byte) []byte {
+	if len(b) > 3000 {
+		return b[len(b)-3000:]
+	}
+	return b
+}
+
+// signal sends one to the process; of those that end it the end is waited for.
+func (n *node) signal(sig syscall.Signal) error {
+	n.mu.Lock()
+	cmd, ended := n.cmd, n.ended
+	n.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	if sig != syscall.SIGKILL && sig != syscall.SIGTERM {
+		return nil
+	}
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		return fmt.Errorf("%s does not end", n.name)
+	}
+	n.mu.Lock()
+	n.cmd = nil
+	n.mu.Unlock()
+	return nil
+}
+
+// runs reports whether the process lives that was not told to end.
+func (n *node) runs() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return false
+	}
+	select {
+	case <-n.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// command runs a pharos command at the node.
+func (n *node) command(into any, args ...string) error {
+	cmd := n.spot.command(append(append([]string{n.s.bin}, args...), "--config", n.file("pharos.toml"), "--data", n.file("data"))...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("pharos %s: %w\n%s%s", strings.Join(args, " "), err, out.Bytes(), errs.Bytes())
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(out.Bytes(), into)
+}
+
+// leader is the node that leads, as another says; nil: nobody does.
+func (s *service) leader() *node {
+	var st struct {
+		Nodes []struct {
+			Name   string `json:"name"`
+			Leader bool   `json:"leader"`
+		} `json:"nodes"`
+	}
+	for _, n := range s.nodes {
+		if !n.runs() || n.command(&st, "cluster", "status", "--json") != nil {
+			continue
+		}
+		for _, x := range st.Nodes {
+			for _, m := range s.nodes {
+				if x.Leader && m.name == x.Name {
+					return m
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *service) addrs(port uint16) (list []netip.AddrPort) {
+	for _, n := range s.nodes {
+		list = append(list, netip.AddrPortFrom(n.ip, port))
+	}
+	return list
+}
+
+func (s *service) close() {
+	for _, n := range s.nodes {
+		_ = n.signal(syscall.SIGCONT)
+		_ = n.signal(syscall.SIGKILL)
+	}
+	if s.pg != nil {
+		_ = s.pg.Close()
+	}
+	if s.lab != nil {
+		s.lab.close()
+	}
+}
