@@ -423,4 +423,3 @@ func Table(rs []Result) string {
 	}
 	return b.String()
 }
-
