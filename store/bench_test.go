@@ -45,11 +45,22 @@ func benchSubscription(n int) *presence.Subscription {
 	}
 }
 
-// One save per Put, 256 outstanding, over 10,000 subscriptions.
-func BenchmarkSoftJournal(b *testing.B) {
-	for _, outstanding := range []int{1, 16, 256} {
+// benchPostgres is a store in a throwaway server.
+func benchPostgres(b *testing.B) *Store {
+	b.Helper()
+	return openPostgresTest(b, postgresURL(b))
+}
+
+// One save per Put, up to 256 outstanding, over 10,000 subscriptions.
+func BenchmarkSoftJournal(b *testing.B) { benchSoft(b, benchStore) }
+
+// The same in PostgreSQL; the CPU is this process's only.
+func BenchmarkSoftPostgres(b *testing.B) { benchSoft(b, benchPostgres) }
+
+func benchSoft(b *testing.B, open func(*testing.B) *Store) {
+	for _, outstanding := range []int{1, 16, 256, 4096} {
 		b.Run(fmt.Sprintf("outstanding=%d", outstanding), func(b *testing.B) {
-			s := benchStore(b)
+			s := open(b)
 			saves := make([][]presence.Save, 10_000)
 			for i := range saves {
 				sub := benchSubscription(i)
@@ -73,6 +84,7 @@ func BenchmarkSoftJournal(b *testing.B) {
 				}
 			})
 			b.ReportMetric(float64(b.N)/float64(s.Stats().SoftGroups), "records/sync")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 		})
 	}
 }
@@ -116,10 +128,14 @@ func BenchmarkSoftSQLite(b *testing.B) {
 	})
 }
 
-func BenchmarkUpdateItem(b *testing.B) {
+func BenchmarkUpdateItem(b *testing.B) { benchUpdateItem(b, benchStore) }
+
+func BenchmarkUpdateItemPostgres(b *testing.B) { benchUpdateItem(b, benchPostgres) }
+
+func benchUpdateItem(b *testing.B, open func(*testing.B) *Store) {
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := benchStore(b)
+			s := open(b)
 			for i := range 1000 { // they are logged in, so their rosters were read
 				u := presence.Entity{User: fmt.Sprintf("user%d", i), Domain: "example.com"}
 				if _, _, err := s.Roster(b.Context(), u); err != nil {
@@ -152,12 +168,29 @@ func BenchmarkUpdateItem(b *testing.B) {
 // What a login reads: a roster of 20, from memory and from the database.
 func BenchmarkRoster(b *testing.B) {
 	for name, rows := range map[string]int{"cached": maxCachedRows, "database": 0} {
-		b.Run(name, func(b *testing.B) { benchRoster(b, rows) })
+		b.Run(name, func(b *testing.B) { benchRoster(b, benchStore(b), rows, 1) })
 	}
 }
 
-func benchRoster(b *testing.B, rows int) {
-	s := benchStore(b)
+// The same where others write too: what is cached is checked, for many callers at once.
+func BenchmarkRosterPostgres(b *testing.B) {
+	for name, rows := range map[string]int{"checked": maxCachedRows, "database": 0} {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) { benchRoster(b, benchPostgres(b), rows, callers) })
+		}
+	}
+	b.Run("stale", func(b *testing.B) {
+		s := benchPostgres(b)
+		ctx := Stale(context.Background())
+		for b.Loop() {
+			if _, _, err := s.Roster(ctx, alice); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func benchRoster(b *testing.B, s *Store, rows, callers int) {
 	s.cache.init(rows)
 	for i := range 20 {
 		contact := presence.Entity{User: fmt.Sprintf("user%d", i), Domain: "example.com"}
@@ -170,19 +203,29 @@ func benchRoster(b *testing.B, rows int) {
 	}
 	b.ResetTimer()
 	measureCPU(b, func() {
-		for range b.N {
-			if items, _, err := s.Roster(context.Background(), alice); err != nil || len(items) != 20 {
-				b.Fatal(len(items), err)
-			}
-			if rows == 0 {
-				s.cache.drop(alice)
-			}
+		var wg sync.WaitGroup
+		for c := range callers {
+			wg.Go(func() {
+				for i := c; i < b.N; i += callers {
+					if items, _, err := s.Roster(context.Background(), alice); err != nil || len(items) != 20 {
+						b.Error(len(items), err)
+						return
+					}
+					if rows == 0 {
+						s.cache.drop(alice)
+					}
+				}
+			})
 		}
+		wg.Wait()
 	})
 }
 
-func BenchmarkAccount(b *testing.B) {
-	s := benchStore(b)
+func BenchmarkAccount(b *testing.B) { benchAccount(b, benchStore(b)) }
+
+func BenchmarkAccountPostgres(b *testing.B) { benchAccount(b, benchPostgres(b)) }
+
+func benchAccount(b *testing.B, s *Store) {
 	if err := s.PutAccounts(b.Context(), []Account{testAccount(alice)}); err != nil {
 		b.Fatal(err)
 	}

@@ -181,8 +181,8 @@ func (s *Store) Transact(ctx context.Context, fn func(tx *Tx) error, users ...pr
 		}
 		return failed
 	}, users...)
-	if err != nil && failed != nil {
-		return failed
+	if failed != nil && errors.Is(err, failed) {
+		return failed // and not, say, that the fence was down when it was tried again
 	}
 	return err
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -33,11 +35,17 @@ func (g *gatherer[K, V]) get(ctx context.Context, key K) (v V, ok bool, err erro
 		g.next = r
 	}
 	r.keys = append(r.keys, key)
-	if !g.running {
-		g.running = true
-		go g.run()
+	lead := !g.running
+	if lead {
+		g.running, g.next = true, nil
 	}
 	g.mu.Unlock()
+	if lead {
+		g.answer(r)
+		if g.more() {
+			go g.run() // they are not ours to wait for
+		}
+	}
 	select {
 	case <-r.done:
 		v, ok = r.result[key]
@@ -47,28 +55,51 @@ func (g *gatherer[K, V]) get(ctx context.Context, key K) (v V, ok bool, err erro
 	}
 }
 
+// run answers those who came meanwhile.
 func (g *gatherer[K, V]) run() {
 	for {
 		g.mu.Lock()
 		r := g.next
 		g.next = nil
-		g.running = r != nil
 		g.mu.Unlock()
-		if r == nil {
+		g.answer(r)
+		if !g.more() {
 			return
 		}
-		for keys := r.keys; len(keys) > 0 && r.err == nil; {
-			n := min(len(keys), maxAsked)
-			var m map[K]V
-			if m, r.err = g.ask(keys[:n]); r.result == nil {
-				r.result = m
-			} else {
-				for k, v := range m {
-					r.result[k] = v
-				}
-			}
-			keys = keys[n:]
-		}
-		close(r.done)
 	}
+}
+
+// more tells whether somebody waits; if not, the next who comes asks for himself.
+func (g *gatherer[K, V]) more() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running = g.next != nil
+	return g.running
+}
+
+func (g *gatherer[K, V]) answer(r *round[K, V]) {
+	for keys := unique(r.keys); len(keys) > 0 && r.err == nil; {
+		n := min(len(keys), maxAsked)
+		var m map[K]V
+		if m, r.err = g.ask(keys[:n]); r.result == nil {
+			r.result = m
+		} else {
+			maps.Copy(r.result, m)
+		}
+		keys = keys[n:]
+	}
+	close(r.done)
+}
+
+// unique takes out, in place, what is there a second time.
+func unique[K comparable](keys []K) []K {
+	if len(keys) < 2 {
+		return keys
+	}
+	seen := make(map[K]bool, len(keys))
+	return slices.DeleteFunc(keys, func(k K) bool {
+		again := seen[k]
+		seen[k] = true
+		return again
+	})
 }

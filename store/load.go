@@ -52,27 +52,31 @@ func (s *Store) Load(ctx context.Context, of presence.Entity) (sources []*presen
 		m, err := s.loadJournal([]presence.Entity{of})
 		return m[of].sources, m[of].subs, err
 	}
-	st, _, err := s.loads.get(ctx, of)
+	list, _, err := s.loads.get(ctx, of)
+	st := s.decode(list)
 	return st.sources, st.subs, err
+}
+
+// decode makes what is the caller's own of rows.
+func (s *Store) decode(list []softRow) (st saved) {
+	for _, w := range list {
+		st.add(s, w.kind, []byte(w.key), w.value)
+	}
+	return st
 }
 
 // LoadMany is Load for many; fn is called for those of whom there is something.
 func (s *Store) LoadMany(ctx context.Context, of []presence.Entity, fn func(e presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error) error {
-	for part := range slices.Chunk(of, maxAsked) {
+	for part := range slices.Chunk(unique(slices.Clone(of)), maxAsked) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		ask := s.loadJournal
-		if s.rows != nil {
-			ask = s.loadRows
-		}
-		m, err := ask(part)
+		m, err := s.loadPart(part)
 		if err != nil {
 			return err
 		}
 		for _, e := range part {
 			if st, ok := m[e]; ok {
-				delete(m, e)
 				if err := fn(e, st.sources, st.subs); err != nil {
 					return err
 				}
@@ -80,6 +84,18 @@ func (s *Store) LoadMany(ctx context.Context, of []presence.Entity, fn func(e pr
 		}
 	}
 	return nil
+}
+
+func (s *Store) loadPart(of []presence.Entity) (map[presence.Entity]saved, error) {
+	if s.rows == nil {
+		return s.loadJournal(of)
+	}
+	rows, err := s.loadRows(of)
+	m := make(map[presence.Entity]saved, len(rows))
+	for e, list := range rows {
+		m[e] = s.decode(list)
+	}
+	return m, err
 }
 
 // loadJournal walks through the whole journal: it is for several nodes in one process.
@@ -107,9 +123,10 @@ const softLoad = `SELECT s.domain, s.name, s.kind, s.key, s.value
 	FROM unnest($1::text[], $2::text[]) AS of (domain, name) JOIN soft s ON s.domain = of.domain AND s.name = of.name
 	WHERE s.kind IN (112, 115)` // p, s
 
-func (s *Store) loadRows(of []presence.Entity) (map[presence.Entity]saved, error) {
+// loadRows reads rows by their presentities, which are different ones.
+func (s *Store) loadRows(of []presence.Entity) (map[presence.Entity][]softRow, error) {
 	domains, names := columnsOf(of)
-	var list []softRow
+	m := make(map[presence.Entity][]softRow, len(of))
 	err := s.query(func(ctx context.Context, c *pgx.Conn) error {
 		rows, err := c.Query(ctx, softLoad, domains, names)
 		if err != nil {
@@ -120,23 +137,16 @@ func (s *Store) loadRows(of []presence.Entity) (map[presence.Entity]saved, error
 		var key []byte
 		_, err = pgx.ForEachRow(rows, []any{&w.of.Domain, &w.of.User, &kind, &key, &w.value}, func() error {
 			w.kind, w.key = byte(kind), string(key)
-			list = append(list, w)
+			m[w.of] = append(m[w.of], w)
 			w.value = nil
 			return nil
 		})
 		return err
 	})
-	if err != nil {
-		return nil, err
+	for _, list := range m {
+		slices.SortFunc(list, func(a, b softRow) int { return cmp.Or(cmp.Compare(a.kind, b.kind), strings.Compare(a.key, b.key)) })
 	}
-	slices.SortFunc(list, func(a, b softRow) int { return cmp.Or(cmp.Compare(a.kind, b.kind), strings.Compare(a.key, b.key)) })
-	m := make(map[presence.Entity]saved, len(of))
-	for _, w := range list {
-		st := m[w.of]
-		st.add(s, w.kind, []byte(w.key), w.value)
-		m[w.of] = st
-	}
-	return m, nil
+	return m, err
 }
 
 func columnsOf(of []presence.Entity) (domains, names []string) {
@@ -153,7 +163,7 @@ func (s *Store) query(fn func(ctx context.Context, c *pgx.Conn) error) error {
 	defer cancel()
 	conn, err := s.read.Conn(ctx)
 	if err != nil {
-		return err
+		return s.reader.orClosed(err)
 	}
 	defer conn.Close()
 	return native(conn, func(c *pgx.Conn) error { return fn(ctx, c) })

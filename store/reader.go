@@ -54,3 +54,13 @@ func read[T any](ctx context.Context, r *reader, fn func() (T, error)) (v T, err
 		return v, ctx.Err()
 	}
 }
+
+// orClosed is err, or ErrClosed when that is why.
+func (r *reader) orClosed(err error) error {
+	select {
+	case <-r.quit:
+		return ErrClosed
+	default:
+		return err
+	}
+}

@@ -62,7 +62,7 @@ type Store struct {
 	bodies  bodies
 	j       *journal // nil in PostgreSQL, which has rows
 	rows    *rows
-	loads   gatherer[presence.Entity, saved]
+	loads   gatherer[presence.Entity, []softRow]
 	checks  gatherer[presence.Entity, uint64]
 	node    bool        // made by Node
 	others  atomic.Bool // others write to the database too

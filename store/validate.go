@@ -41,7 +41,7 @@ func (s *Store) valid(ctx context.Context, u presence.Entity, st *userState, che
 // revisions of users; of those who have none, nothing.
 func (s *Store) revisions(of []presence.Entity) (map[presence.Entity]uint64, error) {
 	m := make(map[presence.Entity]uint64, len(of))
-	if s.rows == nil {
+	if s.rows == nil || len(of) == 1 {
 		return read(context.Background(), s.reader, func() (map[presence.Entity]uint64, error) {
 			for _, u := range of {
 				var revision int64
