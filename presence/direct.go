@@ -39,6 +39,13 @@ func (p *Presentity) direct(now time.Time, in *Direct, out *Outcome) {
 		return
 	}
 	out.State = Active
+	if in.Again {
+		p.removeDirected(func(d *directed) bool {
+			return d.source.ID == in.Source.ID && d.watcher == in.Watcher && d.via.Edge == in.Via.Edge && d.via.Handle == in.Via.Handle
+		})
+		p.directed = append(p.directed, directed{in.Source, in.Watcher, in.Via})
+		return
+	}
 	p.removeDirected(func(d *directed) bool { return d.is(in.Source.ID, in.Watcher, in.Via) })
 	if in.Available {
 		p.directed = append(p.directed, directed{in.Source, in.Watcher, in.Via})

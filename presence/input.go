@@ -32,12 +32,15 @@ type Publish struct {
 	Said  time.Time
 }
 
-// Retract removes a source of a package, by tag (publication, ErrNoMatch) or by ID.
+// Retract removes a source of a package, by tag (publication, ErrNoMatch) or by ID. A
+// session's that says that it is of another Node stays: somebody has come back there with the
+// same resource.
 type Retract struct {
 	ID      SourceID
 	IfMatch string
 	Native  Payload // XMPP: children of the unavailable presence, told to those who saw the source
 	Package string  // event package, in lower case; "": presence
+	Node    string  // of a session: as in Publish; "": any
 }
 
 // Direct is XMPP directed presence (RFC 6121 §4.6): shows one source to one
@@ -53,6 +56,10 @@ type Direct struct {
 	Watcher   Entity
 	Via       Via // of the watcher's edge; Handle may be "" for all its sessions
 	Available bool
+
+	// Again: it is the edge that says it once more, since the owner may have lost it or the
+	// session has moved. Nobody is told.
+	Again bool
 }
 
 // Watch makes or refreshes a subscription. Lifetime 0 with Fetch asks once.

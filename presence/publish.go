@@ -174,6 +174,9 @@ func (p *Presentity) retract(now time.Time, in *Retract, out *Outcome) {
 	if in.IfMatch != "" {
 		id = c.byTag(now, in.IfMatch).cur.ID
 	}
+	if l := c.byID(id); l != nil && in.Node != "" && l.cur.Node != "" && l.cur.Node != in.Node {
+		return
+	}
 	if c == &p.presence {
 		p.leave(now, id, in.Native, out)
 	} else if c != nil {

@@ -34,9 +34,10 @@ func AppendInput(b []byte, in presence.Input) ([]byte, error) {
 		b = AppendString(b, in.IfMatch)
 		b = appendPayload(b, &in.Native)
 		b = AppendString(b, in.Package)
+		b = AppendString(b, in.Node)
 	case presence.Direct:
 		b, at = open(append(b, kindDirect))
-		b = appendDirect(b, &in)
+		b = AppendBool(appendDirect(b, &in), in.Again)
 	case presence.Watch:
 		b, at = open(append(b, kindWatch))
 		b = appendWatch(b, &in)
@@ -72,9 +73,11 @@ func (r *Reader) Input() presence.Input {
 	case kindPublish:
 		in = r.publish()
 	case kindRetract:
-		in = presence.Retract{ID: r.sourceID(), IfMatch: r.String(), Native: r.payload(), Package: r.String()}
+		in = presence.Retract{ID: r.sourceID(), IfMatch: r.String(), Native: r.payload(), Package: r.String(), Node: r.String()}
 	case kindDirect:
-		in = *r.direct()
+		d := r.direct()
+		d.Again = r.Bool()
+		in = *d
 	case kindWatch:
 		in = r.watch()
 	case kindUnwatch:
