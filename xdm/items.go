@@ -22,6 +22,11 @@ type ItemChange struct {
 	// Withdraw tells that the user takes back what lets the contact watch, also where
 	// the row says nothing of it because a rule does.
 	Withdraw bool
+
+	// Ready, where there are several nodes (Config.Tell), is called before Change, and again with each
+	// try, with the user's revision from which the change is worked out: when the rows are written
+	// it is still that. May be nil.
+	Ready func(revision uint64)
 }
 
 // UpdateItems is store.UpdateItems, with the documents of the users changed in
@@ -122,6 +127,11 @@ func (d *Documents) updateItems(ctx context.Context, users []presence.Entity, cs
 			return err
 		}
 		plans[i] = &plan{state: s}
+	}
+	for i := range cs {
+		if c := &cs[i]; c.Ready != nil {
+			c.Ready(plans[slices.Index(users, c.User)].state.revision)
+		}
 	}
 	said := make([]policy.Change, len(users))
 	for i := range cs {
