@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"strconv"
 	"strings"
 	"time"
 
@@ -83,28 +82,17 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 		stream: st, origin: originOf(st), reader: make(chan struct{}),
 	}
 	s.prio.Store(unavailable)
-	s.handle = s.full + "#" + strconv.FormatUint(e.seq.Add(1), 36)
+	s.handle = e.newHandle(s.full)
 	s.lang = st.Lang()
-	// Under the lock, so that a new record has the block list that is true.
-	ctx, release := e.hold(ctx, entityOf(jid))
-	defer release()
-	u, err := e.newUser(ctx, jid)
-	if err != nil {
-		s.edge.log.Error("block list not read", "entity", jid.Bare().String(), "err", err)
-		return refuse("internal-server-error")
+	if e.many {
+		// Nothing is told to it until nobody else has its resource.
+		s.stream, s.far = nil, &far{binding: true}
 	}
-	s.user = u
-	for {
-		holder, full := e.reg.add(s)
-		if full {
-			return refuse("resource-constraint") // RFC 6120 §7.6.2.1
-		}
-		if holder == nil {
-			break
-		}
-		// RFC 6120 §7.7.2.2: the newer one stays, since the older is
-		// most often a connection that died unnoticed.
-		holder.end(ctx, &xmpp.StreamError{Condition: "conflict"})
+	if condition := e.register(ctx, s, jid); condition != "" {
+		return refuse(condition)
+	}
+	if e.many && !e.bindAmong(ctx, s, st, refuse) {
+		return nil
 	}
 	if e.closing.Load() { // Close may have missed it
 		close(s.reader)
@@ -120,6 +108,60 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	st.Send(b)
 	st.SetBound(jid)
 	return s
+}
+
+// register makes a session known here; the condition is that of a refusal.
+func (e *Edge) register(ctx context.Context, s *session, jid xmpp.JID) (condition string) {
+	for {
+		holder, condition := e.add(ctx, s, jid)
+		if holder == nil {
+			return condition
+		}
+		// RFC 6120 §7.7.2.2: the newer one stays, since the older is
+		// most often a connection that died unnoticed.
+		holder.end(ctx, &xmpp.StreamError{Condition: "conflict"})
+	}
+}
+
+// add is register, but for a holder of the resource who is there already.
+func (e *Edge) add(ctx context.Context, s *session, jid xmpp.JID) (holder *session, condition string) {
+	// Under the lock, so that a new record has the block list that is true.
+	ctx, release := e.hold(ctx, entityOf(jid))
+	defer release()
+	u, err := e.newUser(ctx, jid)
+	if err != nil {
+		e.log.Error("block list not read", "entity", jid.Bare().String(), "err", err)
+		return nil, "internal-server-error"
+	}
+	s.user = u
+	holder, full := e.reg.add(s)
+	if full {
+		return nil, "resource-constraint" // RFC 6120 §7.6.2.1
+	}
+	return holder, ""
+}
+
+// bindAmong gives a session its stream when no other node has its resource any more.
+// False: it has ended.
+func (e *Edge) bindAmong(ctx context.Context, s *session, st *xmpp.Stream, refuse func(string) *session) bool {
+	condition := e.claim(ctx, s)
+	s.mu.Lock()
+	ended := s.ended
+	if !ended && condition == "" {
+		s.stream = st
+	}
+	s.mu.Unlock()
+	if !ended && condition == "" {
+		return true
+	}
+	close(s.reader)
+	if ended { // somebody was newer still, or the account has gone
+		st.Close(&xmpp.StreamError{Condition: "conflict"})
+		return false
+	}
+	s.end(ctx, nil)
+	refuse(condition)
+	return false
 }
 
 // newUser is the record of a user, with the block list read if there is none yet.

@@ -169,11 +169,22 @@ func (r *request) setBlocks(ctx context.Context, add, remove []string, all bool)
 	case err != nil:
 		r.failed("block list not written", err)
 	default:
-		if err = r.edge.readBlocks(ctx, r.user); err != nil {
+		if all {
+			remove = r.user.blocks.Load().all()
+		}
+		if err = r.edge.refreshBlocks(ctx, r.user, add, remove); err != nil {
 			r.failed("block list not read", err)
 		}
 	}
 	return err == nil
+}
+
+// all are the names; nil-safe.
+func (b *blocklist) all() []string {
+	if b == nil {
+		return nil
+	}
+	return b.names
 }
 
 // readBlocks makes the record of a user true to the store. The user is held.
@@ -249,6 +260,7 @@ func (e *Edge) unblocked(ctx context.Context, u *user) {
 			}
 		}
 	}
+	e.seeElsewhere(ctx, u.entity, true)
 }
 
 // rewatch asks again for a contact whose block had ended the watch.

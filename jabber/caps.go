@@ -349,6 +349,13 @@ func (s *session) ownItems(ctx context.Context, wanted *capability) {
 // tellOwn tells a user's own clients of a node that is no source, if they want it
 // (XEP-0163 §4, case 3).
 func (e *Edge) tellOwn(u presence.Entity, name string, event []byte) {
+	e.tellOwnHere(u, name, event)
+	if e.many {
+		e.pass(u, newCall(callEvent).entity(u).str(name).bytes(event))
+	}
+}
+
+func (e *Edge) tellOwnHere(u presence.Entity, name string, event []byte) {
 	for _, s := range e.reg.user(u).list() {
 		s.mu.Lock()
 		wants := s.notified() && s.caps.wants(name)

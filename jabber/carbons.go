@@ -44,7 +44,7 @@ next:
 			continue
 		}
 		if s.wantsCarbons() {
-			s.copy("received", m, head, rest)
+			s.copy("received", m.Type, head, rest)
 		}
 	}
 }
@@ -53,10 +53,14 @@ next:
 // (XEP-0280 §8).
 func (e *Edge) sentCopies(from *session, m *engine.Message) {
 	all := from.user.list()
-	if len(all) < 2 {
+	if len(all) < 2 && !e.many {
 		return
 	}
 	var head, rest []byte
+	if e.many && m.To != from.user.entity {
+		head, rest = messageBytes(m)
+		e.pass(from.user.entity, copyCall(from.user.entity, "sent", m, head, rest))
+	}
 	for _, s := range all {
 		// Messages to oneself are seen as received already.
 		if s == from || m.To == from.user.entity || !s.wantsCarbons() {
@@ -65,17 +69,17 @@ func (e *Edge) sentCopies(from *session, m *engine.Message) {
 		if head == nil {
 			head, rest = messageBytes(m)
 		}
-		s.copy("sent", m, head, rest)
+		s.copy("sent", m.Type, head, rest)
 	}
 }
 
 // copy wraps a message (XEP-0297) for one session.
-func (s *session) copy(direction string, m *engine.Message, head, rest []byte) {
+func (s *session) copy(direction, typ string, head, rest []byte) {
 	b := make([]byte, 0, 320)
 	b = append(b, "<message"...)
 	b = markup.AppendAttr(b, "from", s.user.bare)
 	b = markup.AppendAttr(b, "to", s.full)
-	b = attr(b, "type", m.Type)
+	b = attr(b, "type", typ)
 	b = append(b, "><"...)
 	b = append(b, direction...)
 	b = append(b, " xmlns='"+nsCarbons+"'><forwarded xmlns='"+nsForward+"'><message xmlns='"+nsClient+"'"...)

@@ -62,6 +62,9 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 			return err
 		}
 		changes[i] = xdm.ItemChange{ItemChange: store.ItemChange{User: r.u, Contact: r.contact, Change: r.change}, Theirs: r.theirs, Withdraw: r.withdraw}
+		if e.many && r.ready != nil {
+			changes[i].Ready = func(revision uint64) { r.ready(atRevision(ctx, r.u, revision)) }
+		}
 	}
 	err := e.c.Documents.UpdateItems(ctx, changes)
 	if errors.Is(err, xdm.ErrTooLarge) {
@@ -72,6 +75,8 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 	}
 	for i, r := range rows {
 		r.after = changes[i].Item
+	}
+	for _, r := range rows {
 		if !r.written {
 			if r.withdraw {
 				e.withdrawn(ctx, r)
@@ -79,11 +84,15 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 			continue
 		}
 		e.decided(ctx, r)
-		if r.rec == nil {
+		if r.rec == nil || e.many {
 			continue
 		}
 		e.count(r.rec, &r.before, &r.after)
 		e.push(r.rec, &r.before, &r.after)
+	}
+	follow := func() {}
+	if e.many {
+		follow = e.catchUpRows(ctx, rows)
 	}
 	if say != nil {
 		say()
@@ -93,7 +102,35 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 			e.follow(ctx, r.rec, &r.before, &r.after, r.theirs)
 		}
 	}
+	follow()
 	return nil
+}
+
+// catchUpRows tells the sessions of those whose rows were written. The users are held.
+func (e *Edge) catchUpRows(ctx context.Context, rows []*row) (follow func()) {
+	var follows []func()
+	var done []*user
+	for _, r := range rows {
+		if r.rec == nil || slices.Contains(done, r.rec) {
+			continue
+		}
+		done = append(done, r.rec)
+		var known []xdm.RowChange
+		for _, o := range rows {
+			if o.rec == r.rec && o.written {
+				known = append(known, xdm.RowChange{Before: o.before, After: o.after})
+			}
+		}
+		if len(known) == 0 {
+			continue
+		}
+		follows = append(follows, e.catchUp(ctx, r.rec, byVersion(known)))
+	}
+	return func() {
+		for _, f := range follows {
+			f()
+		}
+	}
 }
 
 // decided has those who watch the user decided anew, where a row has changed what
@@ -143,7 +180,7 @@ func spokenOf(it *store.Item) bool {
 // prepare looks how many rows the user's roster has, where the user is here. The
 // user is held.
 func (e *Edge) prepare(ctx context.Context, r *row) error {
-	if r.ready != nil {
+	if r.ready != nil && !e.many {
 		r.ready(ctx)
 	}
 	if r.rec = e.reg.user(r.u); r.rec == nil {

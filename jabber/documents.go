@@ -1,7 +1,6 @@
 package jabber
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -16,19 +15,25 @@ import (
 // whose rows and block list have changed with them: at once what the user's own
 // sessions see, and by the worker what concerns contacts. The user is held.
 func (e *Edge) documentsChanged(c *xdm.Change) {
+	if c.Remote {
+		e.heard(c)
+		return
+	}
 	if !c.ByXCAP || c.User.User == "" {
 		return
 	}
 	ctx := context.Background()
-	items := slices.Clone(c.Items)
-	slices.SortFunc(items, func(a, b xdm.RowChange) int { return cmp.Compare(a.After.Version, b.After.Version) })
+	items := byVersion(c.Items)
 	rec := e.reg.user(c.User)
+	if rec != nil && e.many {
+		e.catchUp(ctx, rec, items)()
+	}
 	for i := range items {
 		b, a := &items[i].Before, &items[i].After
 		if b.Version == 0 {
 			b.Removed = true // no row is as good as a tombstone
 		}
-		if rec != nil {
+		if rec != nil && !e.many {
 			e.count(rec, b, a)
 			e.push(rec, b, a)
 			e.follow(ctx, rec, b, a, false)
@@ -74,7 +79,7 @@ func (e *Edge) enqueue(c change) {
 
 // blocksChanged is block and unblock (XEP-0191 §3.3, §3.4) without a request.
 func (e *Edge) blocksChanged(ctx context.Context, u *user, c *xdm.Change) {
-	if err := e.readBlocks(ctx, u); err != nil {
+	if err := e.refreshBlocks(ctx, u, c.Blocked, c.Unblocked); err != nil {
 		e.log.Error("block list not read", "entity", u.bare, "err", err)
 		return
 	}
@@ -160,6 +165,7 @@ func (e *Edge) reconcile(ctx context.Context, u presence.Entity) error {
 			return err
 		}
 	}
+	e.seeElsewhere(ctx, u, false)
 	return nil
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 	Gate    *load.Gate // nil: everything is admitted
 	Domains []string
 	Version string // for XEP-0092
+	Address string // host:port at which clients find this node, for XEP-0198's location; "": none is told
 	Log     *slog.Logger
 }
 
@@ -58,11 +59,19 @@ type Edge struct {
 	nodes   [64]waitLock // see pepLock
 	caps    capsCache
 	icons   queue[icon]
-	looks   sync.Map     // handle -> chan *presence.View, see look
-	pairs   [64]waitLock // see pairLock
+	photos  queue[presence.Entity] // whose picture another node has changed
+	looks   sync.Map               // handle -> chan *presence.View, see look
+	pairs   [64]waitLock           // see pairLock
 	changes changeQueue
 	forgot  forgotten
 	closing atomic.Bool
+
+	many    bool // there are other nodes
+	life    string
+	calls   lanes
+	renewal renewal
+	recent  recent
+	turns   turns
 }
 
 // New makes an edge, which listens to Documents. Close must be called to end its workers.
@@ -81,9 +90,16 @@ func New(c Config) *Edge {
 	for i := range e.pairs {
 		e.pairs[i], e.nodes[i] = make(waitLock, 1), make(waitLock, 1)
 	}
+	if node := c.Engine.Self(); node != "" {
+		e.many, e.life = true, newLife(node)
+		e.recent.seed = e.seed
+	}
 	e.reg.init()
 	e.changes.start(e)
 	e.icons.start(MaxIcons, e.takeIcon)
+	if e.many {
+		e.photos.start(MaxIcons, e.takePhoto)
+	}
 	c.Documents.Listen(e.documentsChanged)
 	c.Documents.Listen(e.iconsChanged)
 	return e
@@ -123,11 +139,16 @@ func (e *Edge) Close(ctx context.Context) error {
 	}
 	e.changes.stop()
 	e.icons.stop()
+	if e.many {
+		e.photos.stop()
+	}
 	for _, s := range all {
 		if err := s.wait(ctx); err != nil {
 			return err
 		}
 	}
+	e.turns.stop()
+	e.calls.wg.Wait()
 	return nil
 }
 
@@ -135,8 +156,13 @@ func (e *Edge) Close(ctx context.Context) error {
 // once the engine runs.
 func (e *Edge) Resume() error { return e.owed() }
 
-// End ends all sessions of a user whose account was removed or changed.
+// End ends all sessions of a user whose account was removed or changed, on all nodes.
 func (e *Edge) End(ctx context.Context, u presence.Entity, condition string) {
+	e.passAll(newCall(callEnd).entity(u).str(condition))
+	e.endHere(ctx, u, condition)
+}
+
+func (e *Edge) endHere(ctx context.Context, u presence.Entity, condition string) {
 	for _, s := range e.reg.user(u).list() {
 		s.end(ctx, &xmpp.StreamError{Condition: condition})
 	}

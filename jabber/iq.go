@@ -108,8 +108,9 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 	}
 	u := s.edge.reg.user(ent)
 	target := u.resource(to.Resource)
+	far := target == nil && s.edge.many && to.Local != ""
 	asks := el.Attr("type") == "get" || el.Attr("type") == "set"
-	if to.Local == "" || target == nil || u.blocked(s.user.entity, s.resource) || asks && s.hidden(ctx, target) {
+	if !far && (to.Local == "" || target == nil || u.blocked(s.user.entity, s.resource) || asks && target.hides(ctx, s.user.entity, s.resource)) {
 		s.refuse(el, "service-unavailable") // RFC 6121 §8.5.3.2.3
 		return
 	}
@@ -129,7 +130,23 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 	b = append(b, '>')
 	b = el.AppendInner(b, nsClient)
 	b = append(b, "</iq>"...)
-	if !target.send(b) {
+	if far {
+		s.forwardFar(el, iqCall(ent, to.Resource, s.user.entity, s.resource, asks, b))
+	} else if !target.send(b) {
+		s.refuse(el, "service-unavailable")
+	}
+}
+
+// forwardFar is for a resource that is on another node, if anywhere.
+func (s *session) forwardFar(el *markup.Element, call []byte) {
+	head := headOf(el)
+	_, in := openCall(call)
+	err := s.edge.c.Engine.Reach(in.entity(), EdgeName, call, func(answers [][]byte, _ error) {
+		if !slices.ContainsFunc(answers, func(a []byte) bool { return len(a) > 0 }) {
+			s.refuse(head.element(), "service-unavailable") // RFC 6121 §8.5.3.2.3
+		}
+	})
+	if err != nil {
 		s.refuse(el, "service-unavailable")
 	}
 }

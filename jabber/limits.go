@@ -79,6 +79,29 @@ const (
 	MaxIcons = 1 << 12
 	// MaxForm fields and values of one data form (XEP-0004).
 	MaxForm = 64
+	// MaxRecent messages handed to sessions are known, where there are several nodes, so that
+	// none is handed over twice when a session elsewhere gives it back.
+	MaxRecent = 1 << 14
+	// TurnTime is how long one session may take to be handed the stored messages, before
+	// another one on another node begins.
+	TurnTime = 10 * time.Second
+	// RenewRate inputs a second at most say again what a lost owner knew, and MaxLost losses
+	// are told apart until then; beyond, everything is said again.
+	RenewRate = 50_000
+	MaxLost   = 64
+	// DoubtTime from then on a contact's session that is missing may only not have been said
+	// again yet; only afterwards it counts as gone. A contact of whom nothing is heard at
+	// all stays as it was for DoubtRounds of it.
+	DoubtTime   = 800 * time.Millisecond
+	DoubtRounds = 10
+	// MoveTime is how long a session that was handed over to another node is kept, in case
+	// that node dies before it has taken it.
+	MoveTime = 15 * time.Second
+	// MaxCalls of other nodes that wait for one another, for each sixty-fourth of the
+	// users; beyond, they are answered as if nobody were here.
+	MaxCalls = 1 << 12
+	// CallTime is how long the answer of another node is waited for.
+	CallTime = 5 * time.Second
 	// MaxSubmitWait is how long an overloaded engine is asked again.
 	MaxSubmitWait = 10 * time.Second
 )

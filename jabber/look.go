@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"pharos/presence"
 	"pharos/xmpp"
@@ -30,11 +31,15 @@ func (e *Edge) look(ctx context.Context, of, watcher presence.Entity) (*presence
 	if err != nil {
 		return nil, err
 	}
+	limit := time.NewTimer(MaxSubmitWait) // the owner's node may go between its two answers
+	defer limit.Stop()
 	select {
 	case v := <-c:
 		return v, nil
 	case err := <-failed:
 		return nil, err
+	case <-limit.C:
+		return nil, errNoAnswer
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -70,27 +75,27 @@ func (e *Edge) refuses(ctx context.Context, u, who presence.Entity) bool {
 	return no
 }
 
-// hidden tells whether a resource must look to this session as if it were not there:
-// its user is blocked politely (RFC 5025 §3.2.1), or by a rule, and was not shown the
-// resource by directed presence (RFC 6121 §4.6).
-func (s *session) hidden(ctx context.Context, target *session) bool {
-	if target.user == s.user {
+// hides tells whether a session must look to somebody as if it were not there:
+// he is blocked politely (RFC 5025 §3.2.1), or by a rule, and was not shown the
+// session by directed presence (RFC 6121 §4.6).
+func (s *session) hides(ctx context.Context, from presence.Entity, resource string) bool {
+	if s.user.entity == from {
 		return false
 	}
-	switch s.edge.decision(ctx, target.user.entity, s.user.entity) {
+	switch s.edge.decision(ctx, s.user.entity, from) {
 	case presence.PoliteBlock:
 	case presence.Block:
-		return s.edge.refuses(ctx, target.user.entity, s.user.entity)
+		return s.edge.refuses(ctx, s.user.entity, from)
 	default:
 		return false
 	}
-	target.mu.Lock()
-	defer target.mu.Unlock()
-	to := xmpp.JID{Local: s.user.entity.User, Domain: s.user.entity.Domain}
-	_, shown := target.directed[to]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := xmpp.JID{Local: from.User, Domain: from.Domain}
+	_, shown := s.directed[to]
 	if !shown {
-		to.Resource = s.resource
-		_, shown = target.directed[to]
+		to.Resource = resource
+		_, shown = s.directed[to]
 	}
 	return !shown
 }

@@ -39,7 +39,7 @@ func (s *session) message(ctx context.Context, el *markup.Element) {
 	case !s.edge.enter(load.Message):
 		s.refuse(el, "resource-constraint")
 		return
-	case m.To != s.user.entity && (s.edge.reg.user(m.To).blocked(m.From, s.resource) || s.edge.refuses(ctx, m.To, m.From)):
+	case m.To != s.user.entity && (s.edge.blockedBy(ctx, m.To, m.From, s.resource) || s.edge.refuses(ctx, m.To, m.From)):
 		// XEP-0191 §3.1. Where the recipient has no session the engine looks.
 		s.undeliverable(el, m)
 		return
@@ -54,8 +54,10 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 	e := s.edge
 	rec := e.reg.user(m.To)
 	if m.ToResource != "" {
-		if target := rec.resource(m.ToResource); target != nil && (m.Type == "error" || !s.hidden(ctx, target)) {
+		if target := rec.resource(m.ToResource); target != nil && (m.Type == "error" || !target.hides(ctx, m.From, m.FromResource)) {
 			return e.deliverTo(rec, []*session{target}, m)
+		} else if target == nil && e.many && e.anyTaken(ctx, m.To, messageCall(m, false)) {
+			return true
 		}
 		// RFC 6121 §8.5.3.2.1: only chat is delivered as if to the bare
 		// JID. So is what answers one of our stand-ins for SIP devices.
@@ -69,11 +71,14 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 		s.undeliverable(el, m) // RFC 6121 §8.5.2.1.1
 		return false
 	case "headline":
+		if e.many {
+			e.pass(m.To, messageCall(m, false))
+		}
 		return e.deliverTo(rec, rec.willing(m.Type), m) // never stored
 	}
 	if !worded(m) {
 		// Nothing that another world could show: chat states, receipts.
-		if e.deliverTo(rec, rec.willing(m.Type), m) || m.NoStore {
+		if e.offerBare(ctx, m) || m.NoStore {
 			return true
 		}
 	}
@@ -99,14 +104,34 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 	}
 	if stored {
 		// Somebody may have come while it was on its way to the mailbox.
-		for _, o := range e.reg.user(m.To).list() {
-			if p := o.prio.Load(); p >= 0 && p != unavailable {
-				o.takeOffline(ctx)
-				break
-			}
+		e.mailHere(ctx, m.To)
+		if e.many {
+			e.pass(m.To, newCall(callMail).entity(m.To))
 		}
 	}
 	return true
+}
+
+// offerBare offers what is for the bare JID to sessions alone. It blocks.
+func (e *Edge) offerBare(ctx context.Context, m *engine.Message) bool {
+	here := e.Deliver(m)
+	switch {
+	case !e.many:
+		return here
+	case here || m.NoStore:
+		e.pass(m.To, messageCall(m, false))
+		return here
+	}
+	return e.anyTaken(ctx, m.To, messageCall(m, false))
+}
+
+// blockedBy tells whether the block list of a user who has a session names the sender.
+// It blocks where the session may be on another node.
+func (e *Edge) blockedBy(ctx context.Context, u, from presence.Entity, resource string) bool {
+	if e.many {
+		return e.blocks(ctx, u, from, resource)
+	}
+	return e.reg.user(u).blocked(from, resource)
 }
 
 // undeliverable answers where the table of RFC 6121 §8.5.4 lets us choose
@@ -219,11 +244,16 @@ func (e *Edge) Deliver(m *engine.Message) bool {
 	if rec == nil {
 		return false
 	}
-	if m.Edge != EdgeName && rec.blocked(m.From, m.FromResource) {
+	if (m.Edge != EdgeName || e.many) && rec.blocked(m.From, m.FromResource) {
 		return true // taken and dropped: whoever is blocked learns nothing
 	}
 	if m.ToResource == "" {
-		return e.deliverTo(rec, rec.willing(m.Type), m)
+		to, elsewhere := e.willing(rec, m.Type)
+		if elsewhere && !m.NoCopy {
+			head, rest := messageBytes(m)
+			e.receivedCopies(rec, nil, m, head, rest)
+		}
+		return e.deliverTo(rec, to, m)
 	}
 	target := rec.resource(m.ToResource)
 	return target != nil && e.deliverTo(rec, []*session{target}, m)
@@ -270,6 +300,13 @@ func (e *Edge) deliverTo(rec *user, to []*session, m *engine.Message) bool {
 	}
 	if done && !m.NoCopy && len(rec.list()) > len(to) {
 		e.receivedCopies(rec, to, m, head, rest)
+	}
+	if e.many {
+		e.recent.put(d)
+		if done && !m.NoCopy && m.ToResource != "" {
+			// What is for the bare JID every node was offered, and copies by itself.
+			e.pass(m.To, copyCall(m.To, "received", m, head, rest))
+		}
 	}
 	return done
 }

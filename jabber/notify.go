@@ -19,7 +19,7 @@ func (e *Edge) Notify(n *presence.Notice) {
 		e.notifyDirect(n)
 		return
 	}
-	var w wording
+	w := wording{far: e.many}
 	for i := range n.Targets {
 		if s := e.reg.session(n.Targets[i].Handle); s != nil {
 			s.notify(n, &n.Targets[i], &w)
@@ -35,12 +35,14 @@ type heldNotice struct {
 	prev, view *presence.View
 	words      []presence.LastWord
 	renew      bool // the client wants events that it has not been told of
+	doubtful   int  // rounds for which it may be that the owner has not heard of all yet, see doubt
+	heard      bool // since then
 }
 
 func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ended || s.far != nil && n.Package != "" {
 		return
 	}
 	if strings.Contains(t.Sub[min(len(s.handle), len(t.Sub)):], fetchMark) {
@@ -51,27 +53,35 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 	if n.State != presence.Active {
 		view = nil // what a watch that ended still brings is not for XMPP
 	}
-	if _, ok := s.watches[n.Presentity]; ok {
+	told, ok := s.watches[n.Presentity]
+	if ok {
 		s.watches[n.Presentity] = view
+	}
+	shown := t.Shown
+	if s.far != nil {
+		if !ok {
+			return // it watches no more, and has been told so
+		}
+		// What the owner knows to have been shown may be less: he may be new.
+		shown = told
 	}
 	if h := s.held[n.Presentity]; h != nil || s.holding() {
 		if h == nil {
-			if s.held == nil {
-				s.held = make(map[presence.Entity]*heldNotice)
-			}
-			h = &heldNotice{prev: t.Shown}
-			s.held[n.Presentity] = h
+			h = s.hold(n.Presentity, shown)
 		}
-		h.view = view
+		h.view, h.heard = view, true
 		h.words = append(h.words, n.LastWords...)
 		if over := len(h.words) - MaxHeldWords; over > 0 {
 			h.words = h.words[over:]
 		}
+		if h.doubtful > 0 && !lacks(view, h.prev) && !s.holding() {
+			s.release(n.Presentity, h)
+		}
 		return
 	}
-	s.tell(n.Presentity, w.of(n.Presentity, t.Shown, view, n.LastWords))
+	s.tell(n.Presentity, w.of(n.Presentity, shown, view, n.LastWords))
 	if s.notified() {
-		s.tellEvents(n.Presentity, s.caps, w.eventsOf(t.Shown, view, n.LastWords))
+		s.tellEvents(n.Presentity, s.caps, w.eventsOf(shown, view, n.LastWords))
 	}
 }
 
@@ -106,19 +116,27 @@ func (s *session) flush() {
 	if len(s.held) == 0 || s.stream == nil {
 		return
 	}
-	held := s.held
-	s.held = nil
-	for of, h := range held {
-		var w wording
-		s.tell(of, w.of(of, h.prev, h.view, h.words))
-		if !s.notified() {
-			continue
+	for of, h := range s.held {
+		if h.doubtful == 0 {
+			s.release(of, h)
 		}
-		if h.renew {
-			h.prev = nil
-		}
-		s.tellEvents(of, s.caps, w.eventsOf(h.prev, h.view, h.words))
 	}
+}
+
+// release tells one contact's held notice. mu is held.
+func (s *session) release(of presence.Entity, h *heldNotice) {
+	if delete(s.held, of); len(s.held) == 0 {
+		s.held = nil
+	}
+	w := wording{far: s.far != nil}
+	s.tell(of, w.of(of, h.prev, h.view, h.words))
+	if !s.notified() {
+		return
+	}
+	if h.renew {
+		h.prev = nil
+	}
+	s.tellEvents(of, s.caps, w.eventsOf(h.prev, h.view, h.words))
 }
 
 func (s *session) tell(of presence.Entity, phrases []phrase) {
@@ -185,6 +203,7 @@ type phrase struct{ head, rest []byte }
 // wording keeps the phrases for one change, so that those who were told the same
 // before share them.
 type wording struct {
+	far        bool // views may be of different owners
 	made       bool
 	prev, view *presence.View
 	phrases    []phrase
@@ -206,6 +225,10 @@ func (w *wording) of(of presence.Entity, prev, view *presence.View, words []pres
 		return w.phrases
 	}
 	w.made, w.prev, w.view, w.phrases = true, prev, view, nil
+	if w.far && prev != nil && view != nil && !follows(view, prev) {
+		w.phrases = difference(of, prev, view, words)
+		return w.phrases
+	}
 	var gone, changed []*presence.Source
 	switch {
 	case view != nil:
@@ -281,6 +304,11 @@ func phraseOf(v *presence.View, src *presence.Source) phrase {
 		b = next
 	}
 	return phrase{}
+}
+
+// appendPart appends a part after its length.
+func appendPart(b, part []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(b, uint32(len(part))), part...)
 }
 
 // cut takes a part, which has its length before it.

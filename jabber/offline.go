@@ -10,6 +10,14 @@ import (
 // takeOffline hands over what came while the user was away (XEP-0160 §2). It
 // blocks.
 func (s *session) takeOffline(ctx context.Context) {
+	if s.edge.many {
+		ms, _, err := s.edge.c.Engine.Take(ctx, s.user.entity)
+		if err == nil && len(ms) == 0 {
+			return
+		}
+		over := s.turn(ctx) // lest two sessions that come together on two nodes get the same
+		defer over()
+	}
 	// One at a time, lest two sessions that come together get the same.
 	ctx, release := s.edge.hold(ctx, s.user.entity)
 	defer release()
@@ -57,7 +65,7 @@ func (e *Edge) redeliver(ctx context.Context, s *session, ms []*engine.Message) 
 			continue
 		}
 		rec := e.reg.user(m.To)
-		if e.deliverTo(rec, rec.willing(m.Type), &again) || m.NoStore {
+		if e.deliverTo(rec, rec.willing(m.Type), &again) || e.passOn(ctx, &again) || m.NoStore {
 			continue
 		}
 		e.c.Engine.Undelivered(&again)

@@ -219,6 +219,9 @@ func (e *Edge) publishLocked(ctx context.Context, u presence.Entity, name string
 	if err := e.published(ctx, u, before, after, &it); err != nil {
 		return nil, err
 	}
+	if err := e.align(ctx, u, name, after); err != nil {
+		return nil, err
+	}
 	if name == nodeAvatar {
 		e.avatarFollows(ctx, u)
 	}
@@ -257,6 +260,9 @@ func (r *request) retractItem(ctx context.Context, what *markup.Element) error {
 		return err
 	}
 	if err := e.retracted(ctx, u, before, after, id, notify || after.Config.Retract); err != nil {
+		return err
+	}
+	if err := e.align(ctx, u, name, after); err != nil {
 		return err
 	}
 	if name == nodeAvatar {

@@ -127,6 +127,9 @@ func (r *request) ownerSet(ctx context.Context, what *markup.Element) error {
 	default:
 		err = e.emptied(ctx, u, before, after)
 	}
+	if err == nil {
+		err = e.align(ctx, u, name, after)
+	}
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,15 @@ func (s *session) sayAgain(ctx context.Context, hash string) error {
 	if !s.available() || s.noPhoto {
 		return nil
 	}
+	if s.far != nil {
+		if s.far.said == nil {
+			return nil
+		}
+		in := *s.far.said
+		in.Native = withPhoto(in.Native, hash)
+		s.remember(in)
+		return s.edge.submit(ctx, s.user.entity, in, nil)
+	}
 	view, err := s.edge.look(ctx, s.user.entity, s.user.entity)
 	if err != nil || view == nil {
 		return err

@@ -170,6 +170,7 @@ func (s *session) publish(ctx context.Context, el *markup.Element, in presence.P
 	if ended {
 		return
 	}
+	s.remember(in)
 	head := headOf(el)
 	err := s.edge.submit(ctx, s.user.entity, in, func(_ presence.Outcome, err error) {
 		if err != nil {
@@ -178,6 +179,14 @@ func (s *session) publish(ctx context.Context, el *markup.Element, in presence.P
 	})
 	if err != nil {
 		s.unpublished(head, err)
+	}
+}
+
+// remember keeps what the session says, to be said again. act is held.
+func (s *session) remember(in presence.Publish) {
+	if s.far != nil {
+		in.Said = time.Now()
+		s.far.said = &in
 	}
 }
 
@@ -206,13 +215,17 @@ func (s *session) arrive(ctx context.Context, el *markup.Element, in presence.Pu
 	if loaded != nil {
 		items = loaded.items
 	} else {
+		var version uint64
 		var err error
-		if items, _, err = s.edge.c.Store.Roster(ctx, u); err != nil {
+		if items, version, err = s.edge.c.Store.Roster(ctx, u); err != nil {
 			s.log().Error("roster not read", "err", err)
 			s.refuse(el, "internal-server-error")
 			return false
 		}
 		s.user.size = countRows(items)
+		if s.far != nil && s.far.version == 0 {
+			s.told(version)
+		}
 	}
 	s.prio.Store(int32(prio))
 	s.act.Lock()
@@ -260,12 +273,16 @@ func (s *session) startWatch(ctx context.Context, contact presence.Entity) {
 		s.watches[contact] = nil
 	}
 	s.mu.Unlock()
-	err := s.edge.submit(ctx, contact, presence.Watch{
+	if err := s.edge.submit(ctx, contact, s.watchOf(), nil); err != nil {
+		s.log().Error("contact not watched", "presentity", contact.String(), "err", err)
+	}
+}
+
+// watchOf is the session's watch of any contact.
+func (s *session) watchOf() presence.Watch {
+	return presence.Watch{
 		ID: s.handle, Watcher: s.user.entity,
 		Via: presence.Via{Edge: EdgeName, Handle: s.handle},
-	}, nil)
-	if err != nil {
-		s.log().Error("contact not watched", "presentity", contact.String(), "err", err)
 	}
 }
 
@@ -275,15 +292,37 @@ func (s *session) unwatch(ctx context.Context, contact presence.Entity, leaving 
 	s.act.Lock()
 	defer s.act.Unlock()
 	s.mu.Lock()
-	_, ok := s.watches[contact]
+	told, ok := s.watches[contact]
 	delete(s.watches, contact)
+	if ok && s.far != nil {
+		// The owner may not know the watch at present, and then would not answer.
+		s.farewells(contact, told)
+	}
 	s.mu.Unlock()
 	if !ok {
 		return
 	}
-	if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Reason: presence.Rejected, Leaving: leaving}, nil); err != nil {
+	in := presence.Unwatch{ID: s.handle, Reason: presence.Rejected, Leaving: leaving, Silent: s.far != nil}
+	if err := s.edge.submit(ctx, contact, in, nil); err != nil {
 		s.log().Error("watch not ended", "presentity", contact.String(), "err", err)
 	}
+}
+
+// farewells tells the client that a contact is gone, told being what it was told before, or
+// holds. mu is held.
+func (s *session) farewells(contact presence.Entity, told *presence.View) {
+	if h := s.held[contact]; h != nil || s.holding() {
+		if h == nil {
+			h = s.hold(contact, told)
+		}
+		h.view, h.doubtful = nil, 0
+		if !s.holding() {
+			s.release(contact, h)
+		}
+		return
+	}
+	var w wording
+	s.tell(contact, w.of(contact, told, nil, nil))
 }
 
 // probe answers a client that asks once (RFC 6121 §4.3).
@@ -312,6 +351,11 @@ const fetchMark = "?"
 // sendDirect is directed presence (RFC 6121 §4.6).
 func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JID, available bool) {
 	hash := s.photo(ctx)
+	handle, there := "", true
+	if to.Resource != "" {
+		handle = s.edge.find(ctx, entityOf(to), to.Resource)
+		there = handle != ""
+	}
 	s.act.Lock()
 	defer s.act.Unlock()
 	s.mu.Lock()
@@ -326,9 +370,9 @@ func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JI
 			return
 		}
 		if s.directed == nil {
-			s.directed = make(map[xmpp.JID]struct{})
+			s.directed = make(map[xmpp.JID]*presence.Direct)
 		}
-		s.directed[to] = struct{}{}
+		s.directed[to] = nil
 	} else {
 		delete(s.directed, to)
 	}
@@ -340,27 +384,27 @@ func (s *session) sendDirect(ctx context.Context, el *markup.Element, to xmpp.JI
 	if !available {
 		native.Type = farewellType
 	}
-	s.direct(ctx, el, to, native, available)
+	if there { // RFC 6121 §8.5.3.2.2: else silently ignored
+		s.direct(ctx, el, to, handle, native, available)
+	}
 }
 
 // farewellType marks the content of an unavailable directed presence, since the
 // notice of a source that went carries the source as it was.
 const farewellType = nsClient + "#unavailable"
 
-// direct shows the session, or its going, to one address. act is held.
-func (s *session) direct(ctx context.Context, el *markup.Element, to xmpp.JID, native presence.Payload, available bool) {
-	handle := ""
-	if to.Resource != "" {
-		target := s.edge.reg.user(entityOf(to)).resource(to.Resource)
-		if target == nil {
-			return // RFC 6121 §8.5.3.2.2: silently ignored
-		}
-		handle = target.handle
-	}
+// direct shows the session, or its going, to one address; handle is that of its
+// resource, "" for a bare one. act is held.
+func (s *session) direct(ctx context.Context, el *markup.Element, to xmpp.JID, handle string, native presence.Payload, available bool) {
 	in := presence.Direct{
-		Source:  &presence.Source{ID: s.source(), Native: native, Updated: time.Now(), From: s.from()},
+		Source:  &presence.Source{ID: s.source(), Native: native, Updated: time.Now(), From: s.from(), Node: s.edge.c.Engine.Self()},
 		Watcher: entityOf(to), Available: available,
 		Via: presence.Via{Edge: EdgeName, Handle: handle},
+	}
+	if s.far != nil && available {
+		s.mu.Lock()
+		s.directed[to] = &in
+		s.mu.Unlock()
 	}
 	head := headOf(el)
 	err := s.edge.submit(ctx, s.user.entity, in, func(_ presence.Outcome, err error) {

@@ -39,7 +39,7 @@ func (r *request) rosterGet(ctx context.Context) {
 		case full:
 			r.rosterWhole(newer, version)
 		default:
-			r.rosterNewer(newer)
+			r.rosterNewer(newer, version)
 		}
 		return
 	}
@@ -55,6 +55,7 @@ func (r *request) rosterGet(ctx context.Context) {
 func (r *request) rosterWhole(items []store.Item, version uint64) {
 	s := r.session
 	s.user.size = countRows(items)
+	s.told(version)
 	s.mu.Lock()
 	s.interested = true
 	if !s.available() {
@@ -77,7 +78,8 @@ func (r *request) rosterWhole(items []store.Item, version uint64) {
 // rosterNewer answers with an empty result, and pushes what is newer in the
 // order of versions, so that a stream which breaks in between leaves the client
 // with a version that tells the truth (RFC 6121 §2.6.3).
-func (r *request) rosterNewer(newer []store.Item) {
+func (r *request) rosterNewer(newer []store.Item, version uint64) {
+	r.told(version)
 	r.mu.Lock()
 	r.interested = true
 	r.mu.Unlock()

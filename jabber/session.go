@@ -80,12 +80,13 @@ type session struct {
 	flushing    bool // a timer will look whether the client has caught up
 	loaded      *loadedRoster
 	watches     map[presence.Entity]*presence.View // what was last told
-	directed    map[xmpp.JID]struct{}              // who got directed presence
+	directed    map[xmpp.JID]*presence.Direct      // who got directed presence, and with other nodes what
 	held        map[presence.Entity]*heldNotice
 	caps        *capability // XEP-0115; nil: unknown, or none
 	capsKey     capsKey     // of caps, or of what was asked for
 	capsAsked   string      // id of the request that is under way
 	sm          *management
+	far         *far // nil: there are no other nodes
 }
 
 // loadedRoster is what a roster get has read, kept for the initial presence
@@ -249,7 +250,11 @@ func (s *session) wait(ctx context.Context) error {
 // end ends the session: contacts are told, watches given back, unacknowledged
 // messages passed on, and the stream closed with e (nil: a normal end). Only the
 // first call does anything. It may block, and must not be called with locks held.
-func (s *session) end(ctx context.Context, e *xmpp.StreamError) {
+func (s *session) end(ctx context.Context, e *xmpp.StreamError) { s.endWith(ctx, e, false) }
+
+// endWith is end. With settled it returns when the owner has taken back the session's
+// presence, or after CallTime.
+func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
@@ -268,10 +273,14 @@ func (s *session) end(ctx context.Context, e *xmpp.StreamError) {
 	}
 	s.edge.reg.remove(s)
 	s.act.Lock()
-	s.depart(ctx, presence.Payload{})
+	departed := s.depart(ctx, presence.Payload{})
+	s.leaveReach(ctx)
 	s.act.Unlock()
 	if st != nil {
 		st.Close(e)
+	}
+	if settled {
+		departed()
 	}
 	if sm != nil {
 		s.edge.redeliver(ctx, s, sm.unacked())
@@ -279,25 +288,35 @@ func (s *session) end(ctx context.Context, e *xmpp.StreamError) {
 }
 
 // depart tells those who saw the session that it is gone, and stops watching.
-// act is held.
-func (s *session) depart(ctx context.Context, native presence.Payload) {
+// act is held. settled waits until the owner has heard of it, CallTime at most.
+func (s *session) depart(ctx context.Context, native presence.Payload) (settled func()) {
 	s.mu.Lock()
 	watches, directed := s.watches, s.directed
 	s.watches, s.directed, s.held, s.loaded = nil, nil, nil, nil
 	s.forgetCaps()
 	s.mu.Unlock()
+	settled = func() {}
+	var done func(presence.Outcome, error)
+	if s.far != nil {
+		s.far.said = nil
+		done, settled = settling()
+	}
 	if s.prio.Swap(unavailable) != unavailable || len(directed) > 0 {
 		// Those who got directed presence are told by the same (RFC 6121 §4.6.5).
-		in := presence.Retract{ID: s.source(), Native: native}
-		if err := s.edge.submit(ctx, s.user.entity, in, nil); err != nil {
+		in := presence.Retract{ID: s.source(), Native: native, Node: s.edge.c.Engine.Self()}
+		if err := s.edge.submit(ctx, s.user.entity, in, done); err != nil {
 			s.log().Error("presence not retracted", "err", err)
+			settled = func() {}
 		}
+	} else {
+		settled = func() {}
 	}
 	for contact := range watches {
 		if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Silent: true}, nil); err != nil {
 			s.log().Error("watch not ended", "presentity", contact.String(), "err", err)
 		}
 	}
+	return settled
 }
 
 func (s *session) source() presence.SourceID {

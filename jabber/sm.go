@@ -3,7 +3,6 @@ package jabber
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,6 +29,7 @@ type management struct {
 	bytes    int
 	duties   int  // messages in queue
 	asked    bool // an <r/> is out
+	handed   int  // of a session from another node: stanzas in queue that it has brought
 	timer    *time.Timer
 }
 
@@ -166,7 +166,7 @@ func (s *session) enable(el *markup.Element) {
 	if v := el.Attr("resume"); v == "true" || v == "1" {
 		var raw [18]byte
 		rand.Read(raw[:])
-		m.token = base64.RawURLEncoding.EncodeToString(raw[:])
+		m.token = s.edge.newToken(raw[:])
 		m.lifetime = MaxHibernate
 		if n, err := strconv.ParseUint(el.Attr("max"), 10, 31); err == nil {
 			m.lifetime = min(m.lifetime, time.Duration(n)*time.Second)
@@ -176,6 +176,7 @@ func (s *session) enable(el *markup.Element) {
 		b = append(b, " resume='true' max='"...)
 		b = strconv.AppendInt(b, int64(m.lifetime/time.Second), 10)
 		b = append(b, '\'')
+		b = attr(b, "location", s.edge.c.Address) // XEP-0198 §5: where the client had best come back
 	}
 	s.putRaw(append(b, "/>"...))
 	s.in.Store(0)
@@ -206,13 +207,18 @@ func (s *session) acknowledged(st *xmpp.Stream, el *markup.Element) bool {
 
 // tooHigh is the stream error for a client that acknowledges what was never sent
 // (XEP-0198 §4).
-func tooHigh(h uint32, m *management) *xmpp.StreamError {
+func tooHigh(h uint32, m *management) *xmpp.StreamError { return handledTooHigh(h, m.sent()) }
+
+func handledTooHigh(h, sent uint32) *xmpp.StreamError {
 	return &xmpp.StreamError{
 		Condition: "undefined-condition", Text: "You acknowledged what was not sent",
 		App: "<handled-count-too-high xmlns='" + nsSM + "' h='" + strconv.FormatUint(uint64(h), 10) +
-			"' send-count='" + strconv.FormatUint(uint64(m.acked+uint32(len(m.queue))), 10) + "'/>",
+			"' send-count='" + strconv.FormatUint(uint64(sent), 10) + "'/>",
 	}
 }
+
+// sent is how many stanzas were sent.
+func (m *management) sent() uint32 { return m.acked + uint32(len(m.queue)) }
 
 // smFailed is <failed/>, with h where it is known (XEP-0198 §5).
 func smFailed(condition string, h int64) []byte {
@@ -231,6 +237,7 @@ func (s *session) hibernate() bool {
 	if s.sm == nil || s.sm.token == "" || s.edge.closing.Load() {
 		return false
 	}
+	s.sm.stop()
 	s.sm.asked = false
 	s.sm.timer = time.AfterFunc(s.sm.lifetime, func() {
 		s.mu.Lock()
@@ -255,13 +262,16 @@ func (e *Edge) resume(ctx context.Context, st *xmpp.Stream, el *markup.Element) 
 	u := entityOf(st.User())
 	v, _ := e.reg.tokens.Load(token)
 	s, _ := v.(*session)
+	if s == nil && e.many && !e.closing.Load() {
+		return e.resumeFar(ctx, st, token, u, uint32(h))
+	}
 	if s == nil || s.user.entity != u {
 		st.Send(smFailed("item-not-found", e.forgot.get(token, u)))
 		return nil
 	}
 	for {
 		s.mu.Lock()
-		if s.ended || s.doomed {
+		if s.ended || s.doomed || s.far != nil && s.far.moving != nil {
 			s.mu.Unlock()
 			st.Send(smFailed("item-not-found", e.forgot.get(token, u)))
 			return nil
@@ -288,6 +298,37 @@ func (e *Edge) resume(ctx context.Context, st *xmpp.Stream, el *markup.Element) 
 		st.Close(se)
 		return nil
 	}
+	s.attach(st, token)
+	return s
+}
+
+// resumeFar is resume for a session on another node.
+func (e *Edge) resumeFar(ctx context.Context, st *xmpp.Stream, token string, u presence.Entity, h uint32) *session {
+	s, answer, se := e.fetch(ctx, u, token, h)
+	switch {
+	case se != nil:
+		st.Close(se)
+		return nil
+	case s == nil:
+		if n := e.forgot.get(token, u); n >= 0 {
+			answer = smFailed("item-not-found", n)
+		}
+		st.Send(answer)
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		close(s.reader)
+		st.Send(smFailed("item-not-found", -1))
+		return nil
+	}
+	s.attach(st, token)
+	return s
+}
+
+// attach gives a session a new stream, and sends what was not acknowledged. mu is held.
+func (s *session) attach(st *xmpp.Stream, token string) {
 	s.stream, s.origin, s.reader = st, originOf(st), make(chan struct{})
 	s.lang = st.Lang()
 	st.SetBound(s.jid())
@@ -298,7 +339,6 @@ func (e *Edge) resume(ctx context.Context, st *xmpp.Stream, el *markup.Element) 
 	s.putRaw(append(b, "/>"...))
 	s.again()
 	s.flush()
-	return s
 }
 
 // detach closes a stream that its client has given up, so that its session

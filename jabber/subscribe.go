@@ -77,10 +77,29 @@ func (e *Edge) outbound(ctx context.Context, u, contact presence.Entity, k roste
 	return own.refused, err
 }
 
+// revisionKey asks a context how new a user's policy has to be.
+type revisionKey struct{ u presence.Entity }
+
+// atRevision is a context in which a user's policy is at least of a revision: what is decided by an
+// older one might be written after the newer one was, on another node.
+func atRevision(ctx context.Context, u presence.Entity, revision uint64) context.Context {
+	return context.WithValue(ctx, revisionKey{u}, revision)
+}
+
+// policy is a user's policy. It may block.
+func (e *Edge) policy(ctx context.Context, u presence.Entity) (*presence.Policy, error) {
+	p, err := e.c.Engine.Policy(ctx, u)
+	if revision, ok := ctx.Value(revisionKey{u}).(uint64); ok && err == nil && p.Revision < revision {
+		e.c.Engine.PolicyHeard(u)
+		p, err = e.c.Engine.Policy(ctx, u)
+	}
+	return p, err
+}
+
 // decision is what the user's rules say of a watcher now. What cannot be decided
 // is blocked: privacy goes first.
 func (e *Edge) decision(ctx context.Context, u, watcher presence.Entity) presence.Handling {
-	p, err := e.c.Engine.Policy(ctx, u)
+	p, err := e.policy(ctx, u)
 	if err == nil && p.UsesSphere() {
 		var x presence.Explanation
 		x, err = e.c.Engine.Explain(ctx, u, watcher)
@@ -231,6 +250,13 @@ func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Ki
 // tellSubscription shows a stanza to those resources of a user that are
 // interested or, for a request, available (RFC 6121 §3.1.3).
 func (e *Edge) tellSubscription(u, from presence.Entity, k roster.Kind, native []byte) {
+	e.tellSubscriptionHere(u, from, k, native)
+	if e.many {
+		e.pass(u, newCall(callSubscription).entity(u).entity(from).num(uint64(k)).bytes(native))
+	}
+}
+
+func (e *Edge) tellSubscriptionHere(u, from presence.Entity, k roster.Kind, native []byte) {
 	for _, s := range e.reg.user(u).list() {
 		s.mu.Lock()
 		wants := s.interested || k == roster.Subscribe && s.available()

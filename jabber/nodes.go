@@ -1,0 +1,378 @@
+package jabber
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"pharos/engine"
+	"pharos/presence"
+	"pharos/xmpp"
+)
+
+// With several nodes a session is where its stream is, and its user's presentity is
+// wherever it may be. Which other nodes a user has sessions at, the presentity
+// knows: each session subscribes to presence.Reach of its own user, from before it is
+// bound until its end. What is addressed to a user's sessions is done here for those
+// that are here, and by a call of the other nodes' edges for those there. What
+// follows from a change of roster, block list or documents is no call: every node
+// hears of the change itself (heard.go).
+
+// reachMark ends the ids of the subscriptions that say where sessions are.
+const reachMark = "&reach"
+
+// far is what a session remembers because its user, and those whom it watches, may live
+// on other nodes, which may be lost with all that they were told. A single node
+// needs none of it.
+type far struct {
+	said    *presence.Publish // what was published last; under the session's act
+	binding bool              // until others have said that they do not have the resource; under mu
+	moving  *departure        // to another node; under mu
+	version uint64            // of the roster, up to which the session has been told; with the user held
+}
+
+var _ engine.ClusterEdge = (*Edge)(nil)
+
+// newHandle is never used twice, on no node and in no process.
+func (e *Edge) newHandle(full string) string {
+	h := full + "#" + strconv.FormatUint(e.seq.Add(1), 36)
+	if e.many {
+		h += "." + e.life
+	}
+	return h
+}
+
+// newLife is the name of this process among all that there ever were of the service.
+func newLife(node string) string {
+	var b [5]byte
+	rand.Read(b[:])
+	return node + "." + base32.StdEncoding.EncodeToString(b[:])
+}
+
+// Adopt has nothing to do: no session's subscription outlives its node.
+func (e *Edge) Adopt(presence.Entity, []*presence.Subscription) {}
+
+// reachWatch is the subscription that says that a session is here.
+func (s *session) reachWatch() presence.Watch {
+	return presence.Watch{
+		ID: s.handle + reachMark, Watcher: s.user.entity, Private: true, Package: presence.Reach,
+		Via: presence.Via{Edge: EdgeName, Handle: s.handle},
+	}
+}
+
+// leaveReach ends it. act is held.
+func (s *session) leaveReach(ctx context.Context) {
+	if s.far == nil {
+		return
+	}
+	err := s.edge.submit(ctx, s.user.entity, presence.Unwatch{ID: s.handle + reachMark, Silent: true}, nil)
+	if err != nil {
+		s.log().Error("session still known to other nodes", "err", err)
+	}
+}
+
+// settling makes a done for a Submit, and what waits until it was called, CallTime at most.
+func settling() (done func(presence.Outcome, error), settled func()) {
+	c := make(chan struct{})
+	done = func(presence.Outcome, error) { close(c) }
+	return done, func() {
+		limit := time.NewTimer(CallTime)
+		defer limit.Stop()
+		select {
+		case <-c:
+		case <-limit.C:
+		}
+	}
+}
+
+// pass has the other nodes at which a user has sessions do something; nobody
+// waits for it.
+func (e *Edge) pass(u presence.Entity, request []byte) {
+	if !e.many {
+		return
+	}
+	err := e.c.Engine.Reach(u, EdgeName, request, func(_ [][]byte, err error) {
+		if err != nil {
+			e.log.Warn("sessions on other nodes not reached", "entity", u.String(), "call", string(rune(request[1])), "err", err)
+		}
+	})
+	if err != nil {
+		e.log.Warn("sessions on other nodes not reached", "entity", u.String(), "call", string(rune(request[1])), "err", err)
+	}
+}
+
+// passAll has all other nodes do something, whoever has sessions there.
+func (e *Edge) passAll(request []byte) {
+	if !e.many {
+		return
+	}
+	for _, node := range e.c.Engine.Nodes() {
+		err := e.c.Engine.CallEdge(node, EdgeName, request, func(_ []byte, err error) {
+			if err != nil && !errors.Is(err, engine.ErrGone) {
+				e.log.Warn("node not reached", "node", node, "call", string(rune(request[1])), "err", err)
+			}
+		})
+		if err != nil {
+			e.log.Warn("node not reached", "node", node, "call", string(rune(request[1])), "err", err)
+		}
+	}
+}
+
+// errNoAnswer: CallTime is over.
+var errNoAnswer = errors.New("jabber: no answer from another node")
+
+// ask is a call that is waited for, CallTime at most.
+func ask[T any](ctx context.Context, call func(done func(T, error)) error) (T, error) {
+	type answer struct {
+		v   T
+		err error
+	}
+	var none T
+	c := make(chan answer, 1)
+	if err := call(func(v T, err error) { c <- answer{v, err} }); err != nil {
+		return none, err
+	}
+	limit := time.NewTimer(CallTime)
+	defer limit.Stop()
+	select {
+	case a := <-c:
+		return a.v, a.err
+	case <-limit.C:
+		return none, errNoAnswer
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// reach asks the other nodes at which a user has sessions. It blocks.
+func (e *Edge) reach(ctx context.Context, u presence.Entity, request []byte) ([][]byte, error) {
+	if !e.many {
+		return nil, nil
+	}
+	return ask(ctx, func(done func([][]byte, error)) error {
+		return e.c.Engine.Reach(u, EdgeName, request, done)
+	})
+}
+
+// taken is the answer of a node that has done what it was asked to; of one that has
+// not it is empty.
+var taken = []byte{1}
+
+// anyTaken tells whether any node has. It blocks.
+func (e *Edge) anyTaken(ctx context.Context, u presence.Entity, request []byte) bool {
+	answers, err := e.reach(ctx, u, request)
+	if err != nil {
+		e.log.Warn("sessions on other nodes not reached", "entity", u.String(), "call", string(rune(request[1])), "err", err)
+	}
+	for _, a := range answers {
+		if len(a) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// callee answers one kind of call. It may wait, but not for a call of its own.
+type callee func(e *Edge, ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte))
+
+// callees by kind; each call begins with the user whom it concerns.
+var callees = map[byte]callee{
+	callMessage:      (*Edge).calledMessage,
+	callCopy:         (*Edge).calledCopy,
+	callIQ:           (*Edge).calledIQ,
+	callSubscription: (*Edge).calledSubscription,
+	callEvent:        (*Edge).calledEvent,
+	callFind:         (*Edge).calledFind,
+	callConflict:     (*Edge).calledConflict,
+	callEnd:          (*Edge).calledEnd,
+	callSee:          (*Edge).calledSee,
+	callMail:         (*Edge).calledMail,
+	callTurn:         (*Edge).calledTurn,
+	callTurnOver:     (*Edge).calledTurnOver,
+	callTake:         (*Edge).calledTake,
+	callTaken:        (*Edge).calledTaken,
+}
+
+// Called takes a call of another node. Those which concern one user are worked on one
+// after another, as they came.
+func (e *Edge) Called(from string, request []byte, answer func([]byte)) {
+	kind, in := openCall(request)
+	u := in.entity()
+	f := callees[kind]
+	if f == nil || in.err != nil {
+		e.log.Warn("call not understood", "node", from, "call", string(rune(kind)))
+		answer(nil)
+		return
+	}
+	if !e.calls.of(e.lockIndex(u)).put(func() { f(e, context.Background(), u, in, answer) }) {
+		e.log.Warn("call not taken: too many wait", "node", from, "call", string(rune(kind)), "entity", u.String())
+		answer(nil)
+	}
+}
+
+// lanes work on calls, those of one lane in order. A goroutine lives only while there is
+// something to do.
+type lanes struct {
+	all [64]lane
+	wg  sync.WaitGroup
+}
+
+type lane struct {
+	wg    *sync.WaitGroup
+	mu    sync.Mutex
+	queue []func()
+	busy  bool
+}
+
+func (ls *lanes) of(i uint64) *lane {
+	l := &ls.all[i%uint64(len(ls.all))]
+	l.wg = &ls.wg
+	return l
+}
+
+func (l *lane) put(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) >= MaxCalls {
+		return false
+	}
+	l.queue = append(l.queue, f)
+	if !l.busy {
+		l.busy = true
+		l.wg.Go(l.work)
+	}
+	return true
+}
+
+func (l *lane) work() {
+	for {
+		l.mu.Lock()
+		queue := l.queue
+		l.queue = nil
+		l.busy = len(queue) > 0
+		l.mu.Unlock()
+		if len(queue) == 0 {
+			return
+		}
+		for _, f := range queue {
+			f()
+		}
+	}
+}
+
+// claim makes it known that a session is here, and has other nodes give up its
+// resource: the newer one stays (RFC 6120 §7.7.2.2). False: a newer one is elsewhere, or
+// the user has MaxResources. It blocks.
+func (e *Edge) claim(ctx context.Context, s *session) (condition string) {
+	if !e.many {
+		return ""
+	}
+	_, err := ask(ctx, func(done func(presence.Outcome, error)) error {
+		return e.submit(ctx, s.user.entity, s.reachWatch(), done)
+	})
+	if err != nil {
+		// The owner is not known at present. When there is one, the session will be
+		// said again, and a conflict found then.
+		s.log().Warn("session is not known to other nodes", "err", err)
+	}
+	return s.contend(ctx)
+}
+
+// contend asks the other nodes for the session's resource. "": it has it.
+func (s *session) contend(ctx context.Context) (condition string) {
+	s.mu.Lock()
+	binding := s.far.binding
+	s.mu.Unlock()
+	answers, err := s.edge.reach(ctx, s.user.entity, s.conflictCall(binding))
+	if err != nil {
+		s.log().Warn("resource not asked for on other nodes", "err", err)
+	}
+	return s.contended(answers)
+}
+
+func (s *session) conflictCall(binding bool) []byte {
+	return newCall(callConflict).entity(s.user.entity).str(s.resource).bool(binding).time(s.since).str(s.handle)
+}
+
+// contended judges the answers, which say how many sessions of the user each node has, and
+// whether one of them keeps the resource.
+func (s *session) contended(answers [][]byte) (condition string) {
+	n := len(s.user.list())
+	for _, a := range answers {
+		in := unpacker{b: a}
+		what, others := in.num(), in.num()
+		switch {
+		case in.done() != nil:
+		case what == conflictKept:
+			return "conflict"
+		case what == conflictMoved:
+			return "moved"
+		}
+		n += int(min(others, MaxResources))
+	}
+	s.mu.Lock()
+	binding := s.far.binding
+	s.far.binding = false
+	s.mu.Unlock()
+	if binding && n > MaxResources {
+		return "resource-constraint"
+	}
+	return ""
+}
+
+// Answers to callConflict.
+const (
+	conflictFree  = iota // the resource is not in use, or not any more; with the number of the user's sessions
+	conflictKept         // a newer session has it
+	conflictMoved        // the same session does
+)
+
+// calledConflict gives up a resource that is bound elsewhere. A session that is there
+// already yields to one that is being bound. Of two that are being bound at once, and of two
+// that find one another when a cut network is whole again, the newer one stays; both
+// sides judge alike.
+func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	resource, binding, since, handle := in.str(), in.bool(), in.time(), in.str()
+	rec := e.reg.user(u)
+	if in.done() != nil || rec == nil {
+		answer(nil)
+		return
+	}
+	s := rec.resource(resource)
+	if s != nil && s.handle == handle {
+		// The session itself was here in the eyes of one node and there in those of another.
+		answer(packer(nil).num(conflictMoved).num(0))
+		return
+	}
+	if s == nil {
+		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))))
+		return
+	}
+	s.mu.Lock()
+	newer := s.since.After(since) || s.since.Equal(since) && s.handle > handle
+	keep := newer && (s.far.binding || !binding)
+	s.mu.Unlock()
+	if keep {
+		answer(packer(nil).num(conflictKept).num(0))
+		return
+	}
+	// The answer waits until its presence is taken back, lest that
+	// come after the other's.
+	e.calls.wg.Go(func() {
+		s.endWith(ctx, &xmpp.StreamError{Condition: "conflict"}, true)
+		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))))
+	})
+}
+
+// calledEnd ends all sessions of a user.
+func (e *Edge) calledEnd(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	condition := in.str()
+	answer(nil)
+	if in.done() == nil {
+		e.endHere(ctx, u, condition)
+	}
+}

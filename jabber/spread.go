@@ -1,0 +1,434 @@
+package jabber
+
+import (
+	"context"
+	"encoding/json"
+	"hash/maphash"
+	"strconv"
+	"sync"
+	"time"
+
+	"pharos/engine"
+	"pharos/markup"
+	"pharos/presence"
+	"pharos/roster"
+)
+
+// Messages to users whose sessions are on several nodes. What is for the bare
+// address the engine offers to each of those nodes; what is for one resource, or must not
+// leave XMPP, goes by calls.
+
+// messageCall offers a message to another node; again, since who had it has gone.
+func messageCall(m *engine.Message, again bool) []byte {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // there is nothing in it that JSON cannot say
+	}
+	return newCall(callMessage).entity(m.To).bool(again).bytes(b)
+}
+
+// readMessage is nil for what is none.
+func readMessage(b []byte) *engine.Message {
+	m := new(engine.Message)
+	if json.Unmarshal(b, m) != nil {
+		return nil
+	}
+	return m
+}
+
+func (e *Edge) calledMessage(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	again, m := in.bool(), readMessage(in.bytes())
+	if in.done() != nil || m == nil || m.To != u {
+		answer(nil)
+		return
+	}
+	if again && e.recent.has(m) || e.offered(ctx, m) {
+		answer(taken)
+		return
+	}
+	answer(nil)
+}
+
+// offered is Deliver with a look at who may know that a resource is here.
+func (e *Edge) offered(ctx context.Context, m *engine.Message) bool {
+	if m.ToResource != "" && m.Type != "error" {
+		if target := e.reg.user(m.To).resource(m.ToResource); target == nil || target.hides(ctx, m.From, m.FromResource) {
+			return false
+		}
+	}
+	return e.Deliver(m)
+}
+
+// willing are the sessions here that get what is for the bare JID. Of the highest
+// priority are those only than whom nobody on another node has a higher one; elsewhere
+// tells that there is one.
+func (e *Edge) willing(rec *user, typ string) (here []*session, elsewhere bool) {
+	here = rec.willing(typ)
+	if !e.many || rec == nil || typ == "headline" {
+		return here, false
+	}
+	best := int32(-1)
+	if len(here) > 0 {
+		best = here[0].prio.Load()
+	}
+	if rec.bestElsewhere() > best {
+		return nil, true
+	}
+	return here, false
+}
+
+// bestElsewhere is the highest priority of the user's sessions that are not here, as those
+// that are see their own user's presence.
+func (u *user) bestElsewhere() (best int32) {
+	best = unavailable
+	for _, s := range u.list() {
+		s.mu.Lock()
+		v := s.watches[u.entity]
+		s.mu.Unlock()
+		if v == nil {
+			continue
+		}
+		b := v.Render("jabber priorities", renderPriorities)
+		for len(b) > 0 {
+			prio := int32(int8(b[0]))
+			var key []byte
+			if key, b = cut(b[1:]); prio > best && u.resource(string(key)) == nil {
+				best = prio
+			}
+		}
+		return best
+	}
+	return best
+}
+
+// renderPriorities writes the priority and the resource of each session of a view.
+func renderPriorities(v *presence.View) (b []byte) {
+	for _, src := range v.Sources {
+		if src.ID.Kind != presence.Session || src.Native.Type != nsClient {
+			continue
+		}
+		el, err := markup.ParseIn(append(append([]byte("<presence>"), src.Native.Bytes...), "</presence>"...),
+			[]markup.Decl{{Space: nsClient}}, storedOptions)
+		if err != nil {
+			continue
+		}
+		prio, _ := priorityOf(el)
+		b = append(b, byte(int8(prio)))
+		b = appendPart(b, []byte(src.ID.Key))
+	}
+	return b
+}
+
+// copyCall shows a message to a user's sessions on other nodes that ask for copies.
+func copyCall(u presence.Entity, direction string, m *engine.Message, head, rest []byte) []byte {
+	return newCall(callCopy).entity(u).str(direction).str(m.Type).entity(m.From).str(m.FromResource).bytes(head).bytes(rest)
+}
+
+func (e *Edge) calledCopy(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	direction, typ := in.str(), in.str()
+	from, resource := in.entity(), in.str()
+	head, rest := in.bytes(), in.bytes()
+	answer(nil)
+	if in.done() != nil || direction != "sent" && direction != "received" || len(head) < len("<message") {
+		return
+	}
+	for _, s := range e.reg.user(u).list() {
+		if s.wantsCarbons() && (from != u || resource != s.resource) {
+			s.copy(direction, typ, head, rest)
+		}
+	}
+}
+
+// passOn is redelivery to sessions that are on other nodes. It blocks.
+func (e *Edge) passOn(ctx context.Context, m *engine.Message) bool {
+	return e.many && e.anyTaken(ctx, m.To, messageCall(m, true))
+}
+
+// recent knows the messages that were handed to sessions here of late: when a session on
+// another node gives one back that it was handed, too, nobody gets it twice.
+type recent struct {
+	mu         sync.Mutex
+	seed       maphash.Seed
+	young, old map[uint64]*duty
+}
+
+func (r *recent) key(m *engine.Message) uint64 {
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	for _, s := range [...]string{m.To.String(), m.From.String(), m.FromResource, m.ID, m.Body, strconv.FormatInt(m.Sent.UnixNano(), 36)} {
+		h.WriteString(s)
+		h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+func (r *recent) put(d *duty) {
+	k := r.key(d.message)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.young) >= MaxRecent/2 {
+		r.old, r.young = r.young, nil
+	}
+	if r.young == nil {
+		r.young = make(map[uint64]*duty)
+	}
+	r.young[k] = d
+}
+
+// has tells whether somebody here has the message, or may still acknowledge it.
+func (r *recent) has(m *engine.Message) bool {
+	k := r.key(m)
+	r.mu.Lock()
+	d := r.young[k]
+	if d == nil {
+		d = r.old[k]
+	}
+	r.mu.Unlock()
+	return d != nil && (d.met.Load() || d.open.Load() > 0)
+}
+
+// iqCall hands an IQ to a resource.
+func iqCall(to presence.Entity, resource string, from presence.Entity, fromResource string, asks bool, b []byte) []byte {
+	return newCall(callIQ).entity(to).str(resource).entity(from).str(fromResource).bool(asks).bytes(b)
+}
+
+func (e *Edge) calledIQ(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	resource, from, fromResource := in.str(), in.entity(), in.str()
+	asks, b := in.bool(), in.bytes()
+	rec := e.reg.user(u)
+	target := rec.resource(resource)
+	if in.done() != nil || target == nil || rec.blocked(from, fromResource) || asks && target.hides(ctx, from, fromResource) || !target.send(b) {
+		answer(nil)
+		return
+	}
+	answer(taken)
+}
+
+func (e *Edge) calledSubscription(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	from, kind, native := in.entity(), roster.Kind(in.num()), in.bytes()
+	answer(nil)
+	rec := e.reg.user(u)
+	if in.done() != nil || rec == nil || kind < roster.Subscribe || kind > roster.Unsubscribed {
+		return
+	}
+	// The push comes first (RFC 6121 §3.1.6), and what made it may not have been heard
+	// of yet.
+	ctx, release := e.hold(ctx, u)
+	defer release()
+	follow := e.catchUp(ctx, rec, nil)
+	e.tellSubscriptionHere(u, from, kind, native)
+	follow()
+}
+
+func (e *Edge) calledEvent(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	name, event := in.str(), in.bytes()
+	answer(nil)
+	if in.done() == nil {
+		e.tellOwnHere(u, name, event)
+	}
+}
+
+// find is the handle of a resource, wherever it is; "" for none. It blocks.
+func (e *Edge) find(ctx context.Context, u presence.Entity, resource string) string {
+	if s := e.reg.user(u).resource(resource); s != nil {
+		return s.handle
+	}
+	answers, err := e.reach(ctx, u, newCall(callFind).entity(u).str(resource))
+	if err != nil {
+		e.log.Warn("resource not looked up on other nodes", "entity", u.String(), "err", err)
+	}
+	for _, a := range answers {
+		if len(a) > 0 {
+			return string(a)
+		}
+	}
+	return ""
+}
+
+func (e *Edge) calledFind(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	if s := e.reg.user(u).resource(in.str()); s != nil && in.done() == nil {
+		answer([]byte(s.handle))
+		return
+	}
+	answer(nil)
+}
+
+// turns lets one session at a time hand over a user's stored messages, whichever node
+// it is on: their user's owner keeps them.
+type turns struct {
+	mu sync.Mutex
+	m  map[presence.Entity]*turn
+}
+
+type turn struct {
+	who     string // has it
+	timer   *time.Timer
+	waiting []waiting
+}
+
+type waiting struct {
+	who     string
+	granted func()
+}
+
+// take calls granted when it is who's turn.
+func (ts *turns) take(u presence.Entity, who string, granted func()) {
+	ts.mu.Lock()
+	t := ts.m[u]
+	if t != nil {
+		t.waiting = append(t.waiting, waiting{who, granted})
+		ts.mu.Unlock()
+		return
+	}
+	if ts.m == nil {
+		ts.m = make(map[presence.Entity]*turn)
+	}
+	t = &turn{who: who}
+	t.timer = time.AfterFunc(TurnTime, func() { ts.next(u, "") })
+	ts.m[u] = t
+	ts.mu.Unlock()
+	granted()
+}
+
+// next ends who's turn, or with "" the present one, whose time is up.
+func (ts *turns) next(u presence.Entity, who string) {
+	ts.mu.Lock()
+	t := ts.m[u]
+	if t == nil || who != "" && t.who != who {
+		ts.mu.Unlock()
+		return
+	}
+	if len(t.waiting) == 0 {
+		t.timer.Stop()
+		delete(ts.m, u)
+		ts.mu.Unlock()
+		return
+	}
+	w := t.waiting[0]
+	t.waiting = t.waiting[1:]
+	t.who = w.who
+	t.timer.Reset(TurnTime)
+	ts.mu.Unlock()
+	w.granted()
+}
+
+func (ts *turns) stop() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.m {
+		t.timer.Stop()
+	}
+}
+
+func (e *Edge) calledTurn(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	if who := in.str(); in.done() == nil {
+		e.turns.take(u, who, func() { answer(taken) })
+		return
+	}
+	answer(nil)
+}
+
+func (e *Edge) calledTurnOver(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	who := in.str()
+	answer(nil)
+	if in.done() == nil && who != "" {
+		e.turns.next(u, who)
+	}
+}
+
+// turn waits until no other session of the user, on whatever node, hands over stored
+// messages. When that cannot be found out it goes on: rather twice than never. It blocks.
+func (s *session) turn(ctx context.Context) (over func()) {
+	e, u := s.edge, s.user.entity
+	if !e.many {
+		return func() {}
+	}
+	who := s.handle + "#" + strconv.FormatUint(e.seq.Add(1), 36)
+	_, err := ask(ctx, func(done func([]byte, error)) error {
+		return e.c.Engine.CallOwner(u, EdgeName, newCall(callTurn).entity(u).str(who), done)
+	})
+	if err != nil {
+		s.log().Warn("stored messages are taken out of turn", "err", err)
+	}
+	return func() {
+		_ = e.c.Engine.CallOwner(u, EdgeName, newCall(callTurnOver).entity(u).str(who), func([]byte, error) {})
+	}
+}
+
+// calledMail hands over messages that were stored while somebody came.
+func (e *Edge) calledMail(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	answer(nil)
+	if in.done() == nil {
+		e.calls.wg.Go(func() { e.mailHere(context.Background(), u) })
+	}
+}
+
+// mailHere has a session take what is stored, if there is one that may. It blocks.
+func (e *Edge) mailHere(ctx context.Context, u presence.Entity) {
+	for _, s := range e.reg.user(u).list() {
+		if p := s.prio.Load(); p >= 0 && p != unavailable {
+			s.takeOffline(ctx)
+			return
+		}
+	}
+}
+
+// settled waits until what was submitted and told to the owner of a presentity before
+// is done. It blocks.
+func (e *Edge) settled(ctx context.Context, u presence.Entity) {
+	if !e.many {
+		return
+	}
+	if _, err := e.c.Engine.Explain(ctx, u, u); err != nil {
+		e.log.Warn("owner does not answer", "entity", u.String(), "err", err)
+	}
+}
+
+// seeCall says that a user shows something again: to those who were blocked, or to
+// whom the rules allow.
+func seeCall(u presence.Entity, unblocked bool) []byte {
+	return newCall(callSee).entity(u).bool(unblocked)
+}
+
+// seeElsewhere has contacts' sessions on other nodes ask for a user again, once the user's
+// owner decides by what holds now.
+func (e *Edge) seeElsewhere(ctx context.Context, u presence.Entity, unblocked bool) {
+	if e.many {
+		e.settled(ctx, u)
+		e.passAll(seeCall(u, unblocked))
+	}
+}
+
+func (e *Edge) calledSee(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
+	unblocked := in.bool()
+	answer(nil)
+	if in.done() == nil {
+		e.calls.wg.Go(func() { e.seeHere(context.Background(), u, unblocked) })
+	}
+}
+
+// seeHere has the sessions here of a user's contacts ask for him again.
+func (e *Edge) seeHere(ctx context.Context, u presence.Entity, unblocked bool) {
+	items, _, err := e.c.Store.Roster(ctx, u)
+	if err != nil {
+		e.log.Error("roster not read", "entity", u.String(), "err", err)
+		return
+	}
+	for i := range items {
+		it := &items[i]
+		if it.Removed || !it.From || it.Contact == u {
+			continue
+		}
+		rec := e.reg.user(it.Contact)
+		if rec == nil || !unblocked && !allows(e.decision(ctx, u, it.Contact)) {
+			continue
+		}
+		for _, s := range rec.list() {
+			if unblocked {
+				s.rewatch(ctx, u)
+			} else {
+				s.revive(ctx, u)
+			}
+		}
+	}
+}
