@@ -36,21 +36,94 @@ func (s *Store) Homes(ctx context.Context, of []presence.Entity) (map[presence.E
 // node without a lease is not fulfilled, and missing in the answer.
 func (s *Store) Settle(ctx context.Context, wish map[presence.Entity]string) (map[presence.Entity]Home, error) {
 	of := sortedEntities(slices.Collect(maps.Keys(wish)))
-	nodes := make(map[string]bool)
-	for _, n := range wish {
-		nodes[n] = true
-	}
 	found := make(map[presence.Entity]Home, len(wish))
-	err := s.registry(ctx, func(t *registryTx) error {
-		clear(found)
-		// Locked until the commit: no node dies with a home under way to it, which nobody would inherit.
-		alive, err := t.alive(slices.Sorted(maps.Keys(nodes)))
-		if err != nil {
+	err := s.registry(ctx, func(t *registryTx) error { return t.settle(of, wish, found) })
+	return found, err
+}
+
+// settle fills found with the homes that all have at last.
+func (t *registryTx) settle(of []presence.Entity, wish map[presence.Entity]string, found map[presence.Entity]Home) error {
+	clear(found)
+	if err := t.homes(of, found); err != nil {
+		return err
+	}
+	living, err := t.living()
+	if err != nil {
+		return err
+	}
+	nodes := make(map[string]bool)
+	var open []presence.Entity
+	for _, e := range of {
+		h, ok := found[e]
+		if ok && living[h.Node] {
+			continue
+		}
+		if open = append(open, e); ok {
+			nodes[h.Node] = true
+		}
+		nodes[wish[e]] = true
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	// Locked until the commit: neither does a node die with a home under way to it, which
+	// nobody would inherit, nor does a dead one come back for the homes that are taken from it.
+	rows, err := t.lockNodes(slices.Sorted(maps.Keys(nodes)))
+	if err != nil {
+		return err
+	}
+	var fresh []presence.Entity
+	from := make(map[string][]presence.Entity) // by the dead node
+	for _, e := range open {
+		h, ok := found[e]
+		row, known := rows[h.Node]
+		switch {
+		case !rows[wish[e]].alive():
+		case !ok:
+			fresh = append(fresh, e)
+		case !known || row.over():
+			from[h.Node] = append(from[h.Node], e)
+		}
+		delete(found, e)
+	}
+	if err := t.insert(fresh, wish, found); err != nil {
+		return err
+	}
+	for _, dead := range slices.Sorted(maps.Keys(from)) {
+		if err := t.take(dead, from[dead], wish, found); err != nil {
 			return err
 		}
-		return t.settle(of, wish, alive, found)
-	})
-	return found, err
+	}
+	return t.homes(without(open, found), found) // others were first
+}
+
+// living are the nodes that are neither dead nor have left.
+func (t *registryTx) living() (map[string]bool, error) {
+	rows, err := t.query(`SELECT name FROM nodes WHERE state NOT IN ('dead', 'left')`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	living := make(map[string]bool)
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		living[name] = true
+	}
+	return living, rows.Err()
+}
+
+// without are those of which nothing was found.
+func without(of []presence.Entity, found map[presence.Entity]Home) []presence.Entity {
+	var rest []presence.Entity
+	for _, e := range of {
+		if _, ok := found[e]; !ok {
+			rest = append(rest, e)
+		}
+	}
+	return rest
 }
 
 // Move changes homes of one node to another, those only that are still at from with
@@ -60,8 +133,9 @@ func (s *Store) Move(ctx context.Context, from, to string, of map[presence.Entit
 	moved = make(map[presence.Entity]Home, len(of))
 	err = s.registry(ctx, func(t *registryTx) error {
 		clear(moved)
-		alive, err := t.alive([]string{to})
-		if err != nil || !alive[to] {
+		// Inherit locks the row of a dead from alone: it is before or after this, never in between.
+		rows, err := t.lockNodes(slices.Sorted(slices.Values([]string{from, to})))
+		if err != nil || !rows[to].alive() {
 			return err
 		}
 		return t.move(from, to, list, of, moved)
@@ -85,21 +159,21 @@ func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) 
 	got := make(map[string]int)
 	err := s.registry(ctx, func(t *registryTx) error {
 		clear(got)
-		// The lock keeps the node from entering again meanwhile.
-		n, err := t.lockNode(dead)
+		// The lock keeps the node from entering again meanwhile, and others from taking its homes.
+		n, err := t.lockNode(dead, alone)
 		if errors.Is(err, ErrNotFound) {
 			n.state = stateDead // its row was deleted
 		} else if err != nil || !n.over() {
 			return err
 		}
-		alive, err := t.alive(slices.Sorted(maps.Keys(heirs)))
+		rows, err := t.lockNodes(slices.Sorted(maps.Keys(heirs)))
 		if err != nil {
 			return err
 		}
 		var shares []share
 		sum := 0
 		for _, h := range slices.Sorted(maps.Keys(heirs)) {
-			if w := heirs[h]; w > 0 && alive[h] && h != dead {
+			if w := heirs[h]; w > 0 && rows[h].alive() && h != dead {
 				sum += w
 				shares = append(shares, share{h, sum})
 			}
@@ -127,10 +201,16 @@ func (t *registryTx) inherit(dead string, shares []share, got map[string]int) er
 		args = append(args, int64(sh.end), sh.node)
 	}
 	args = append(args, int64(shares[len(shares)-1].end), dead, dead)
-	rows, err := t.query(t.countNodes(`UPDATE homes SET node = CASE`+pick.String()+` END, epoch = {rise}
+	update := `UPDATE homes SET node = CASE` + pick.String() + ` END, epoch = {rise}
 		FROM (SELECT domain, name, (ROW_NUMBER() OVER (ORDER BY domain, name) - 1) * ? / COUNT(*) OVER () AS place
 			FROM homes WHERE node = ?) ranked
-		WHERE homes.domain = ranked.domain AND homes.name = ranked.name AND homes.node = ?`), args...)
+		WHERE homes.domain = ranked.domain AND homes.name = ranked.name AND homes.node = ? RETURNING node`
+	if t.postgres {
+		update = `WITH updated AS (` + update + `) SELECT node, COUNT(*) FROM updated GROUP BY node`
+	} else {
+		update += `, 1`
+	}
+	rows, err := t.query(update, args...)
 	if err != nil {
 		return err
 	}
@@ -148,10 +228,14 @@ func (t *registryTx) inherit(dead string, shares []share, got map[string]int) er
 
 // HomesOf lists the homes at a node; with durable only those which hold soft state.
 func (s *Store) HomesOf(ctx context.Context, node string, durable bool) ([]presence.Entity, error) {
+	query := `SELECT domain, name FROM homes WHERE node = ?`
+	if durable && s.rows != nil {
+		query += ` AND EXISTS (SELECT 1 FROM soft WHERE soft.domain = homes.domain AND soft.name = homes.name)`
+	}
 	var list []presence.Entity
 	err := s.registry(ctx, func(t *registryTx) error {
 		list = nil
-		rows, err := t.query(`SELECT domain, name FROM homes WHERE node = ? ORDER BY domain, name`, node)
+		rows, err := t.query(query+` ORDER BY domain, name`, node)
 		if err != nil {
 			return err
 		}
@@ -165,7 +249,7 @@ func (s *Store) HomesOf(ctx context.Context, node string, durable bool) ([]prese
 		}
 		return rows.Err()
 	})
-	if err != nil || !durable || len(list) == 0 {
+	if err != nil || !durable || s.rows != nil || len(list) == 0 {
 		return list, err
 	}
 	return s.holding(list)

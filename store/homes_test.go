@@ -56,8 +56,10 @@ func homesOf(t testing.TB, s *Store, node string, durable bool) []presence.Entit
 	return list
 }
 
-func TestSettle(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestSettle(t *testing.T) { onBoth(t, testSettle) }
+
+func testSettle(t *testing.T, s *Store) {
+	ctx := t.Context()
 	enter(t, s, "n1", longLease)
 	enter(t, s, "n2", longLease)
 	first := settle(t, s, map[presence.Entity]string{alice: "n1", bob: "n2"})
@@ -79,6 +81,11 @@ func TestSettle(t *testing.T) {
 	if got, err := s.Settle(ctx, nil); err != nil || len(got) != 0 {
 		t.Errorf("%v, %v", got, err)
 	}
+	// What is no text has no home, and is in nobody's way.
+	odd := presence.Entity{User: "a\xff", Domain: "example.com"}
+	if got := settle(t, s, map[presence.Entity]string{odd: "n1", {User: "\x00"}: "n1", alice: "n2"}); !maps.Equal(got, map[presence.Entity]Home{alice: first[alice]}) {
+		t.Errorf("%v", got)
+	}
 
 	// Nobody settles where nobody is.
 	dora := presence.Entity{User: "dora", Domain: "example.com"}
@@ -91,8 +98,10 @@ func TestSettle(t *testing.T) {
 }
 
 // Of nodes that settle the same at once, one has its wish, and all hear of it.
-func TestSettleAtOnce(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestSettleAtOnce(t *testing.T) { onBoth(t, testSettleAtOnce) }
+
+func testSettleAtOnce(t *testing.T, s *Store) {
+	ctx := t.Context()
 	const nodes = 3
 	for n := range nodes {
 		enter(t, s, fmt.Sprint("n", n), longLease)
@@ -136,8 +145,10 @@ func TestSettleAtOnce(t *testing.T) {
 	}
 }
 
-func TestMoveHomes(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestMoveHomes(t *testing.T) { onBoth(t, testMoveHomes) }
+
+func testMoveHomes(t *testing.T, s *Store) {
+	ctx := t.Context()
 	enter(t, s, "n1", longLease)
 	enter(t, s, "n2", longLease)
 	enter(t, s, "n3", noLease)
@@ -161,8 +172,10 @@ func TestMoveHomes(t *testing.T) {
 }
 
 // A home that is gone and comes back has a higher epoch than ever before.
-func TestReleaseHomes(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestReleaseHomes(t *testing.T) { onBoth(t, testReleaseHomes) }
+
+func testReleaseHomes(t *testing.T, s *Store) {
+	ctx := t.Context()
 	enter(t, s, "n1", longLease)
 	enter(t, s, "n2", longLease)
 	last := uint64(0)
@@ -208,8 +221,10 @@ func release(t *testing.T, s *Store, node string, all []presence.Entity) {
 	}
 }
 
-func TestInherit(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestInherit(t *testing.T) { onBoth(t, testInherit) }
+
+func testInherit(t *testing.T, s *Store) {
+	ctx := t.Context()
 	m := enter(t, s, "n1", longLease)
 	enter(t, s, "n2", longLease)
 	enter(t, s, "n3", longLease)
@@ -251,8 +266,10 @@ func TestInherit(t *testing.T) {
 }
 
 // Few homes and large weights are shared all the same.
-func TestInheritFew(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestInheritFew(t *testing.T) { onBoth(t, testInheritFew) }
+
+func testInheritFew(t *testing.T, s *Store) {
+	ctx := t.Context()
 	m := enter(t, s, "n1", longLease)
 	enter(t, s, "n2", longLease)
 	enter(t, s, "n3", longLease)
@@ -268,8 +285,10 @@ func TestInheritFew(t *testing.T) {
 
 // Whoever was to inherit and did not: a node that enters again has its homes, and
 // a presentity that is asked for settles elsewhere.
-func TestDeadWithoutHeirs(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestDeadWithoutHeirs(t *testing.T) { onBoth(t, testDeadWithoutHeirs) }
+
+func testDeadWithoutHeirs(t *testing.T, s *Store) {
+	ctx := t.Context()
 	m := enter(t, s, "n1", longLease)
 	enter(t, s, "n2", longLease)
 	before := settle(t, s, map[presence.Entity]string{alice: "n1", bob: "n1"})
@@ -290,8 +309,9 @@ func TestDeadWithoutHeirs(t *testing.T) {
 	}
 }
 
-func TestHomesOfDurable(t *testing.T) {
-	s := openTest(t)
+func TestHomesOfDurable(t *testing.T) { onBoth(t, testHomesOfDurable) }
+
+func testHomesOfDurable(t *testing.T, s *Store) {
 	enter(t, s, "n1", longLease)
 	settle(t, s, map[presence.Entity]string{alice: "n1", bob: "n1", carol: "n1"})
 	sub := benchSubscription(1)
@@ -313,8 +333,10 @@ func TestHomesOfDurable(t *testing.T) {
 
 // While a node's homes move away it dies: each home is moved or inherited, and
 // none of both.
-func TestMoveOrInherit(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestMoveOrInherit(t *testing.T) { onBoth(t, testMoveOrInherit) }
+
+func testMoveOrInherit(t *testing.T, s *Store) {
+	ctx := t.Context()
 	enter(t, s, "n2", longLease)
 	enter(t, s, "n3", longLease)
 	all := crowd(60)
@@ -373,8 +395,10 @@ func TestMoveOrInherit(t *testing.T) {
 }
 
 // However a settling and a death fall together, no home stays with the dead.
-func TestSettleOrBury(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestSettleOrBury(t *testing.T) { onBoth(t, testSettleOrBury) }
+
+func testSettleOrBury(t *testing.T, s *Store) {
+	ctx := t.Context()
 	enter(t, s, "n2", longLease)
 	all := crowd(40)
 	for round := range 10 {

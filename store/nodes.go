@@ -142,7 +142,7 @@ func (m *Member) columns() []any {
 // over. ErrFenced when the caller's is.
 func (s *Store) Lead(ctx context.Context, name string, epoch uint64, lease time.Duration) (leader string, term uint64, err error) {
 	err = s.registry(ctx, func(t *registryTx) error {
-		have, err := t.lockNode(name)
+		have, err := t.lockNode(name, keepEpoch)
 		if errors.Is(err, ErrNotFound) || err == nil && (have.epoch != epoch || have.over()) {
 			return refusal{ErrFenced}
 		}
@@ -176,14 +176,27 @@ type nodeRow struct {
 	left  time.Duration // of the lease
 }
 
+// over tells whether the node's last epoch has ended.
 func (n nodeRow) over() bool { return n.state == stateDead || n.state == stateLeft }
 
-// lockNode reads the row of a node and keeps it as it is until the transaction
-// ends, but for renewals: the epoch neither ends nor begins meanwhile. ErrNotFound.
-func (t *registryTx) lockNode(name string) (nodeRow, error) {
+// alive tells whether it has a lease; the zero nodeRow has none.
+func (n nodeRow) alive() bool { return !n.over() && n.left > 0 }
+
+// Locks of a node's row, until the transaction ends. A renewal goes with keepEpoch, what ends the epoch or begins
+// another goes with neither. SQLite has one writer, and no locks.
+const (
+	keepEpoch = " FOR KEY SHARE"
+	alone     = " FOR UPDATE" // not beside keepEpoch either
+)
+
+// lockNode reads and locks the row of a node; ErrNotFound.
+func (t *registryTx) lockNode(name, lock string) (nodeRow, error) {
+	if !t.postgres {
+		lock = ""
+	}
 	var n nodeRow
 	var epoch, left int64
-	err := t.queryRow(`SELECT epoch, state, expires - {now} FROM nodes WHERE name = ?`+t.locking(), name).Scan(&epoch, &n.state, &left)
+	err := t.queryRow(`SELECT epoch, state, expires - {now} FROM nodes WHERE name = ?`+lock, name).Scan(&epoch, &n.state, &left)
 	n.epoch, n.left = uint64(epoch), time.Duration(left)
 	if errors.Is(err, sql.ErrNoRows) {
 		return n, ErrNotFound
@@ -192,4 +205,20 @@ func (t *registryTx) lockNode(name string) (nodeRow, error) {
 		return n, fmt.Errorf("node %s: %w", name, err)
 	}
 	return n, nil
+}
+
+// lockNodes is lockNode of all, in their order, that there are.
+func (t *registryTx) lockNodes(names []string) (map[string]nodeRow, error) {
+	rows := make(map[string]nodeRow, len(names))
+	for _, name := range names {
+		n, err := t.lockNode(name, keepEpoch)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows[name] = n
+	}
+	return rows, nil
 }

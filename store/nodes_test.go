@@ -41,8 +41,10 @@ func members(t testing.TB, s *Store) map[string]Member {
 	return by
 }
 
-func TestMembers(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestMembers(t *testing.T) { onBoth(t, testMembers) }
+
+func testMembers(t *testing.T, s *Store) {
+	ctx := t.Context()
 	want := Member{
 		Name: "n1", State: "joining", Level: 12.5, Max: 100, Users: 7, Version: "1.2",
 		Address: Address{Bus: "10.0.0.1:6222", SIP: "sip:10.0.0.1:5060", XMPP: "10.0.0.1:5222", HTTP: "https://10.0.0.1:8443"},
@@ -76,8 +78,10 @@ func TestMembers(t *testing.T) {
 }
 
 // A name belongs to who has entered last.
-func TestEnterAgain(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestEnterAgain(t *testing.T) { onBoth(t, testEnterAgain) }
+
+func testEnterAgain(t *testing.T, s *Store) {
+	ctx := t.Context()
 	old := enter(t, s, "n1", longLease)
 	now := enter(t, s, "n1", longLease)
 	if now.Epoch <= old.Epoch {
@@ -94,8 +98,10 @@ func TestEnterAgain(t *testing.T) {
 	}
 }
 
-func TestBury(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestBury(t *testing.T) { onBoth(t, testBury) }
+
+func testBury(t *testing.T, s *Store) {
+	ctx := t.Context()
 	m := enter(t, s, "n1", longLease)
 	bury := func(epoch uint64, want bool) {
 		t.Helper()
@@ -125,8 +131,10 @@ func TestBury(t *testing.T) {
 	}
 }
 
-func TestLeave(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestLeave(t *testing.T) { onBoth(t, testLeave) }
+
+func testLeave(t *testing.T, s *Store) {
+	ctx := t.Context()
 	m, other := enter(t, s, "n1", longLease), enter(t, s, "n2", longLease)
 	if _, _, err := s.Lead(ctx, "n1", m.Epoch, longLease); err != nil {
 		t.Fatal(err)
@@ -155,8 +163,10 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-func TestLead(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestLead(t *testing.T) { onBoth(t, testLead) }
+
+func testLead(t *testing.T, s *Store) {
+	ctx := t.Context()
 	one, two := enter(t, s, "n1", longLease), enter(t, s, "n2", longLease)
 	lead := func(m Member, lease time.Duration, wantLeader string, wantTerm uint64) {
 		t.Helper()
@@ -201,8 +211,10 @@ func TestLead(t *testing.T) {
 }
 
 // A renewal in the last moment and a burial: exactly one of them is right.
-func TestBuryOrRenew(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestBuryOrRenew(t *testing.T) { onBoth(t, testBuryOrRenew) }
+
+func testBuryOrRenew(t *testing.T, s *Store) {
+	ctx := t.Context()
 	m := enter(t, s, "n1", noLease)
 	renewed, deaths := 0, 0
 	for range 50 {
@@ -232,8 +244,10 @@ func TestBuryOrRenew(t *testing.T) {
 }
 
 // Of many who want to lead one does.
-func TestLeadAtOnce(t *testing.T) {
-	s, ctx := openTest(t), t.Context()
+func TestLeadAtOnce(t *testing.T) { onBoth(t, testLeadAtOnce) }
+
+func testLeadAtOnce(t *testing.T, s *Store) {
+	ctx := t.Context()
 	var nodes []Member
 	for _, n := range []string{"n1", "n2", "n3", "n4"} {
 		nodes = append(nodes, enter(t, s, n, longLease))

@@ -66,10 +66,10 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	if s.w, err = newWriter(ctx, s.read, postgres, patience, s.log); err != nil {
 		return err
 	}
-	// Leases do not wait for rosters.
-	if s.control, err = newWriter(ctx, s.read, postgres, 0, slog.New(slog.DiscardHandler)); err != nil {
-		return err
-	}
+	// Leases do not wait for rosters, and not for each other either: to bury a node may take a while.
+	s.control = stdlib.OpenDB(*c)
+	s.control.SetMaxOpenConns(maxRegistry)
+	s.control.SetMaxIdleConns(maxRegistry)
 	if s.rows, err = newRows(ctx, s.read, s.log); err != nil {
 		return err
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The registry of nodes and homes is what the nodes of a service agree by. Its
@@ -23,28 +26,75 @@ type registryTx struct {
 		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	}
-	now   string
-	stamp string
+	postgres   bool
+	now, stamp string
 }
+
+// maxRegistry bounds the registry's transactions at a time in PostgreSQL, each on a connection of
+// its own; others wait for one of them.
+const maxRegistry = 6
 
 // registry runs fn in one transaction. It may be called again after an error; its
 // last call counts.
 func (s *Store) registry(ctx context.Context, fn func(*registryTx) error) error {
-	w := s.control
-	return w.do(ctx, func(*statements) error {
-		return fn(&registryTx{
-			ctx: context.WithoutCancel(ctx), db: w.conn,
-			// This process is the only one that writes, so its clock is the database's.
-			now: strconv.FormatInt(time.Now().UnixNano(), 10), stamp: strconv.FormatInt(w.stamp(), 10),
+	if s.control == nil {
+		return s.w.do(ctx, func(*statements) error {
+			return fn(&registryTx{
+				ctx: context.WithoutCancel(ctx), db: s.w.conn,
+				// This process is the only one that writes, so its clock is the database's.
+				now: strconv.FormatInt(time.Now().UnixNano(), 10), stamp: strconv.FormatInt(s.w.stamp(), 10),
+			})
 		})
-	})
+	}
+	for n := 1; ; n++ {
+		err := s.registryOnce(ctx, fn)
+		var r refusal
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &r):
+			return r.error
+		case n == maxAttempts || !transient(err):
+			return fmt.Errorf("store: %w", err)
+		}
+		select {
+		case <-time.After(pause(n)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
+
+// registryOnce is a transaction in PostgreSQL: READ COMMITTED, so that a statement sees what
+// was committed before it began, and a row that it changes as it was last.
+func (s *Store) registryOnce(ctx context.Context, fn func(*registryTx) error) error {
+	tx, err := s.control.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := fn(&registryTx{ctx: ctx, db: tx, postgres: true, now: postgresNow, stamp: postgresNow}); err != nil {
+		_ = tx.Rollback() // the connection is done with in any case
+		return err
+	}
+	err = tx.Commit()
+	var said *pgconn.PgError
+	if err != nil && !errors.As(err, &said) && ctx.Err() == nil {
+		return errors.Join(ErrUnknown, err)
+	}
+	return err
+}
+
+const postgresNow = `(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint`
 
 // text fills in the clock: {now}, and for the epochs of homes {stamp} for a row that is new and
 // {rise} for one that changes. They rise by the clock, so that a home which was deleted
 // and made again has a higher one than ever before.
 func (t *registryTx) text(q string) string {
-	return strings.NewReplacer("{now}", t.now, "{stamp}", t.stamp, "{rise}", "MAX(homes.epoch + 1, "+t.stamp+")").Replace(q)
+	greatest := "MAX"
+	if t.postgres {
+		greatest, q = "GREATEST", numbered(q)
+	}
+	return strings.NewReplacer("{now}", t.now, "{stamp}", t.stamp, "{rise}", greatest+"(homes.epoch + 1, "+t.stamp+")").Replace(q)
 }
 
 // exec returns how many rows have changed.
@@ -72,9 +122,3 @@ func (t *registryTx) each(q string, fn func(*sql.Stmt) error) error {
 	}
 	return errors.Join(fn(st), st.Close())
 }
-
-// locking is the end of a query that locks rows; SQLite has one writer and no such thing.
-func (t *registryTx) locking() string { return "" }
-
-// countNodes has an update of homes say how many have come to which node, in one row or several for each.
-func (t *registryTx) countNodes(update string) string { return update + ` RETURNING node, 1` }

@@ -64,7 +64,6 @@ func (s *Store) openSQL(ctx context.Context, path string) error {
 	if s.w, err = newWriter(ctx, s.write, sqlite, 0, s.log); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
-	s.control = s.w
 	if s.read, err = sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(5000)")); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -57,7 +57,7 @@ type Store struct {
 	reads   reads
 	reader  *reader
 	w       *writer
-	control *writer // of what must not wait for the others: nodes and homes; in SQLite it is w
+	control *sql.DB // PostgreSQL: of nodes and homes, which do not wait for the others
 	cache   cache
 	bodies  bodies
 	j       *journal // nil in PostgreSQL, which has rows
@@ -103,8 +103,8 @@ func (s *Store) Close() error {
 	if s.rows != nil {
 		errs = append(errs, s.rows.close())
 	}
-	if s.control != nil && s.control != s.w {
-		errs = append(errs, s.control.close())
+	if s.control != nil {
+		errs = append(errs, s.control.Close())
 	}
 	if s.w != nil {
 		errs = append(errs, s.w.close())
