@@ -9,11 +9,11 @@ import (
 	"pharos/presence"
 )
 
-// control runs a statement as the registry would.
+// controlExec runs a statement as the registry would.
 func controlExec(t testing.TB, s *Store, text string) {
 	t.Helper()
-	if err := s.control.do(t.Context(), func(*statements) error {
-		_, err := s.control.conn.ExecContext(t.Context(), text)
+	if err := s.registry(t.Context(), func(r *registryTx) error {
+		_, err := r.exec(text)
 		return err
 	}); err != nil {
 		t.Fatal(err)
