@@ -114,8 +114,9 @@ const (
 
 // event is what a link tells its node; b is only set with a frame.
 type event struct {
-	kind eventKind
-	b    []byte
+	kind  eventKind
+	b     []byte
+	epoch uint64 // of the other node; with peerGone that before which all is over
 }
 
 type eventKind byte
@@ -167,7 +168,7 @@ func (l *link) fence(now time.Duration, epoch uint64) {
 }
 
 func (l *link) tell(k eventKind, b []byte) {
-	l.events = append(l.events, event{k, b})
+	l.events = append(l.events, event{k, b, max(l.peer, l.floor)})
 	l.told += len(b)
 }
 

@@ -36,12 +36,13 @@ type Handlers struct {
 	// Broadcast takes what the node has sent to all, likewise.
 	Broadcast func(node string, b []byte)
 	// Missed says that broadcasts of the node may not have come: it was met just now (of
-	// what it said before, nothing is known), or its queue for this node had run full.
-	Missed func(node string)
-	// Gone says that an incarnation of the node has ended: a later one has spoken, or Fence
+	// what it said before, nothing is known), or its queue for this node had run full. epoch is
+	// its incarnation's; before this nothing of the incarnation is handed over.
+	Missed func(node string, epoch uint64)
+	// Gone says that the node's incarnations before an epoch have ended: that one has spoken, or Fence
 	// was called. All that was taken from it has been handed over; what was queued for it and not
 	// acknowledged may have been lost.
-	Gone func(node string)
+	Gone func(node string, before uint64)
 	// Reached says that the way there and back works, or that nothing has come through
 	// for UnreachableAfter. What is queued is kept.
 	Reached func(node string, yes bool)
@@ -247,9 +248,9 @@ func (e *end) hand(ev event) {
 	case broadcastCame:
 		on.Broadcast(e.node, ev.b)
 	case broadcastsMissed:
-		on.Missed(e.node)
+		on.Missed(e.node, ev.epoch)
 	case peerGone:
-		on.Gone(e.node)
+		on.Gone(e.node, ev.epoch)
 	case peerUp:
 		on.Reached(e.node, true)
 	case peerDown:

@@ -37,9 +37,14 @@ func newPost(t *testing.T, bus Bus, name string, epoch uint64) *post {
 			}
 		},
 		Broadcast: func(node string, b []byte) { p.note(node + " to all:" + string(b)) },
-		Missed:    func(node string) { p.note("missed " + node) },
-		Gone:      func(node string) { p.note("gone " + node) },
-		Reached:   func(node string, yes bool) { p.note(fmt.Sprintf("reached %s %v", node, yes)) },
+		Missed: func(node string, epoch uint64) {
+			if epoch == 0 {
+				t.Errorf("missed %s of no epoch", node)
+			}
+			p.note("missed " + node)
+		},
+		Gone:    func(node string, before uint64) { p.note(fmt.Sprintf("gone %s before %d", node, before)) },
+		Reached: func(node string, yes bool) { p.note(fmt.Sprintf("reached %s %v", node, yes)) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -249,17 +254,17 @@ func TestLinksIncarnations(t *testing.T) {
 		b = newPost(t, m.Join("b"), "b", 7)
 		defer b.stop()
 		time.Sleep(10 * time.Millisecond)
-		a.expect("gone b", "missed b", "reached b true")
+		a.expect("gone b before 7", "missed b", "reached b true")
 		b.expectAll("missed a", "reached a true", "missed c", "reached c true")
 		a.send("b", "1")
 		b.expect("a:1")
 
 		// The store says that c is dead, who only stands still.
-		c.expect("gone b", "missed b", "reached b true")
+		c.expect("gone b before 7", "missed b", "reached b true")
 		m.Freeze("c")
 		c.send("a", "too late")
 		a.links.Fence("c", 4)
-		a.expect("gone c")
+		a.expect("gone c before 4")
 		m.Thaw("c")
 		time.Sleep(UnreachableAfter + keepalive)
 		a.expect()
@@ -268,7 +273,7 @@ func TestLinksIncarnations(t *testing.T) {
 		c.send("a", "again")
 		time.Sleep(100 * time.Millisecond)
 		a.expectAll("missed c", "reached c true", "c:again")
-		b.expectAll("gone c", "missed c", "reached c true")
+		b.expectAll("gone c before 5", "missed c", "reached c true")
 		if st := a.links.Stats(); st[1].Epoch != 5 {
 			t.Errorf("%+v", st)
 		}

@@ -2,8 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"pharos/engine"
 	"pharos/presence"
@@ -75,20 +81,126 @@ type Config struct {
 	Control Control
 	// Fence is store.Store's: it is called with each new epoch, before anything is saved under it.
 	Fence func(node string, epoch uint64)
-	Log   *slog.Logger // nil: discards
+	// Redirects are shown in the status; may be nil.
+	Redirects func() map[string]uint64
+	Hints     int          // homes at other nodes that are remembered; 0: MaxHints
+	Log       *slog.Logger // nil: discards
 }
+
+// ErrOut: this node is none of the service at present: its lease is over, or it has
+// left. ErrMove: it cannot be moved there.
+var (
+	ErrOut  = errors.New("cluster: this node is not part of the service at present")
+	ErrMove = errors.New("cluster: cannot move")
+)
 
 // Node is this process as one of several that are one service. It is the engine's
 // Peers. Its methods are safe for concurrent use, except that Use and Topic come before Run.
 type Node struct {
 	c      Config
 	engine Engine
+	links  *Links
+	log    *slog.Logger
+	born   time.Time // what the lease is counted from
+	topics [256]topic
+
+	era       atomic.Uint64 // the epoch under which this node takes part; 0: it does not
+	until     atomic.Int64  // nanoseconds since born at which the lease is over
+	untilWall atomic.Int64  // the same by the wall clock, which goes on while a machine is suspended
+
+	own     [ownShards]ownShard
+	owned   atomic.Int64
+	minute  atomic.Uint32 // since born
+	hints   *hints
+	byIndex [maxIndex + 1]atomic.Pointer[peer]
+	others  atomic.Pointer[[]string]
+
+	// table is held while what is known of the other nodes changes, with the calls of
+	// the engine that this means.
+	table sync.Mutex
+
+	mu      sync.RWMutex
+	peers   map[string]*peer
+	floor   map[string]uint64 // the highest epoch that was heard of
+	members []Member
+	state   string
+	max     float64
+	lead    leading
+	entered bool
+	leaving bool            // Leave was called
+	ending  bool            // Drain was called
+	down    map[string]bool // nodes to which the link finds no way
+	// lastIndex is the last number that was given to a peer for hints.
+	lastIndex int
+
+	reads   tickets
+	locator locator
+	arrived arrivals
+	moves   mover
+	count   counters
+
+	wakeKeep, wakeLead, wakeHeir chan struct{}
+	wanted                       chan Order // moves that the leader has ordered
+	done                         chan struct{}
+}
+
+type topic struct {
+	heard  func(from string, b []byte)
+	missed func(from string)
+}
+
+// Letters of topics: a frame's last byte says what it is for, so that the letter costs no copy.
+const (
+	letterEngine = 'e'
+	letterNode   = 'n'
+)
+
+// peer is another node in one of its epochs.
+type peer struct {
+	name  string
+	epoch uint64
+	index int
+	alive atomic.Uint32 // tick at which the registry was last asked and had it alive
+	gone  chan struct{} // closed when it is lost
 }
 
 var _ engine.Peers = (*Node)(nil)
 
 // New makes a node that does nothing yet.
-func New(c Config) *Node { return &Node{c: c} }
+func New(c Config) *Node {
+	n := &Node{
+		c: c, log: c.Log, born: time.Now(), hints: newHints(c.hints()),
+		peers: map[string]*peer{}, floor: map[string]uint64{}, down: map[string]bool{}, state: c.State, max: c.Max,
+		wakeKeep: make(chan struct{}, 1), wakeLead: make(chan struct{}, 1), wakeHeir: make(chan struct{}, 1),
+		wanted: make(chan Order, maxOrders), done: make(chan struct{}),
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	if n.state == "" {
+		n.state = Active
+	}
+	for i := range n.own {
+		n.own[i].of = map[presence.Entity]*home{}
+	}
+	n.others.Store(&[]string{})
+	n.locator.init()
+	n.arrived.init()
+	n.moves.init(c.Moves)
+	n.topics[letterEngine] = topic{heard: func(from string, b []byte) { n.engine.Receive(from, b) }}
+	n.topics[letterNode] = topic{heard: n.told}
+	n.links = NewLinks(c.Bus, c.Name, Handlers{
+		Frame: n.frame, Broadcast: n.frame, Missed: n.missed, Gone: n.ended, Reached: n.reach,
+	})
+	return n
+}
+
+func (c *Config) hints() int {
+	if c.Hints > 0 {
+		return c.Hints
+	}
+	return MaxHints
+}
 
 // Use sets the engine, before Run.
 func (n *Node) Use(e Engine) { n.engine = e }
@@ -97,77 +209,114 @@ func (n *Node) Use(e Engine) { n.engine = e }
 // something of that node's may have been lost. Both must not block for long.
 // 'e' and 'n' are taken.
 func (n *Node) Topic(letter byte, heard func(from string, b []byte), missed func(from string)) {
-	panic("contract")
+	n.topics[letter] = topic{heard, missed}
 }
 
 // Tell has the other nodes hear b under a letter: at most once, in order.
-func (n *Node) Tell(letter byte, b []byte) error { panic("contract") }
-
-// Run takes part until ctx ends. When it ends, Leave was called or others will bury this node.
-func (n *Node) Run(ctx context.Context) error { panic("contract") }
-
-// Drain moves everything that lives here to the others, as fast as they take it, until ctx ends.
-// It is for the end: nothing new comes here afterwards.
-func (n *Node) Drain(ctx context.Context) error { panic("contract") }
-
-// Leave gives the lease back; after it the node owns nothing, and Run ends.
-func (n *Node) Leave(ctx context.Context) error { panic("contract") }
-
-// Members are all nodes, as last seen.
-func (n *Node) Members() []Member { panic("contract") }
-
-// Leading tells whether this node is the leader now, and in which term.
-func (n *Node) Leading() (term uint64, ok bool) { panic("contract") }
-
-// SetState asks a node, which may be this one, to take a state: Active, Standby, Joining or Draining.
-func (n *Node) SetState(node, state string) error { panic("contract") }
-
-// SetMax asks a node, which may be this one, to take another maximum level, until it is started anew.
-func (n *Node) SetMax(node string, level float64) error { panic("contract") }
-
-// Move hands presentities that live here over to another node and returns how many have moved.
-func (n *Node) Move(ctx context.Context, of []presence.Entity, to string) (int, error) {
-	panic("contract")
+func (n *Node) Tell(letter byte, b []byte) error {
+	return n.links.Broadcast(append(slices.Clip(b), letter))
 }
+
+// frame takes what has come from another node, to this one or to all.
+func (n *Node) frame(from string, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if t := n.topics[b[len(b)-1]]; t.heard != nil {
+		t.heard(from, b[:len(b)-1])
+	}
+}
+
+// missed says that something that a node has told all may have been lost: among other
+// times when it is met, and nothing of it has come before.
+func (n *Node) missed(from string, epoch uint64) {
+	n.meet(from, epoch, n.era.Load())
+	for _, t := range n.topics {
+		if t.missed != nil {
+			t.missed(from)
+		}
+	}
+}
+
+// Run takes part until ctx ends or Leave was called. Without Leave it is as if the process had been
+// killed: others will bury this node.
+func (n *Node) Run(ctx context.Context) error {
+	defer close(n.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.c.Bus.Run(ctx) })
+	g.Go(func() error { return n.links.Run(ctx) })
+	g.Go(func() error { defer cancel(); n.keep(ctx); return nil })
+	g.Go(func() error { n.rule(ctx); return nil })
+	g.Go(func() error { n.locating(ctx); return nil })
+	g.Go(func() error { n.inherit(ctx); return nil })
+	g.Go(func() error { n.obey(ctx); return nil })
+	g.Go(func() error { n.release(ctx); return nil })
+	if n.c.Control == nil {
+		g.Go(func() error { n.drain(ctx); return nil })
+	}
+	err := g.Wait()
+	n.stepDown("the end")
+	n.locator.fail(engine.ErrStopped)
+	return err
+}
+
+// now is the time since born, which no clock that is set can change.
+func (n *Node) now() time.Duration { return time.Since(n.born) }
+
+// tick is the time in the tenths of seconds that hints and homes remember.
+func (n *Node) tick() uint32 { return uint32(n.now() / (100 * time.Millisecond)) }
 
 // Self is engine.Peers'.
 func (n *Node) Self() string { return n.c.Name }
 
-// Owner is engine.Peers'.
-func (n *Node) Owner(presence.Entity) (string, bool) { panic("contract") }
-
-// Term is engine.Peers'.
-func (n *Node) Term(presence.Entity) uint64 { panic("contract") }
-
-// Locate is engine.Peers'.
-func (n *Node) Locate(presence.Entity, func(string, error)) { panic("contract") }
-
-// Send is engine.Peers'.
-func (n *Node) Send(string, []byte) error { panic("contract") }
-
-// Nodes are engine.Peers'.
-func (n *Node) Nodes() []string { panic("contract") }
+// Nodes are engine.Peers'. The caller must not change them.
+func (n *Node) Nodes() []string { return *n.others.Load() }
 
 // Valid is engine.Peers'.
-func (n *Node) Valid() bool { panic("contract") }
+func (n *Node) Valid() bool {
+	now := time.Now()
+	return int64(now.Sub(n.born)) < n.until.Load() && now.UnixNano() < n.untilWall.Load() && n.era.Load() != 0
+}
 
-// carrier is what a Node needs of Links. An incarnation is a node's epoch: a frame is delivered only
-// between the incarnations for which it was sent, so that nothing that a node has said before
-// it was declared dead comes after what its successors say.
-type carrier interface {
-	// Begin drops everything and starts anew as this incarnation; 0: silent until the next Begin.
-	Begin(epoch uint64)
-	// Open begins a link with a node in an incarnation; what comes from it before waits
-	// at the sender. Open with another one drops what there was.
-	Open(node string, epoch uint64)
-	// Close ends a link and drops what waits.
-	Close(node string)
-	// Send is engine.Peers'; engine.ErrGone without a link.
-	Send(node string, frame []byte) error
-	// Broadcast sends to all: at most once, in order; who misses one is told.
-	Broadcast(frame []byte) error
-	// RTT is the smoothed time to a node and back; 0: not known.
-	RTT(node string) time.Duration
-	// Run serves until ctx ends.
-	Run(ctx context.Context) error
+// Members are all nodes, as last seen. The caller must not change them.
+func (n *Node) Members() []Member {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.members
+}
+
+func (n *Node) peer(name string) *peer {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.peers[name]
+}
+
+// living are the peers at this moment.
+func (n *Node) living() []*peer {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	list := make([]*peer, 0, len(n.peers))
+	for _, p := range n.peers {
+		list = append(list, p)
+	}
+	return list
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }

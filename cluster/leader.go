@@ -1,0 +1,247 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"pharos/store"
+)
+
+// LeadTime is how long the leader's lease lasts after it was taken or kept.
+const LeadTime = 2 * time.Second
+
+const (
+	controlEvery = time.Second
+	buryAfter    = 10 * time.Millisecond // after a lease's end, by this node's view of it
+	ruleAgain    = 100 * time.Millisecond
+	// maxOrders bounds the orders to move users that wait at a node.
+	maxOrders = 64
+)
+
+// leading is this node's leadership. The leader decides when a node is dead and who has
+// its homes; whatever it does is also checked by the registry, so that two who
+// both believe to lead could do no harm, and whatever it leaves half done its successor does again.
+type leading struct {
+	term  uint64
+	until time.Duration // since born
+}
+
+// Leading tells whether this node is the leader now, and in which term.
+func (n *Node) Leading() (term uint64, ok bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.lead.term, n.lead.term != 0 && n.now() < n.lead.until && n.Valid()
+}
+
+// takeLead takes or keeps the leader's lease.
+func (n *Node) takeLead(ctx context.Context, era uint64) {
+	begun := n.now()
+	ctx, cancel := context.WithTimeout(ctx, beatWithin)
+	defer cancel()
+	leader, term, err := n.c.Registry.Lead(ctx, n.c.Name, era, LeadTime)
+	if err != nil {
+		return // what there is of it runs out
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.era.Load() != era:
+	case leader != n.c.Name:
+		n.lead = leading{}
+	default:
+		if n.lead.term != term {
+			n.log.Info("this node leads", "node", n.c.Name, "term", term)
+			n.count.terms.Add(1)
+		}
+		n.lead = leading{term, begun + LeadTime - leaseMargin}
+	}
+}
+
+// ruler is what a leader remembers of its term.
+type ruler struct {
+	term      uint64
+	inherited map[string]uint64 // epochs of the dead whose homes are given away
+	asked     time.Duration     // when Control was
+}
+
+// rule does the leader's work while this node leads.
+func (n *Node) rule(ctx context.Context) {
+	t := time.NewTimer(time.Hour)
+	defer t.Stop()
+	r := new(ruler)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.wakeLead:
+		case <-t.C:
+		}
+		term, ok := n.Leading()
+		if !ok {
+			continue
+		}
+		if r.term != term {
+			r = &ruler{term: term, inherited: map[string]uint64{}, asked: -controlEvery}
+		}
+		t.Reset(n.round(ctx, r))
+	}
+}
+
+// round buries who is dead, gives away what the dead have, and asks Control. It returns the time
+// until the next.
+func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
+	list := n.Members()
+	wait := controlEvery
+	var alive []Member
+	heritage := false
+	for _, m := range list {
+		switch left := time.Until(m.Expires) + buryAfter; {
+		case m.Name == n.c.Name:
+			alive = append(alive, m)
+			continue
+		case m.State == Dead || m.State == Left:
+		case left > 0:
+			alive = append(alive, m)
+			wait = min(wait, left)
+			continue
+		default:
+			if !n.bury(ctx, &m) {
+				wait = min(wait, ruleAgain)
+				continue
+			}
+			m.Epoch++
+		}
+		if m.Epoch > r.inherited[m.Name] {
+			if !n.bequeath(ctx, m.Name, list) {
+				wait = min(wait, ruleAgain)
+				continue
+			}
+			r.inherited[m.Name] = m.Epoch
+			heritage = true
+		}
+	}
+	if heritage {
+		n.sayAll(message{kind: sayInherited})
+		poke(n.wakeHeir)
+		n.locator.again()
+	}
+	if n.now()-r.asked >= controlEvery {
+		r.asked = n.now()
+		n.control(r.term, alive)
+	}
+	return wait
+}
+
+// bury declares a node dead whose lease has run out. All others are told at once, so that nobody
+// waits for his next look at the table.
+func (n *Node) bury(ctx context.Context, m *Member) bool {
+	ctx, cancel := context.WithTimeout(ctx, registryWithin)
+	defer cancel()
+	ok, err := n.c.Registry.Bury(ctx, m.Name, m.Epoch)
+	if err != nil || !ok {
+		poke(n.wakeKeep) // to see what there is instead
+		return false
+	}
+	n.log.Warn("a node is declared dead", "node", m.Name, "epoch", m.Epoch)
+	n.count.buried.Add(1)
+	n.sayAll(message{kind: sayEnded, name: m.Name, number: m.Epoch + 1})
+	n.links.Fence(m.Name, m.Epoch+1)
+	return true
+}
+
+// bequeath gives the homes of a dead node to the living.
+func (n *Node) bequeath(ctx context.Context, dead string, list []Member) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*registryWithin)
+	defer cancel()
+	got, err := n.c.Registry.Inherit(ctx, dead, shares(list, dead))
+	if err != nil {
+		if !errors.Is(err, store.ErrNoHeir) && ctx.Err() == nil {
+			n.log.Error("the homes of a dead node cannot be given away yet", "node", dead, "err", err)
+		}
+		return false
+	}
+	if len(got) > 0 {
+		n.log.Info("the homes of a dead node are given away", "node", dead, "to", got)
+	}
+	return true
+}
+
+// shares of what somebody leaves behind: by the room that the active nodes have; without any,
+// everybody who is alive gets the same.
+func shares(list []Member, without string) map[string]int {
+	heirs := map[string]int{}
+	most := 0.0
+	for i := range list {
+		if m := &list[i]; m.Name != without && living(m) {
+			if heirs[m.Name] = 0; m.State == Active {
+				most = max(most, m.Max-m.Level)
+			}
+		}
+	}
+	active := false
+	for i := range list {
+		m := &list[i]
+		if _, ok := heirs[m.Name]; !ok || m.State != Active {
+			continue
+		}
+		active = true
+		heirs[m.Name] = 1
+		if most > 0 {
+			heirs[m.Name] += int(1000 * max(0, m.Max-m.Level) / most)
+		}
+	}
+	if !active {
+		for name := range heirs {
+			heirs[name] = 1
+		}
+	}
+	return heirs
+}
+
+// control has the load control decide, and passes its orders on.
+func (n *Node) control(term uint64, alive []Member) {
+	if n.c.Control == nil {
+		return
+	}
+	orders := n.c.Control.Round(time.Now(), term, alive)
+	for node, state := range orders.States {
+		if err := n.SetState(node, state); err != nil {
+			n.log.Warn("a node cannot be told its state", "node", node, "state", state, "err", err)
+		}
+	}
+	for i := range alive {
+		if alive[i].State == Joining {
+			return // no moves meanwhile
+		}
+	}
+	for _, o := range orders.Moves {
+		n.order(o, term)
+	}
+}
+
+// order passes one on to the node that has the users.
+func (n *Node) order(o Order, term uint64) {
+	if o.From == n.c.Name {
+		n.take(o, term)
+		return
+	}
+	if err := n.say(o.From, message{kind: sayOrder, name: o.To, number: uint64(max(0, o.Users)), term: term}); err != nil {
+		n.log.Warn("a node cannot be told to move users", "node", o.From, "err", err)
+	}
+}
+
+// take takes an order of the leader of a term; those of earlier terms are void.
+func (n *Node) take(o Order, term uint64) {
+	n.mu.Lock()
+	old := term < n.moves.term
+	n.moves.term = max(n.moves.term, term)
+	n.mu.Unlock()
+	if old {
+		return
+	}
+	select {
+	case n.wanted <- o:
+	default: // it has enough to do; the leader will ask again
+	}
+}

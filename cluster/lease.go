@@ -1,0 +1,351 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pharos/presence"
+	"pharos/store"
+)
+
+// Times of leases.
+const (
+	// LeaseTime is how long a node may act after its last renewal was begun, and how
+	// long others wait after it before they take over.
+	LeaseTime = 2500 * time.Millisecond
+	// renewEvery leaves time for two more tries.
+	renewEvery = 700 * time.Millisecond
+	renewAgain = 100 * time.Millisecond
+	// leaseMargin is for clocks that do not go equally fast, and for what was begun just
+	// before the end.
+	leaseMargin = 100 * time.Millisecond
+	// beatWithin bounds one call while a lease runs.
+	beatWithin = time.Second
+	// cutAfter is how long the bus must not have reached a node that goes on renewing
+	// its lease until the two count as separated.
+	cutAfter = 1500 * time.Millisecond
+	// pairAfter is the same for two nodes both of which reach most of the others.
+	pairAfter = 5 * time.Second
+	// enterAgain is until a node that may not enter looks again.
+	enterAgain = 100 * time.Millisecond
+	// sayAgain is between two words in the log about the same trouble.
+	sayAgain = 10 * time.Second
+)
+
+// keep keeps the lease: the only goroutine that begins and ends an era, but for Leave.
+func (n *Node) keep(ctx context.Context) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	var k keeper
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.wakeKeep:
+			pause(ctx, 5*time.Millisecond) // bounds how often others can wake it
+		case <-t.C:
+		}
+		n.mu.RLock()
+		leaving := n.leaving
+		n.mu.RUnlock()
+		switch {
+		case ctx.Err() != nil || leaving && n.era.Load() == 0:
+			return
+		case n.era.Load() == 0:
+			t.Reset(n.enter(ctx, &k))
+		default:
+			t.Reset(n.renew(ctx, &k))
+		}
+	}
+}
+
+// keeper is what the keeping goroutine remembers.
+type keeper struct {
+	said   time.Time
+	cuts   map[string]time.Time // since when a node is not reached
+	failed bool
+}
+
+// say logs trouble that lasts, now and then.
+func (k *keeper) say(log func(string, ...any), msg string, args ...any) {
+	if time.Since(k.said) >= sayAgain {
+		k.said = time.Now()
+		log(msg, args...)
+	}
+}
+
+// row is what this node says of itself.
+func (n *Node) row(epoch uint64) Member {
+	level, users := float64(n.owned.Load()), n.Homes()
+	if n.c.Load != nil {
+		level, users = n.c.Load()
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return Member{Name: n.c.Name, Epoch: epoch, State: n.state, Address: n.c.Address, Level: level, Max: n.max, Users: users, Version: n.c.Version}
+}
+
+// enter begins an era, if this node is not cut off from others that hold leases, and
+// returns the time until the next look.
+func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
+	call, cancel := context.WithTimeout(ctx, registryWithin)
+	defer cancel()
+	list, err := n.c.Registry.Members(call)
+	if err != nil {
+		k.say(n.log.Error, "the table of nodes cannot be read", "err", err)
+		return renewAgain
+	}
+	n.note(list)
+	for _, m := range list {
+		if m.Name != n.c.Name && living(&m) && !n.reached(m.Name) {
+			k.say(n.log.Warn, "this node waits until its bus reaches a node that is alive: see cluster.listen, cluster.peers and the firewall", "node", m.Name, "bus", m.Address.Bus)
+			return enterAgain
+		}
+	}
+	begun, wall := n.now(), time.Now()
+	epoch, err := n.c.Registry.Enter(call, n.row(0), LeaseTime)
+	if err != nil {
+		k.say(n.log.Error, "the lease cannot be taken", "err", err)
+		return renewAgain
+	}
+	if n.c.Fence != nil {
+		n.c.Fence(n.c.Name, epoch)
+	}
+	n.table.Lock()
+	n.mu.Lock()
+	first, leaving := !n.entered, n.leaving
+	n.entered = true
+	n.mu.Unlock()
+	if leaving {
+		n.table.Unlock()
+		if err := n.c.Registry.Leave(call, n.c.Name, epoch); err != nil {
+			n.log.Warn("the lease could not be given back, and will run out", "err", err)
+		}
+		return 0
+	}
+	n.era.Store(epoch)
+	n.links.Begin(epoch)
+	n.renewed(begun, wall)
+	n.table.Unlock()
+	k.cuts = map[string]time.Time{}
+	n.log.Info("this node takes part", "node", n.c.Name, "epoch", epoch)
+	wait := n.renew(ctx, k)
+	if !first {
+		n.engine.Lost(func(presence.Entity) bool { return true })
+	}
+	poke(n.wakeHeir)
+	n.locator.again()
+	return wait
+}
+
+// living tells whether a node holds a lease that has not run out.
+func living(m *Member) bool {
+	return m.State != Dead && m.State != Left && time.Until(m.Expires) > 0
+}
+
+// renewed prolongs the lease from when the renewal was begun.
+func (n *Node) renewed(begun time.Duration, wall time.Time) {
+	n.untilWall.Store(wall.Add(LeaseTime - leaseMargin).UnixNano())
+	n.until.Store(int64(begun + LeaseTime - leaseMargin))
+}
+
+// renew prolongs the lease, takes or keeps the leader's, and reads the table. It returns
+// the time until the next.
+func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
+	era := n.era.Load()
+	begun, wall := n.now(), time.Now()
+	call, cancel := context.WithTimeout(ctx, beatWithin)
+	err := n.c.Registry.Renew(call, n.row(era), LeaseTime)
+	cancel()
+	switch {
+	case n.era.Load() != era:
+		return 0 // Leave came first
+	case errors.Is(err, store.ErrFenced):
+		n.stepDown("others have declared it dead")
+		return 0
+	case err != nil:
+		if ctx.Err() == nil {
+			k.failed = true
+			k.say(n.log.Error, "the lease cannot be renewed", "left", n.LeaseLeft().String(), "err", err)
+		}
+		return renewAgain
+	}
+	if k.failed {
+		k.failed, k.said = false, time.Time{}
+		n.log.Info("the lease is renewed again")
+	}
+	n.renewed(begun, wall)
+	n.takeLead(ctx, era)
+
+	asked := n.tick()
+	call, cancel = context.WithTimeout(ctx, beatWithin)
+	list, err := n.c.Registry.Members(call)
+	cancel()
+	if err != nil {
+		return renewAgain
+	}
+	n.note(list)
+	n.saw(list, era, asked)
+	if why := n.cutOff(k, list); why != "" {
+		n.stepDown(why)
+		call, cancel := context.WithTimeout(ctx, registryWithin)
+		defer cancel()
+		if err := n.c.Registry.Leave(call, n.c.Name, era); err != nil {
+			n.log.Warn("the lease could not be given back, and will run out", "err", err)
+		}
+		return enterAgain
+	}
+	poke(n.wakeLead)
+	return max(0, renewEvery-(n.now()-begun))
+}
+
+// LeaseLeft is the time for which this node may still act without another renewal.
+func (n *Node) LeaseLeft() time.Duration {
+	if n.era.Load() == 0 {
+		return 0
+	}
+	return max(0, time.Duration(n.until.Load())-n.now())
+}
+
+// note keeps the table for those who ask.
+func (n *Node) note(list []Member) {
+	n.mu.Lock()
+	n.members = list
+	n.mu.Unlock()
+	if n.c.Seen != nil {
+		n.c.Seen(list)
+	}
+}
+
+// reached tells whether the bus gets to a node, as far as it knows, and the link's question
+// and answer do.
+func (n *Node) reached(name string) bool {
+	n.mu.RLock()
+	down := n.down[name]
+	n.mu.RUnlock()
+	return !down && n.c.Bus.Reached(name)
+}
+
+// reach takes the link's word.
+func (n *Node) reach(name string, yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if yes || n.era.Load() == 0 {
+		delete(n.down, name)
+	} else {
+		n.down[name] = true
+	}
+}
+
+// cutOff tells why this node must stop acting, though it has a lease: the bus does
+// not reach those with whom most of the service is. A node that has died does not count: only
+// who goes on renewing its lease is alive on the other side of a cut.
+func (n *Node) cutOff(k *keeper, list []Member) string {
+	now := time.Now()
+	var v vote
+	for i := range list {
+		m := &list[i]
+		if m.Name == n.c.Name {
+			v.leading = m.Leader
+			continue
+		}
+		if !living(m) || n.reached(m.Name) {
+			delete(k.cuts, m.Name)
+			if living(m) {
+				v.with++
+				v.leader = v.leader || m.Leader
+			}
+			continue
+		}
+		since, ok := k.cuts[m.Name]
+		if !ok {
+			since = now
+			k.cuts[m.Name] = now
+		}
+		switch cut := now.Sub(since); {
+		case cut < cutAfter || !m.Expires.Add(-LeaseTime).After(since):
+			v.with++ // for the time being
+			v.leader = v.leader || m.Leader
+		default:
+			v.without++
+			if cut >= pairAfter && (m.Leader || !v.leading && m.Name < n.c.Name) {
+				v.yield = m.Name
+			}
+		}
+	}
+	return v.lost()
+}
+
+// vote is how the living nodes lie on both sides of a cut, as one of them sees it.
+type vote struct {
+	with, without int    // others that are reached, and that are not
+	leading       bool   // this node is the leader
+	leader        bool   // the leader is on this side
+	yield         string // a node that is not reached for long, and stays
+}
+
+// lost says why this side is the one that has to stop, "" if it is not. Sides of the same
+// size: the leader's goes on.
+func (v vote) lost() string {
+	here, all := v.with+1, v.with+1+v.without
+	switch {
+	case v.without == 0:
+		return ""
+	case 2*here < all, 2*here == all && !v.leading && !v.leader:
+		return fmt.Sprintf("its bus reaches %d of %d other nodes that are alive", v.with, all-1)
+	case v.yield != "":
+		return fmt.Sprintf("its bus does not reach %s, which others do", v.yield)
+	}
+	return ""
+}
+
+// stepDown ends an era: what lives here is dropped, without a word to anybody, since others may
+// act already. Connections stay, and wait for the next era.
+func (n *Node) stepDown(why string) {
+	n.table.Lock()
+	defer n.table.Unlock()
+	if n.era.Load() == 0 {
+		return
+	}
+	n.log.Warn("this node stops taking part", "node", n.c.Name, "epoch", n.era.Load(), "why", why)
+	n.until.Store(0)
+	n.era.Store(0)
+	n.links.Begin(0)
+	n.partAll()
+	n.arrived.clear()
+	n.mu.Lock()
+	n.lead = leading{}
+	var lost []*peer
+	for _, p := range n.peers {
+		lost = append(lost, p)
+		n.byIndex[p.index].Store(nil)
+		close(p.gone)
+	}
+	clear(n.peers)
+	clear(n.down)
+	n.setOthers()
+	n.mu.Unlock()
+	n.hints.clear()
+	n.count.eras.Add(1)
+	n.engine.Disown()
+	for _, p := range lost {
+		// What they were asked is asked again: to them this node has died.
+		n.engine.Gone(p.name)
+	}
+}
+
+// Leave gives the lease back; after it the node owns nothing, and Run ends.
+func (n *Node) Leave(ctx context.Context) error {
+	n.mu.Lock()
+	n.leaving = true
+	n.mu.Unlock()
+	era := n.era.Load()
+	n.stepDown("it leaves")
+	defer poke(n.wakeKeep)
+	if era == 0 {
+		return nil
+	}
+	return n.c.Registry.Leave(ctx, n.c.Name, era)
+}
