@@ -46,6 +46,14 @@ type Gate struct {
 	random   func() float64 // in [0, 1)
 	admitted [classes]atomic.Uint64
 	refused  [classes]atomic.Uint64
+	share    atomic.Pointer[share]
+}
+
+// share is what of the work was refused.
+type share struct {
+	at                time.Time // of the counters
+	admitted, refused uint64
+	percent           int
 }
 
 // NewGate; depth reports the fullness of the inner queues, 0..1. It is called
@@ -70,6 +78,44 @@ func (g *Gate) Enter(c Class) (ok bool, retry time.Duration) {
 	over := min(1, (full-r.From)/(1-r.From))
 	wait := float64(r.Retry) * (1 + over) * (1 + 2*g.random())
 	return false, max(time.Second, time.Duration(wait).Round(time.Second))
+}
+
+// lossWindow is how often Loss is reckoned anew.
+const lossWindow = time.Second
+
+// Loss is the share of all work that was refused of late, in percent rounded up: what those who
+// can hold back are told to hold back (RFC 7339). It is cheap, and moves in steps of a second.
+func (g *Gate) Loss() int {
+	now := time.Now()
+	s := g.share.Load()
+	if s != nil && now.Sub(s.at) < lossWindow {
+		return s.percent
+	}
+	next := &share{at: now}
+	for c := range g.admitted {
+		next.admitted += g.admitted[c].Load()
+		next.refused += g.refused[c].Load()
+	}
+	if s != nil {
+		if r, a := next.refused-s.refused, next.admitted-s.admitted; r > 0 {
+			next.percent = int((100*r + r + a - 1) / (r + a))
+		}
+	}
+	if !g.share.CompareAndSwap(s, next) { // another was faster
+		return g.share.Load().percent
+	}
+	return next.percent
+}
+
+// Fullness of a node by its level, for NewGate's depth: up to its maximum it says
+// nothing, then newcomers are refused, ever more of them, until none enters at a third above. All
+// else depends on the queues: who is here already is served.
+func Fullness(level, most float64) float64 {
+	if most <= 0 || level <= most {
+		return 0
+	}
+	r := rules[Newcomer]
+	return min(r.Until, r.From+(r.Until-r.From)*(level/most-1)*3)
 }
 
 // Counts of a class since the start.

@@ -3,6 +3,7 @@ package load
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -96,5 +97,58 @@ func BenchmarkEnter(b *testing.B) {
 	g := NewGate(func() float64 { return 0.1 })
 	for b.Loop() {
 		g.Enter(Publish)
+	}
+}
+
+// What was refused of late is told, until it is over.
+func TestLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := 0.0
+		g := NewGate(func() float64 { return full })
+		enter := func(n int) {
+			for range n {
+				g.Enter(Newcomer)
+				g.Enter(Publish)
+			}
+		}
+		if l := g.Loss(); l != 0 {
+			t.Errorf("at first %d", l)
+		}
+		full = 0.7 // no newcomer
+		enter(50)
+		if l := g.Loss(); l != 0 {
+			t.Errorf("within a second %d", l)
+		}
+		time.Sleep(lossWindow)
+		if l := g.Loss(); l != 50 {
+			t.Errorf("half was refused: %d", l)
+		}
+		full = 0
+		time.Sleep(lossWindow)
+		enter(10)
+		if l := g.Loss(); l != 0 {
+			t.Errorf("after it: %d", l)
+		}
+	})
+}
+
+// A level above the maximum shuts newcomers out, and nobody else.
+func TestFullness(t *testing.T) {
+	for _, c := range []struct {
+		level, most float64
+		newcomers   bool // all of them
+	}{{0, 100, true}, {100, 100, true}, {134, 100, false}, {1000, 100, false}, {5, 0, true}} {
+		full := Fullness(c.level, c.most)
+		if ok, _ := gate(full, 0.9999).Enter(Newcomer); ok != c.newcomers {
+			t.Errorf("%v of %v: newcomers admitted %v", c.level, c.most, ok)
+		}
+		for class := Message; class <= Refresh; class++ {
+			if ok, _ := gate(full, 0).Enter(class); !ok {
+				t.Errorf("%v of %v: %v refused", c.level, c.most, class)
+			}
+		}
+	}
+	if ok, _ := gate(Fullness(116, 100), 0.3).Enter(Newcomer); ok {
+		t.Error("at half of the range, a third of the newcomers is not refused")
 	}
 }

@@ -143,7 +143,7 @@ func (s *Server) wire() error {
 	})
 	s.sip = sip.NewStack(sip.Config{
 		Handler: s.simple, Log: s.Log.With("part", "sip"), TLS: &tls.Config{MinVersion: tls.VersionTLS12},
-		Limits: sipLimits(c.Limits), Dial: s.net.Dial,
+		Limits: sipLimits(c.Limits), Dial: s.net.Dial, Overload: gate.Loss,
 	})
 	s.simple.Use(s.sip)
 	s.jabber = jabber.New(jabber.Config{

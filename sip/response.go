@@ -13,6 +13,8 @@ type Response struct {
 	ToTag  string // empty: a stateless-safe one is made by the stack
 	Header []byte // further complete header lines, each ending in CRLF; without Content-Length
 	Body   []byte // Content-Type must be in Header
+
+	overload string // parameters for the topmost Via
 }
 
 // appendResponse builds a response by RFC 3261 §8.2.6 to a request that came
@@ -35,7 +37,7 @@ func appendResponse(b []byte, req *Message, src netip.AddrPort, r *Response, tag
 		case HVia:
 			b = append(b, "Via: "...)
 			if top {
-				b = appendReceived(b, value, src)
+				b = appendReceived(b, value, src, r.overload)
 				top = false
 			} else {
 				b = append(b, value...)

@@ -55,6 +55,10 @@ func (tx *ServerTx) Respond(r Response) {
 	if tag == "" {
 		tag = tx.key.tag()
 	}
+	if tx.stack.overload.loss != nil {
+		via := tx.req.Via()
+		r.overload = tx.stack.overload.params(&via, tx.flow.addr.Addr(), time.Now())
+	}
 	buf := getBuffer()
 	buf.b = appendResponse(buf.b[:0], tx.req, tx.flow.addr, &r, tag)
 	if tx.shard.answered(tx, &r, buf.b) {

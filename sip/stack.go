@@ -46,6 +46,9 @@ type Config struct {
 	TLS     *tls.Config  // for connections that we open to sips: targets
 	Resolve Resolver     // RFC 3263; nil: DNS of the system
 	Limits  Limits
+	// Overload is the share of requests, in percent, that is being refused: clients that know of
+	// RFC 7339 are told to hold back so much. Nil: nobody is.
+	Overload func() int
 	// Host is what we call ourselves in Via, a name or an address: needed where
 	// the address of a socket is not the one that peers reach us at. Empty: the
 	// local address on the way to the peer.
@@ -66,6 +69,7 @@ type Stack struct {
 	host     string
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	instance string // tells tokens of this process from those of an earlier one
+	overload *overload
 
 	wheel  *wheel
 	server serverTable
@@ -121,6 +125,7 @@ func NewStack(c Config) *Stack {
 		host:     c.Host,
 		dial:     c.Dial,
 		instance: randomHex(8),
+		overload: &overload{loss: c.Overload},
 		wheel:    newWheel(),
 		ports:    make(map[string]netip.AddrPort),
 		closers:  make(map[interface{ Close() error }]struct{}),

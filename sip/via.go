@@ -10,8 +10,9 @@ import (
 // back in a response: with received when the source is not what sent-by says
 // (RFC 3261 §18.2.1), and with received and a filled rport when the client asked
 // by an rport parameter (RFC 3581 §4). Values of either that the client put
-// there itself are replaced. line may hold further values after a comma.
-func appendReceived(b []byte, line string, src netip.AddrPort) []byte {
+// there itself are replaced, and so are those of overload control where overload, parameters
+// with their semicolons, is not empty (RFC 7339 §5.2). line may hold further values after a comma.
+func appendReceived(b []byte, line string, src netip.AddrPort, overload string) []byte {
 	value, rest, more := nextValue(line)
 	params := strings.IndexByte(value, ';')
 	if !src.IsValid() {
@@ -35,6 +36,7 @@ func appendReceived(b []byte, line string, src netip.AddrPort) []byte {
 		case equalFold(name, "rport"):
 			asked = true
 		case equalFold(name, "received"):
+		case overload != "" && (equalFold(name, "oc") || equalFold(name, "oc-algo") || equalFold(name, "oc-validity") || equalFold(name, "oc-seq")):
 		default:
 			b = append(b, ';')
 			b = append(b, trimBlank(param)...)
@@ -51,6 +53,7 @@ func appendReceived(b []byte, line string, src netip.AddrPort) []byte {
 		b = append(b, ";rport="...)
 		b = strconv.AppendUint(b, uint64(src.Port()), 10)
 	}
+	b = append(b, overload...)
 	if more {
 		b = append(b, ", "...)
 		b = append(b, rest...)

@@ -32,7 +32,7 @@ func TestAppendReceived(t *testing.T) {
 		if c.src != "" {
 			src = netip.MustParseAddrPort(c.src)
 		}
-		if got := string(appendReceived(nil, c.line, src)); got != c.want {
+		if got := string(appendReceived(nil, c.line, src, "")); got != c.want {
 			t.Errorf("%s\ngot  %s\nwant %s", c.line, got, c.want)
 		}
 	}
