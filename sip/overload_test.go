@@ -94,7 +94,7 @@ func answeredVia(t *testing.T, raw string) Via {
 func TestOverloadInResponse(t *testing.T) {
 	h := new(hold)
 	inWorld(t, Config{Handler: h, Overload: func() int { return 25 }}, func(w *world) {
-		p := w.phone("192.0.2.9:61000")
+		p := w.phone(phoneAddr)
 		p.send(strings.Replace(request("SUBSCRIBE", "z9hG4bK1"), "branch=z9hG4bK1", "branch=z9hG4bK1;oc;oc-algo=\"loss\"", 1))
 		h.txs[0].Respond(Response{Status: 200})
 		if v := answeredVia(t, p.want("SIP/2.0 200")); v.Params.Has("oc-seq") {
