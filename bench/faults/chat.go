@@ -26,6 +26,7 @@ const (
 type chat struct {
 	o     *oracle
 	user  string
+	from  netip.Addr
 	nodes []netip.AddrPort
 	of    []string // contacts, both ways
 	stays bool     // away, when its connection has ended
@@ -41,8 +42,8 @@ type chat struct {
 	ended  chan struct{}
 }
 
-func newChat(ctx context.Context, o *oracle, user string, nodes []netip.AddrPort, at int, of []string, stays bool) *chat {
-	c := &chat{o: o, user: user, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, iqs: map[string]chan *markup.Element{}, ended: make(chan struct{})}
+func newChat(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int, of []string, stays bool) *chat {
+	c := &chat{o: o, user: user, from: from, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, iqs: map[string]chan *markup.Element{}, ended: make(chan struct{})}
 	return c
 }
 
@@ -84,7 +85,7 @@ func (c *chat) serve() bool {
 	c.mu.Lock()
 	to := c.nodes[c.at]
 	c.mu.Unlock()
-	d := net.Dialer{Timeout: tryFor, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(hub, 0))}
+	d := net.Dialer{Timeout: tryFor, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.from, 0))}
 	conn, err := d.DialContext(c.ctx, "tcp4", to.String())
 	if err != nil {
 		return false

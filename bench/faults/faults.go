@@ -220,7 +220,11 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		chats = append(chats, fmt.Sprintf("x%d", i))
 	}
 	fmt.Fprintf(o.Log, "starting PostgreSQL and three nodes; logs are in %s\n", o.Dir)
-	s, err := startService(ctx, o.Dir, 3, people(phones, chats, o.Watch))
+	l, err := newLab(3)
+	if err != nil {
+		return nil, err
+	}
+	s, err := startService(ctx, o.Dir, l, 0, people(phones, chats, o.Watch))
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +310,7 @@ func watched(who string, phones, chats []string, watch int) (list []string) {
 // populate connects everybody, spread over the nodes, and has them talk.
 func (r *run) populate(ctx context.Context, phones, chats []string, watch int) error {
 	for i, u := range phones {
-		p, err := newPhone(ctx, r.o, u, r.addrs(sipPort), i%len(r.nodes))
+		p, err := newPhone(ctx, r.o, u, r.lab.hub, r.addrs(sipPort), i%len(r.nodes))
 		if err != nil {
 			return err
 		}
@@ -320,7 +324,7 @@ func (r *run) populate(ctx context.Context, phones, chats []string, watch int) e
 		go r.talk(ctx, func() { _ = p.publish() })
 	}
 	for i, u := range chats {
-		c := newChat(ctx, r.o, u, r.addrs(xmppPort), i%len(r.nodes), watched(u, phones, chats, watch), false)
+		c := newChat(ctx, r.o, u, r.lab.hub, r.addrs(xmppPort), i%len(r.nodes), watched(u, phones, chats, watch), false)
 		r.chats = append(r.chats, c)
 		go c.run()
 		go r.talk(ctx, func() { _ = c.say() })

@@ -17,25 +17,23 @@ import (
 type lab struct {
 	id    string // begins the names of all that is made
 	spots []*spot
-	bus   *carrier
+	bus   *carrier   // nil on loopback
+	hub   netip.Addr // the lab's own end, where clients and the database are
 }
 
 // spot is where a node runs.
 type spot struct {
-	name  string     // of the namespace
+	name  string     // of the namespace; empty: this one
 	veth  string     // of the bridge's end of the link
 	ip    netip.Addr // for clients
 	busIP netip.Addr
 }
 
-// hub is the lab's own end, where clients and the database are.
-var hub = netip.MustParseAddr("10.77.0.1")
-
 // ErrNoLab: this machine does not let us make namespaces.
 var ErrNoLab = errors.New("faults: needs root, network namespaces and /dev/net/tun")
 
 func newLab(nodes int) (l *lab, err error) {
-	l = &lab{id: fmt.Sprintf("ph%d", os.Getpid()%10000)}
+	l = &lab{id: fmt.Sprintf("ph%d", os.Getpid()%10000), hub: netip.MustParseAddr("10.77.0.1")}
 	defer func() {
 		if err != nil {
 			l.close()
@@ -49,7 +47,7 @@ func newLab(nodes int) (l *lab, err error) {
 	if err := ip("link", "add", bridge, "type", "bridge"); err != nil {
 		return l, err
 	}
-	if err := errors.Join(ip("addr", "add", hub.String()+"/24", "dev", bridge), ip("link", "set", bridge, "up")); err != nil {
+	if err := errors.Join(ip("addr", "add", l.hub.String()+"/24", "dev", bridge), ip("link", "set", bridge, "up")); err != nil {
 		return l, err
 	}
 	l.bus = newCarrier()
@@ -75,7 +73,21 @@ func newLab(nodes int) (l *lab, err error) {
 	return l, nil
 }
 
+// loopback is a lab without namespaces: each node has an address of 127/8. It needs no
+// rights, and has nothing that could be cut.
+func loopback(nodes int) *lab {
+	l := &lab{hub: netip.MustParseAddr("127.0.0.1")}
+	for i := range nodes {
+		a := netip.AddrFrom4([4]byte{127, 0, 77, byte(11 + i)})
+		l.spots = append(l.spots, &spot{ip: a, busIP: a})
+	}
+	return l
+}
+
 func (l *lab) close() {
+	if l.id == "" {
+		return
+	}
 	if l.bus != nil {
 		l.bus.close()
 	}
@@ -98,6 +110,9 @@ func (l *lab) heal(s *spot) error {
 
 // command is a program in a node's namespace.
 func (s *spot) command(args ...string) *exec.Cmd {
+	if s.name == "" {
+		return exec.Command(args[0], args[1:]...)
+	}
 	return exec.Command("ip", append([]string{"netns", "exec", s.name}, args...)...)
 }
 

@@ -65,8 +65,8 @@ type watching struct {
 	ended         bool
 }
 
-func newPhone(ctx context.Context, o *oracle, user string, nodes []netip.AddrPort, at int) (*phone, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(hub, 0)))
+func newPhone(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int) (*phone, error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)))
 	if err != nil {
 		return nil, err
 	}

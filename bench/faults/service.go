@@ -25,6 +25,8 @@ type service struct {
 	dir   string
 	bin   string
 	nodes []*node
+	peers []string // of the bus, quoted
+	most  float64  // level of a node; 0: the default
 }
 
 // node is one process, when it runs.
@@ -39,21 +41,19 @@ type node struct {
 	expects bool // to end
 }
 
-// startService builds the program and starts PostgreSQL and n nodes; logs stay in dir.
-func startService(ctx context.Context, dir string, n int, users string) (s *service, err error) {
-	s = &service{dir: dir, bin: filepath.Join(dir, "pharos")}
+// startService builds the program and starts PostgreSQL and a node at each spot of the lab,
+// which it closes in the end; logs stay in dir. most is the level that a node may reach, 0 for the default.
+func startService(ctx context.Context, dir string, l *lab, most float64, users string) (s *service, err error) {
+	s = &service{dir: dir, lab: l, most: most, bin: filepath.Join(dir, "pharos")}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if s.lab, err = newLab(n); err != nil {
-		return s, err
-	}
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
 		return s, fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	if s.pg, err = postgrestest.Start("listen_addresses="+hub.String(), "max_connections=200"); err != nil {
+	if s.pg, err = postgrestest.Start("listen_addresses="+l.hub.String(), "max_connections=200"); err != nil {
 		return s, err
 	}
 	hba := filepath.Join(s.pg.Dir(), "data", "pg_hba.conf")
@@ -61,18 +61,33 @@ func startService(ctx context.Context, dir string, n int, users string) (s *serv
 	if err != nil {
 		return s, err
 	}
-	_, err = fmt.Fprintf(f, "host all all 10.77.0.0/24 trust\n")
+	_, err = fmt.Fprintf(f, "host all all %s/24 trust\n", l.hub)
 	if err = errors.Join(err, f.Close(), s.pg.Restart()); err != nil {
 		return s, err
 	}
-	var peers []string
 	for _, sp := range s.lab.spots {
-		peers = append(peers, fmt.Sprintf("%q", netip.AddrPortFrom(sp.busIP, 6222)))
+		s.peers = append(s.peers, fmt.Sprintf("%q", netip.AddrPortFrom(sp.busIP, 6222)))
 	}
 	for i, sp := range s.lab.spots {
 		nd := &node{spot: sp, s: s, name: fmt.Sprintf("n%d", i+1)}
 		s.nodes = append(s.nodes, nd)
-		conf := fmt.Sprintf(`domains = [%q]
+		if err := nd.configure(); err != nil {
+			return s, err
+		}
+		if err := nd.start(); err != nil {
+			return s, err
+		}
+	}
+	list := filepath.Join(dir, "users.csv")
+	if err := os.WriteFile(list, []byte(users), 0o600); err != nil {
+		return s, err
+	}
+	return s, s.nodes[0].command(nil, "user", "import", list)
+}
+
+// configure writes the node's file. more are lines of its [cluster].
+func (n *node) configure(more ...string) error {
+	conf := fmt.Sprintf(`domains = [%q]
 listen = ["sip+udp://%[2]s:%[3]d", "sip+tcp://%[2]s:%[3]d", "xmpp+insecure://%[2]s:%[4]d", "http+insecure://%[2]s:%[5]d"]
 [policy]
 default = "allow"
@@ -85,22 +100,17 @@ listen = "%[8]s:6222"
 peers = [%[9]s]
 sip = "sip:%[2]s:%[3]d"
 xmpp = "%[2]s:%[4]d"
-`, domain, sp.ip, sipPort, xmppPort, httpPort, hub, nd.name, sp.busIP, strings.Join(peers, ", "))
-		if err := os.MkdirAll(nd.file("data"), 0o700); err != nil {
-			return s, err
-		}
-		if err := os.WriteFile(nd.file("pharos.toml"), []byte(conf), 0o600); err != nil {
-			return s, err
-		}
-		if err := nd.start(); err != nil {
-			return s, err
-		}
+`, domain, n.ip, sipPort, xmppPort, httpPort, n.s.lab.hub, n.name, n.busIP, strings.Join(n.s.peers, ", "))
+	if n.s.most > 0 {
+		conf += fmt.Sprintf("max = %g\n", n.s.most)
 	}
-	list := filepath.Join(dir, "users.csv")
-	if err := os.WriteFile(list, []byte(users), 0o600); err != nil {
-		return s, err
+	for _, l := range more {
+		conf += l + "\n"
 	}
-	return s, s.nodes[0].command(nil, "user", "import", list)
+	if err := os.MkdirAll(n.file("data"), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(n.file("pharos.toml"), []byte(conf), 0o600)
 }
 
 func (n *node) file(name string) string { return filepath.Join(n.s.dir, n.name, name) }
