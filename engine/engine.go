@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"pharos/presence"
+	"pharos/presence/transfer"
 )
 
 // ErrOverload: the shard's queue is full; nothing was done. ErrStopped: shutting down.
@@ -129,6 +130,9 @@ type Engine struct {
 	policies Policies
 	mailbox  Mailbox
 	peers    Peers
+	self     string // Peers.Self
+	loader   Loader
+	fenced   error
 	log      *slog.Logger
 	edges    []namedEdge
 	shards   []*shard
@@ -139,21 +143,35 @@ type Engine struct {
 	stopWork context.CancelFunc
 	running  atomic.Bool
 	waiters  sync.Pool
+
+	// Where there are other nodes.
+	outbox   outbox
+	calls    calls
+	states   stateLoader
+	mirror   *transfer.Mirror
+	handed   handed
+	messages sync.WaitGroup // of other nodes, that are worked on
+	carrying atomic.Int64   // their number
 }
 
 type namedEdge struct {
 	name string
 	Edge
+	cluster ClusterEdge // the same; nil: it is none
 }
 
 // New makes an engine that does nothing yet.
 func New(c Config) *Engine {
-	e := &Engine{queue: int64(c.Queue), save: c.Save, policies: c.Policies, mailbox: c.Mailbox, peers: c.Peers, log: c.Log}
+	e := &Engine{queue: int64(c.Queue), save: c.Save, policies: c.Policies, mailbox: c.Mailbox, peers: c.Peers, log: c.Log,
+		loader: c.Loader, fenced: c.Fenced}
 	if e.queue <= 0 {
 		e.queue = DefaultQueue
 	}
 	if e.peers == nil {
 		e.peers = Alone{}
+	}
+	if e.self = e.peers.Self(); e.self != "" {
+		e.mirror = transfer.NewMirror()
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -165,14 +183,15 @@ func New(c Config) *Engine {
 	e.work, e.stopWork = context.WithCancel(context.Background())
 	e.shards = make([]*shard, n)
 	for i := range e.shards {
-		e.shards[i] = newShard(e)
+		e.shards[i] = newShard(e, i)
 	}
 	return e
 }
 
 // Register adds an edge under its name, before Run.
 func (e *Engine) Register(name string, edge Edge) {
-	e.edges = append(e.edges, namedEdge{name, edge})
+	c, _ := edge.(ClusterEdge)
+	e.edges = append(e.edges, namedEdge{name, edge, c})
 }
 
 // Restore gives a presentity what was saved of it, before Run. The caller has
@@ -215,7 +234,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.stopWork()
 	close(kill)
 	<-done
+	e.calls.close()
 	e.loads.wait()
+	e.states.wg.Wait()
+	e.messages.Wait()
+	e.outbox.close()
 	return err
 }
 
@@ -223,9 +246,6 @@ func (e *Engine) Run(ctx context.Context) error {
 // the commit and before the notices go out; it must not block. ErrOverload or
 // ErrStopped at once means that done will not be called.
 func (e *Engine) Submit(to presence.Entity, in presence.Input, done func(presence.Outcome, error)) error {
-	if node, _ := e.peers.Owner(to); node != "" {
-		return ErrStopped // contract: distribution
-	}
 	return e.shardOf(to).submit(item{to: to, in: in, done: done, asked: true})
 }
 
@@ -267,89 +287,40 @@ func (e *Engine) waiter() *waiter {
 }
 
 // PolicyChanged has the policy loaded again; living subscriptions follow. Inputs
-// submitted later are decided by the new policy.
+// submitted later are decided by the new policy. An owner elsewhere is told.
 func (e *Engine) PolicyChanged(of presence.Entity) {
 	e.known.forget(of)
-	e.shardOf(of).policyChanged(of)
-}
-
-// Explain runs presence.Explain at the owner, for presence.
-func (e *Engine) Explain(ctx context.Context, presentity, watcher presence.Entity) (presence.Explanation, error) {
-	return ask(ctx, e, presentity, func(p *presence.Presentity, now time.Time) presence.Explanation {
-		return p.Explain(now, watcher, "")
-	})
-}
-
-// ExplainPackage is Explain for another event package.
-func (e *Engine) ExplainPackage(ctx context.Context, presentity, watcher presence.Entity, pkg string) (presence.Explanation, error) {
-	return ask(ctx, e, presentity, func(p *presence.Presentity, now time.Time) presence.Explanation {
-		return p.Explain(now, watcher, pkg)
-	})
-}
-
-// Watchers lists who watches somebody's presence, and who waits for an answer,
-// as the owner knows it; the policy is loaded for it.
-func (e *Engine) Watchers(ctx context.Context, of presence.Entity) ([]presence.Watcher, error) {
-	return ask(ctx, e, of, (*presence.Presentity).Watchers)
-}
-
-// Publication finds the live publication of a package ("": presence) that has an
-// entity-tag, and calls done with it, or with nil when there is none. The error
-// is that of a Submit that was refused; done may get ErrStopped.
-func (e *Engine) Publication(of presence.Entity, pkg, tag string, done func(*presence.Source, error)) error {
-	return e.shardOf(of).submit(item{to: of, asked: true, look: func(p *presence.Presentity, now time.Time, err error) {
-		if err != nil {
-			done(nil, err)
+	s := e.shardOf(of)
+	if e.self != "" {
+		if node, ok := e.peers.Owner(of); ok && node != e.self {
+			s.putItem(e.asked(of, &question{kind: asksPolicy},
+				func(_ *presence.Presentity, _ time.Time, err error) {
+					if err == nil {
+						s.policyChanged(of)
+					}
+				}, func(*transfer.Reader) {}))
 			return
 		}
-		done(p.Publication(now, pkg, tag), nil)
-	}})
-}
-
-// ask has the owner of a presentity look at it.
-func ask[T any](ctx context.Context, e *Engine, of presence.Entity, look func(*presence.Presentity, time.Time) T) (T, error) {
-	type answer struct {
-		x   T
-		err error
 	}
-	var none T
-	got := make(chan answer, 1)
-	err := e.shardOf(of).submit(item{to: of, asked: true, look: func(p *presence.Presentity, now time.Time, err error) {
-		if err != nil {
-			got <- answer{err: err}
-			return
-		}
-		got <- answer{x: look(p, now)}
-	}})
-	if err != nil {
-		return none, err
-	}
-	select {
-	case a := <-got:
-		return a.x, a.err
-	case <-ctx.Done():
-		return none, ctx.Err()
-	}
+	s.policyChanged(of)
 }
 
 func (e *Engine) shardOf(of presence.Entity) *shard {
 	return e.shards[hash(of)%uint32(len(e.shards))]
 }
 
-// announce hands the notices of an outcome to their edges.
-func (e *Engine) announce(out *presence.Outcome) {
-	for _, n := range out.Notices {
-		if n.Node != "" {
-			continue // contract: distribution
-		}
-		for i := range e.edges {
-			if e.edges[i].name == n.Edge {
-				e.edges[i].Notify(n)
-				break
-			}
+// notify hands a notice to its edge.
+func (e *Engine) notify(n *presence.Notice) {
+	for i := range e.edges {
+		if e.edges[i].name == n.Edge {
+			e.edges[i].Notify(n)
+			return
 		}
 	}
-	for _, c := range out.Watchers {
+}
+
+func (e *Engine) watcherChanges(list []presence.WatcherChange) {
+	for _, c := range list {
 		for i := range e.edges {
 			e.edges[i].WatcherChanged(c)
 		}
@@ -368,8 +339,9 @@ type Stats struct {
 	Overloads     uint64 `json:"overloads"` // inputs refused
 	SaveErrors    uint64 `json:"save_errors"`
 	PolicyErrors  uint64 `json:"policy_errors"`
-	Queued        int    `json:"queued"` // inputs under way
-	Owed          int    `json:"owed"`   // records in memory that the last try did not save
+	LoadErrors    uint64 `json:"load_errors,omitzero"` // presentities that could not be loaded
+	Queued        int    `json:"queued"`               // inputs under way
+	Owed          int    `json:"owed"`                 // records in memory that the last try did not save
 }
 
 // Stats adds up all shards.
@@ -387,6 +359,7 @@ func (e *Engine) Stats() Stats {
 		t.Overloads += c.overloads.Load()
 		t.SaveErrors += c.saveErrors.Load()
 		t.PolicyErrors += c.policyErrors.Load()
+		t.LoadErrors += c.loadErrors.Load()
 		t.Owed += int(c.owed.Load())
 		t.Queued += int(s.open.Load())
 	}
@@ -403,6 +376,6 @@ func (e *Engine) Depth() float64 {
 }
 
 type counters struct {
-	presentities, sources, subscriptions, pending, owed        atomic.Int64
-	steps, notices, saves, overloads, saveErrors, policyErrors atomic.Uint64
+	presentities, sources, subscriptions, pending, owed                    atomic.Int64
+	steps, notices, saves, overloads, saveErrors, policyErrors, loadErrors atomic.Uint64
 }

@@ -78,6 +78,7 @@ type disk struct {
 type diskWrite struct {
 	saves []presence.Save
 	done  func(error)
+	epoch uint64 // of the node
 }
 
 func newDisk(t *testing.T) *disk {
@@ -87,7 +88,7 @@ func newDisk(t *testing.T) *disk {
 	return d
 }
 
-func (d *disk) Save(saves []presence.Save, done func(error)) { d.queue <- diskWrite{saves, done} }
+func (d *disk) Save(saves []presence.Save, done func(error)) { d.queue <- diskWrite{saves, done, 0} }
 
 func (d *disk) run() {
 	defer close(d.ended)

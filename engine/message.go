@@ -40,7 +40,8 @@ type Message struct {
 	Sent                     time.Time
 	Expires                  time.Time `json:",omitzero"` // zero: never (RFC 3428 §7)
 
-	takers *int32 // edges that have taken it, and Send while it asks them
+	takers *int32  // edges that have taken it, and Send while it asks them
+	origin *origin // where there are other nodes: who has asked an edge of this node to take it
 }
 
 // keeps tells whether a message nobody took waits in the mailbox (RFC 6121 §8.5.2.2).
@@ -63,6 +64,14 @@ func (m *Message) silent() bool { return m.Type == "headline" || m.Type == "erro
 // normal message is treated as if sent to the bare address (RFC 6121 §8.5.3.2.1): the
 // "resource" may be the tuple of a SIP device, or long gone.
 func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) {
+	if e.self != "" {
+		return e.sendFar(ctx, m)
+	}
+	return e.sendHere(ctx, m)
+}
+
+// sendHere is Send at the recipient's owner.
+func (e *Engine) sendHere(ctx context.Context, m *Message) (stored bool, err error) {
 	says, err := e.regards(ctx, m.To, m.From)
 	if err != nil {
 		return false, err
@@ -83,6 +92,7 @@ func (e *Engine) Send(ctx context.Context, m *Message) (stored bool, err error) 
 // route is Send to one who takes messages of the sender; away: the sender must not
 // find a resource.
 func (e *Engine) route(ctx context.Context, m *Message, away bool) (stored bool, err error) {
+	others := e.elsewhere(ctx, m)
 	if m.ToResource != "" && !away {
 		m.takers = new(int32)
 		*m.takers = 1
@@ -91,6 +101,10 @@ func (e *Engine) route(ctx context.Context, m *Message, away bool) (stored bool,
 				atomic.AddInt32(m.takers, -1)
 				return false, nil
 			}
+		}
+		if e.offerFar(ctx, others, m.Edge, m) {
+			atomic.AddInt32(m.takers, -1)
+			return false, nil
 		}
 		if !m.personal() {
 			return false, m.nobody()
@@ -106,6 +120,7 @@ func (e *Engine) route(ctx context.Context, m *Message, away bool) (stored bool,
 	for i := range e.edges {
 		e.offer(i, m)
 	}
+	e.offerFar(ctx, others, "", m)
 	if atomic.AddInt32(m.takers, -1) > 0 {
 		return false, nil
 	}
@@ -177,9 +192,13 @@ func (e *Engine) Undelivered(m *Message) {
 	if m.takers != nil && atomic.AddInt32(m.takers, -1) > 0 {
 		return
 	}
-	if !m.keeps() || e.mailbox == nil {
+	if !m.keeps() || e.mailbox == nil || e.giveBack(m) {
 		return
 	}
+	e.putBack(m)
+}
+
+func (e *Engine) putBack(m *Message) {
 	if !e.returned.add(e, m) {
 		e.log.Error("message lost: too many came back", "from", m.From.String(), "to", m.To.String(), "id", m.ID)
 	}

@@ -25,6 +25,8 @@ type waiting struct {
 	done  func(presence.Outcome, error)
 	asked bool
 	saves bool // has records in this batch
+	in    presence.Input
+	far   *far // in and far only where there are other nodes: see disown
 }
 
 type saveKey struct {
@@ -64,7 +66,11 @@ func (s *shard) conclude(r *resident, it *item, out presence.Outcome, err error)
 		}
 		r.batch = b
 	}
-	b.waiting = append(b.waiting, waiting{r: r, out: out, err: err, done: it.done, asked: it.asked, saves: saves})
+	w := waiting{r: r, out: out, err: err, done: it.done, asked: it.asked, saves: saves}
+	if s.e.self != "" {
+		w.in, w.far = it.in, it.far
+	}
+	b.waiting = append(b.waiting, w)
 	if b == s.gathering && len(b.saves) >= maxBatch {
 		s.flush()
 	}
@@ -72,7 +78,14 @@ func (s *shard) conclude(r *resident, it *item, out presence.Outcome, err error)
 
 func (s *shard) announce(out *presence.Outcome) {
 	s.local.notices += uint64(len(out.Notices))
-	s.e.announce(out)
+	if s.e.self != "" {
+		s.announceFar(out)
+		return
+	}
+	for _, n := range out.Notices {
+		s.e.notify(n)
+	}
+	s.e.watcherChanges(out.Watchers)
 }
 
 func (s *shard) gather() *batch {
@@ -148,6 +161,7 @@ func (s *shard) complete(b *batch) {
 			r.batch = nil
 		}
 		if r.batch == nil && s.residents[r.p.Entity()] == r {
+			s.exportNow(r)
 			s.dropIdle(r)
 		}
 	}

@@ -12,18 +12,22 @@ import (
 // that others touch; the rest belongs to the goroutine of run.
 type shard struct {
 	e     *Engine
+	index int
 	count counters
 	open  atomic.Int64 // inputs accepted and not yet answered
 	wake  chan struct{}
 
-	mu      sync.Mutex
-	inbox   []item
-	changed []presence.Entity // policies
-	renew   bool              // all policies
-	loads   []loaded
-	saved   []*batch
-	asleep  bool
-	stopped bool
+	mu        sync.Mutex
+	inbox     []item
+	changed   []presence.Entity // policies
+	renew     bool              // all policies
+	loads     []loaded
+	saved     []*batch
+	asleep    bool
+	stopped   bool
+	runs      bool // run has begun and not ended
+	ended     bool
+	disowning []chan struct{} // who waits for disown
 
 	spare     []item
 	residents map[presence.Entity]*resident
@@ -37,6 +41,7 @@ type shard struct {
 	lastTry   bool // what is owed was tried once more for the end
 	now       time.Time
 	local     localCounts
+	remote
 }
 
 // localCounts are added to the shared counters once per round.
@@ -52,6 +57,7 @@ type item struct {
 	done  func(presence.Outcome, error)
 	look  func(p *presence.Presentity, now time.Time, err error)
 	asked bool // submitted from outside: counts in open
+	far   *far // where there are other nodes; may be nil
 }
 
 // resident is a presentity in memory.
@@ -64,8 +70,15 @@ type resident struct {
 	restored bool      // its subscriptions want to be told once the policy is there
 	reload   time.Time // when to try again to load
 	parked   []item
-	held     bool   // worked on: not to be let go as idle
-	batch    *batch // the last one that an outcome of this presentity waits for
+	held     bool // worked on: not to be let go as idle
+	absent   bool // what was saved of it is being loaded
+	arrived  bool // it is wanted here even if nobody has asked for it
+	moving   *moving
+	quiet    time.Time // until then nobody is told by answers; zero: now
+	late     []item    // what waits for that
+	lateAll  bool      // everything waits for it
+	gones    int       // of the departures, those that it knows of
+	batch    *batch    // the last one that an outcome of this presentity waits for
 
 	sources, subscriptions, pending int
 }
@@ -79,9 +92,15 @@ const (
 	failed // could not be loaded again: the old one no longer counts
 )
 
-func newShard(e *Engine) *shard {
-	return &shard{e: e, wake: make(chan struct{}, 1), residents: make(map[presence.Entity]*resident),
+func newShard(e *Engine, index int) *shard {
+	s := &shard{e: e, index: index, wake: make(chan struct{}, 1), residents: make(map[presence.Entity]*resident),
 		owed: make(map[saveKey]presence.Save)}
+	if e.self != "" {
+		s.remote = remote{away: make(map[presence.Entity]*away), requests: make(map[uint64]*away), out: make(map[string][]byte),
+			terms: make(map[presence.Entity]uint64), asking: make(map[presence.Entity]bool),
+			gone: make(map[string]time.Time)}
+	}
+	return s
 }
 
 // submit is called from anywhere.
@@ -148,122 +167,6 @@ func (s *shard) stop() {
 	s.rouse()
 }
 
-// run is the owner.
-func (s *shard) run(kill <-chan struct{}) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	s.now = time.Now()
-	s.begin()
-	for {
-		s.mu.Lock()
-		items := s.inbox
-		s.inbox = s.spare[:0]
-		s.spare = nil
-		idle := len(items) == 0 && len(s.changed) == 0 && len(s.loads) == 0 && len(s.saved) == 0 && !s.renew
-		s.asleep = idle
-		stopped := s.stopped
-		s.mu.Unlock()
-
-		s.now = time.Now()
-		if idle {
-			s.spare = items
-			if s.overdue() {
-				s.flush()
-				s.settle()
-				continue
-			}
-			if stopped && s.parked == 0 && len(s.inflight) == 0 {
-				if len(s.owed) > 0 && !s.lastTry {
-					s.lastTry = true
-					s.saveOwed()
-					continue
-				}
-				s.settle()
-				return
-			}
-			if next := s.next(); !next.IsZero() {
-				timer.Reset(next.Sub(s.now))
-			} else {
-				timer.Reset(time.Hour)
-			}
-			select {
-			case <-s.wake:
-			case <-timer.C:
-			case <-kill:
-				s.abandon()
-				return
-			}
-			continue
-		}
-		s.events()
-		for i := 0; i < len(items); i += chunk {
-			if i > 0 {
-				s.now = time.Now()
-			}
-			for j := i; j < min(i+chunk, len(items)); j++ {
-				s.take(&items[j])
-			}
-			s.flush()
-			s.events()
-		}
-		s.overdue()
-		s.flush()
-		s.settle()
-		clear(items)
-		s.spare = items[:0]
-		select {
-		case <-kill:
-			s.abandon()
-			return
-		default:
-		}
-	}
-}
-
-// events takes what the workers and the saver have brought back.
-func (s *shard) events() {
-	s.mu.Lock()
-	changed, loads, saved, renew := s.changed, s.loads, s.saved, s.renew
-	s.changed, s.loads, s.saved, s.renew = nil, nil, nil, false
-	s.mu.Unlock()
-	for _, b := range saved {
-		b.finished = true
-	}
-	for len(s.inflight) > 0 && s.inflight[0].finished {
-		b := s.inflight[0]
-		s.inflight[0] = nil
-		s.inflight = s.inflight[1:]
-		s.complete(b)
-	}
-	if renew {
-		for _, r := range s.residents {
-			if r.policy != unknown {
-				s.load(r)
-			}
-		}
-	}
-	for _, of := range changed {
-		if r := s.residents[of]; r != nil && r.policy != unknown {
-			s.load(r)
-		}
-	}
-	for _, l := range loads {
-		s.decided(l)
-	}
-	s.flush()
-}
-
-// begin arms the deadlines of those who were restored.
-func (s *shard) begin() {
-	for _, r := range s.residents {
-		if r.restored {
-			r.reload = s.now.Add(RestoreTime)
-			s.due.want(r, r.reload)
-		}
-		s.due.want(r, r.p.Deadline())
-	}
-}
-
 func (s *shard) restore(of presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
 	r := s.resident(of)
 	if _, err := r.p.Step(time.Now(), presence.Restore{Sources: sources, Subscriptions: subs}); err != nil {
@@ -278,55 +181,22 @@ func (s *shard) restore(of presence.Entity, sources []*presence.Source, subs []*
 	return nil
 }
 
-// overdue lets time pass where it is due; false if nowhere.
-func (s *shard) overdue() bool {
-	any := false
-	if !s.retry.IsZero() && !s.retry.After(s.now) {
-		s.saveOwed()
-		any = true
-	}
-	for len(s.due) > 0 && !s.due[0].at.After(s.now) {
-		r := s.due[0]
-		s.due.remove(r)
-		any = true
-		if !r.reload.IsZero() && !r.reload.After(s.now) {
-			r.reload = time.Time{}
-			s.needPolicy(r)
-		}
-		if d := r.p.Deadline(); !d.IsZero() && !d.After(s.now) {
-			if r.policy == loading {
-				// The policy may be about to shut out who would be told. When
-				// it has come the tick follows.
-				continue
-			}
-			s.step(r, &item{in: presence.Tick{}})
-			if s.residents[r.p.Entity()] == r { // the tick may have left nothing
-				s.due.want(r, r.reload)
-			}
-			continue
-		}
-		s.due.want(r, r.p.Deadline())
-		s.due.want(r, r.reload)
-		s.dropIdle(r)
-	}
-	return any
-}
-
-func (s *shard) next() time.Time {
-	t := s.retry
-	if len(s.due) > 0 && (t.IsZero() || s.due[0].at.Before(t)) {
-		t = s.due[0].at
-	}
-	return t
-}
-
 func (s *shard) resident(of presence.Entity) *resident {
 	r := s.residents[of]
 	if r == nil {
-		r = &resident{p: presence.New(of), pos: -1}
-		s.residents[of] = r
-		s.local.presentities++
+		r = s.bare(of)
+		if s.e.self != "" {
+			s.comes(r)
+		}
 	}
+	return r
+}
+
+// bare makes a resident of which nothing is known.
+func (s *shard) bare(of presence.Entity) *resident {
+	r := &resident{p: presence.New(of), pos: -1}
+	s.residents[of] = r
+	s.local.presentities++
 	return r
 }
 
@@ -340,15 +210,25 @@ func (s *shard) forget(r *resident) {
 }
 
 func (s *shard) dropIdle(r *resident) {
-	if !r.held && r.batch == nil && r.policy != loading && len(r.parked) == 0 && r.p.Idle() {
+	if !r.held && r.batch == nil && r.policy != loading && !r.absent && r.moving == nil && len(r.parked)+len(r.late) == 0 && r.p.Idle() {
 		s.forget(r)
 	}
 }
 
 // take works on one item from the inbox, or parks it.
 func (s *shard) take(it *item) {
+	if s.e.self != "" && !s.here(it) {
+		return
+	}
 	r := s.resident(it.to)
 	switch {
+	case r.absent || r.moving != nil:
+		s.park(r, it)
+	case !r.quiet.IsZero() && s.waitsQuietly(r, it):
+		r.late = append(r.late, *it)
+		s.parked++
+	case it.far.isLight():
+		s.step(r, it)
 	case r.policy == loading:
 		// Even what needs no policy waits: order is kept, and what follows a
 		// change of policy is not shown to those it shuts out.
@@ -378,7 +258,7 @@ func decides(it *item) bool {
 // takesAway: what goes is let go in any case, lest a store that fails leave ghosts.
 func takesAway(it *item) bool {
 	switch it.in.(type) {
-	case presence.Retract, presence.Unwatch, presence.Keep, presence.Undo, presence.Remove:
+	case presence.Retract, presence.Unwatch, presence.Keep, presence.Undo, presence.Remove, presence.Depart:
 		return true
 	}
 	return false
@@ -427,6 +307,10 @@ func (s *shard) decided(l loaded) {
 		s.e.loadPolicy(s, l.of)
 		return
 	}
+	if r.moving != nil {
+		r.policy = unknown // the one who has it next loads it
+		return
+	}
 	// It must not be let go as idle between the policy and what waited for it.
 	r.held = true
 	defer func() {
@@ -444,7 +328,7 @@ func (s *shard) decided(l loaded) {
 	s.step(r, &item{in: presence.SetPolicy{Policy: l.policy}})
 	if r.restored {
 		r.restored = false
-		s.step(r, &item{in: presence.Renotify{}})
+		s.renotify(r)
 	}
 	for i := range parked {
 		s.step(r, &parked[i])
@@ -471,11 +355,17 @@ func (s *shard) undecided(r *resident, parked []item, err error) {
 
 // step is where an input meets its presentity.
 func (s *shard) step(r *resident, it *item) {
+	if s.e.self != "" && !s.ready(r, it) {
+		return
+	}
 	if it.look != nil {
 		s.answer(r, it, nil)
 		return
 	}
 	out, err := r.p.Step(s.now, it.in)
+	if err != nil && it.far != nil && it.far.again {
+		out, err = s.doneBefore(r, it, err)
+	}
 	s.local.steps++
 	s.measure(r)
 	s.due.want(r, r.p.Deadline())
@@ -514,39 +404,7 @@ func (s *shard) settle() {
 	c.saves.Add(l.saves)
 	c.owed.Store(int64(len(s.owed)))
 	*l = localCounts{}
-}
-
-// abandon answers all that is left when draining took too long.
-func (s *shard) abandon() {
-	s.mu.Lock()
-	items := s.inbox
-	s.inbox = nil
-	s.mu.Unlock()
-	refuse := func(it *item) {
-		if it.look != nil {
-			it.look(nil, s.now, ErrStopped)
-		} else if it.done != nil {
-			it.done(presence.Outcome{}, ErrStopped)
-		}
-		if it.asked {
-			s.open.Add(-1)
-		}
+	if s.e.self != "" {
+		s.dispatch()
 	}
-	for i := range items {
-		refuse(&items[i])
-	}
-	for _, r := range s.residents {
-		for i := range r.parked {
-			refuse(&r.parked[i])
-		}
-		r.parked = nil
-	}
-	for _, b := range s.inflight {
-		for i := range b.waiting {
-			w := &b.waiting[i]
-			refuse(&item{done: w.done, asked: w.asked})
-		}
-	}
-	s.inflight = nil
-	s.settle()
 }

@@ -210,9 +210,9 @@ func (p *Presentity) dropSource(now time.Time, c *column, id SourceID, words Pay
 	}
 }
 
-// saveKey is the key of a source's record: of a publication its own, which is
+// SaveKey is the key of a source's record: of a publication its own, which is
 // unique; others are told apart by their kind and package.
-func (s *Source) saveKey() string {
+func (s *Source) SaveKey() string {
 	k := s.ID.Key
 	if s.ID.Kind != Publication {
 		k = s.ID.String()
@@ -225,13 +225,13 @@ func (s *Source) saveKey() string {
 
 func (o *Outcome) saveSource(e Entity, s, before *Source, fresh bool) {
 	if s.ID.durable() {
-		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.saveKey(), Source: s, before: before, fresh: fresh})
+		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.SaveKey(), Source: s, before: before, fresh: fresh})
 	}
 }
 
 func (o *Outcome) deleteSource(e Entity, s *Source) {
 	if s.ID.durable() {
-		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.saveKey(), Delete: true})
+		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSource, Key: s.SaveKey(), Delete: true})
 	}
 }
 

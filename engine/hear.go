@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"pharos/presence"
+	"pharos/presence/transfer"
+)
+
+// Bounds of what is heard from owners on other nodes.
+const (
+	// MaxHeard is how many notices of other nodes may wait in one shard. What comes beyond is not
+	// kept; the owner is asked to tell again.
+	MaxHeard = 1 << 15
+	// MaxTerms bounds the presentities, per shard, of which is known in which term of their home
+	// they were last heard of; beyond, arbitrary ones are forgotten.
+	MaxTerms = 1 << 17
+	// noticeBytes is the size from which the targets of a notice go in another message.
+	noticeBytes = 256 << 10
+)
+
+// announceFar hands out notices where there are other nodes.
+func (s *shard) announceFar(out *presence.Outcome) {
+	for _, n := range out.Notices {
+		switch {
+		case n.Direct != nil:
+			s.tellDirect(n)
+		case n.Node == "" || n.Node == s.e.self:
+			s.e.notify(n)
+		default:
+			s.tell(n.Node, s.e.peers.Term(n.Presentity), n)
+		}
+	}
+	s.e.watcherChanges(out.Watchers)
+}
+
+// tell sends a notice to a node. Term is that of the presentity's home: of two owners
+// who have both told something, the later is right, whatever came first. 0: it has no part in that.
+func (s *shard) tell(node string, term uint64, n *presence.Notice) {
+	for from, more := 0, true; more; more = from > 0 {
+		m := transfer.AppendEntity(message(saysNotice), n.Presentity)
+		m = transfer.AppendUint(m, term)
+		m, from = transfer.AppendNotice(m, n, from, noticeBytes)
+		s.send(node, m)
+	}
+}
+
+// hear takes a notice from another node, on the goroutine that has received it.
+func (s *shard) hear(node string, of presence.Entity, term uint64, r *transfer.Reader) {
+	if s.heard.Add(1) > MaxHeard {
+		s.heard.Add(-1)
+		s.put(func() { s.askAgain(of) }, true)
+		return
+	}
+	s.put(func() {
+		s.heard.Add(-1)
+		s.hearNow(node, of, term, r)
+	}, true)
+}
+
+func (s *shard) hearNow(node string, of presence.Entity, term uint64, r *transfer.Reader) {
+	if term > 0 {
+		if was := s.terms[of]; term < was {
+			// What a former owner had said. Or else the home was given back, and its terms began
+			// anew: the owner knows.
+			s.askAgain(of)
+			return
+		}
+		s.setTerm(of, term)
+	}
+	for r.More() && r.Err() == nil {
+		for _, n := range s.e.mirror.Notices(r) {
+			s.e.notify(n)
+		}
+	}
+	if r.Err() != nil {
+		s.e.log.Error("a notice cannot be read", "node", node, "entity", of.String(), "err", r.Err())
+		s.askAgain(of)
+	}
+}
+
+func (s *shard) setTerm(of presence.Entity, term uint64) {
+	if _, ok := s.terms[of]; !ok && len(s.terms) >= MaxTerms {
+		for o := range s.terms {
+			delete(s.terms, o)
+			break
+		}
+	}
+	s.terms[of] = term
+}
+
+// askAgain has the owner tell this node's watchers everything once more.
+func (s *shard) askAgain(of presence.Entity) {
+	if s.asking[of] {
+		return
+	}
+	s.asking[of] = true
+	q := &question{kind: asksAgain}
+	it := item{to: of, asked: true, far: &far{ask: q, light: true}}
+	it.far.answer = func(r *transfer.Reader) {
+		delete(s.asking, of)
+		s.setTerm(of, r.Uint())
+	}
+	it.look = func(p *presence.Presentity, _ time.Time, err error) {
+		delete(s.asking, of) // it lives here, or nobody knows where: then it is said again in any case
+	}
+	s.open.Add(1)
+	s.take(&it)
+}
+
+// tellAgain tells the watchers at one node everything once more.
+func (s *shard) tellAgain(r *resident, node string) {
+	s.tellIf(r, func(n *presence.Notice) bool { return n.Node == node })
+}
+
+// tellIf is a Renotify for some.
+func (s *shard) tellIf(r *resident, which func(*presence.Notice) bool) {
+	out, err := r.p.Step(s.now, presence.Renotify{})
+	s.local.steps++
+	s.measure(r)
+	if err != nil {
+		return
+	}
+	out.Notices = slices.DeleteFunc(out.Notices, func(n *presence.Notice) bool { return n.Answer && !which(n) })
+	s.conclude(r, &item{}, out, nil)
+}
+
+// retell has the watchers at a node told everything again, since something was lost on the
+// way to it.
+func (e *Engine) retell(node string) {
+	for _, s := range e.shards {
+		s.put(func() { s.walk(func(r *resident) { s.tellAgain(r, node) }) }, false)
+	}
+}

@@ -1,0 +1,487 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pharos/presence"
+)
+
+// town is several engines with a registry of homes and a store that they share.
+type town struct {
+	t     *testing.T
+	delay func(from, to string) time.Duration // of frames; nil: none
+
+	mu      sync.Mutex
+	homes   map[presence.Entity]home
+	choose  func(presence.Entity) string // who gets a newcomer; nil: the node that asks
+	nodes   map[string]*townNode
+	records map[saveKey]presence.Save
+	pols    *rules
+	wg      sync.WaitGroup
+}
+
+type home struct {
+	node  string
+	epoch uint64
+}
+
+// townNode is one of them; it is its Peers, Saver and Loader.
+type townNode struct {
+	*Engine
+	town  *town
+	name  string
+	sip   *desk
+	xmpp  *desk
+	box   *box
+	links map[string]*townLink // to others
+	hints map[presence.Entity]home
+	stale bool // hints are kept when they are wrong
+	valid atomic.Bool
+	full  atomic.Bool // links refuse
+	epoch uint64      // under which it saves; town.mu
+	alive bool        // town.mu
+	fence uint64      // epochs below are fenced; town.mu
+	stop  func() error
+	saves chan diskWrite
+	slow  atomic.Int64 // nanoseconds a save takes
+	loads atomic.Int64
+}
+
+type townLink struct {
+	mu     sync.Mutex
+	frames chan townFrame
+	closed bool
+}
+
+type townFrame struct {
+	b  []byte
+	at time.Time
+}
+
+var errFenced = errors.New("fenced")
+
+func newTown(t *testing.T, names ...string) *town {
+	w := &town{t: t, homes: map[presence.Entity]home{}, nodes: map[string]*townNode{}, records: map[saveKey]presence.Save{}, pols: &rules{}}
+	for _, name := range names {
+		w.start(name)
+	}
+	return w
+}
+
+// start begins a node, or begins it anew.
+func (w *town) start(name string) *townNode {
+	n := &townNode{town: w, name: name, links: map[string]*townLink{}, hints: map[presence.Entity]home{}, alive: true, box: &box{},
+		saves: make(chan diskWrite, 10000), epoch: 1}
+	n.valid.Store(true)
+	if old := w.nodes[name]; old != nil {
+		n.epoch, n.fence = old.fence+1, old.fence
+	}
+	n.Engine = New(Config{Shards: 2, Save: n, Policies: w.pols, Mailbox: n.box, Peers: n, Loader: n, Fenced: errFenced})
+	n.sip, n.xmpp = &desk{n: n, edge: "sip"}, &desk{n: n, edge: "xmpp"}
+	n.Register("sip", n.sip)
+	n.Register("xmpp", n.xmpp)
+	w.mu.Lock()
+	w.nodes[name] = n
+	for _, o := range w.nodes {
+		if o != n && o.alive {
+			n.links[o.name], o.links[name] = w.link(n, o), w.link(o, n)
+		}
+	}
+	w.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	w.wg.Go(n.disk)
+	n.stop = sync.OnceValue(func() error {
+		cancel()
+		err := <-ended
+		close(n.saves)
+		return err
+	})
+	return n
+}
+
+func (w *town) link(from, to *townNode) *townLink {
+	l := &townLink{frames: make(chan townFrame, 1<<14)}
+	w.wg.Go(func() {
+		for f := range l.frames {
+			time.Sleep(time.Until(f.at))
+			l.mu.Lock()
+			if !l.closed {
+				to.Receive(from.name, f.b)
+			}
+			l.mu.Unlock()
+		}
+	})
+	return l
+}
+
+func (l *townLink) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		close(l.frames)
+	}
+}
+
+// end stops all.
+func (w *town) end() {
+	for _, n := range w.nodes {
+		if err := n.stop(); err != nil && n.alive {
+			w.t.Errorf("%s: Run: %v", n.name, err)
+		}
+		for _, s := range n.shards {
+			if c := s.open.Load(); c != 0 {
+				w.t.Errorf("%s: %d inputs were never answered", n.name, c)
+			}
+		}
+	}
+	for _, n := range w.nodes {
+		w.cut(n)
+	}
+	w.wg.Wait()
+}
+
+// cut closes the links of a node.
+func (w *town) cut(n *townNode) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.nodes {
+		for _, l := range []*townLink{o.links[n.name], n.links[o.name]} {
+			if l != nil {
+				l.close()
+			}
+		}
+		delete(o.links, n.name)
+		delete(n.links, o.name)
+	}
+}
+
+// inTown runs fn with engines in virtual time.
+func inTown(t *testing.T, fn func(w *town), names ...string) {
+	t.Helper()
+	if len(names) == 0 {
+		names = []string{"a", "b", "c"}
+	}
+	bubble(t, func(t *testing.T) {
+		w := newTown(t, names...)
+		defer w.end()
+		fn(w)
+	})
+}
+
+// kill ends a node without a word; its homes go to heir, and everybody else hears of it
+// after a while.
+func (w *town) kill(name, heir string, after time.Duration) {
+	n := w.nodes[name]
+	n.valid.Store(false)
+	w.cut(n)
+	w.mu.Lock()
+	n.alive = false
+	w.mu.Unlock()
+	w.wg.Go(func() { _ = n.stop() })
+	time.Sleep(after)
+	w.bury(n, heir)
+}
+
+// bury gives the homes of a node that acts no more to another, and has the others know.
+func (w *town) bury(n *townNode, heir string) {
+	w.mu.Lock()
+	n.fence = n.epoch + 1
+	var heired []presence.Entity
+	was := map[presence.Entity]bool{}
+	for e, h := range w.homes {
+		if h.node == n.name {
+			w.homes[e] = home{heir, h.epoch + 1}
+			was[e] = true
+			for k := range w.records {
+				if k.of == e && !slices.Contains(heired, e) {
+					heired = append(heired, e)
+				}
+			}
+		}
+	}
+	w.nodes[heir].adopt(w, was)
+	w.mu.Unlock()
+	for _, o := range w.nodes {
+		if o.alive && o != n {
+			o.Gone(n.name)
+			o.Lost(func(e presence.Entity) bool { return was[e] })
+		}
+	}
+	w.nodes[heir].Arrive(heired)
+}
+
+// adopt has a node know of homes that it has got; w.mu is held.
+func (n *townNode) adopt(w *town, of map[presence.Entity]bool) {
+	for e := range of {
+		n.hints[e] = w.homes[e]
+	}
+}
+
+// move hands a presentity over to another node.
+func (w *town) move(of presence.Entity, to string) error {
+	w.mu.Lock()
+	from := w.homes[of].node
+	a, b := w.nodes[from], w.nodes[to]
+	w.mu.Unlock()
+	if a == nil || from == to {
+		return nil
+	}
+	type export struct {
+		state []byte
+		err   error
+	}
+	got := make(chan export, 1)
+	if err := a.Export(of, func(state []byte, err error) { got <- export{state, err} }); err != nil {
+		return err
+	}
+	x := <-got
+	if x.err != nil {
+		return x.err
+	}
+	w.mu.Lock()
+	h := w.homes[of]
+	if h.node != from || !a.alive || !b.alive {
+		w.mu.Unlock()
+		a.KeepHere(of)
+		return errors.New("moved by another")
+	}
+	h = home{to, h.epoch + 1}
+	w.homes[of] = h
+	a.hints[of] = h
+	w.mu.Unlock()
+	if err := b.Import(of, bytes.Clone(x.state)); err != nil {
+		w.t.Errorf("import: %v", err)
+	}
+	w.mu.Lock()
+	b.hints[of] = h
+	w.mu.Unlock()
+	b.Found([]presence.Entity{of})
+	a.Forget(of)
+	return nil
+}
+
+func (n *townNode) Self() string { return n.name }
+
+func (n *townNode) Owner(e presence.Entity) (string, bool) {
+	n.town.mu.Lock()
+	defer n.town.mu.Unlock()
+	h, ok := n.hints[e]
+	return h.node, ok
+}
+
+func (n *townNode) Term(e presence.Entity) uint64 {
+	n.town.mu.Lock()
+	defer n.town.mu.Unlock()
+	if h := n.hints[e]; h.node == n.name {
+		return h.epoch
+	}
+	return 0
+}
+
+func (n *townNode) Locate(e presence.Entity, done func(string, error)) {
+	n.town.wg.Go(func() {
+		time.Sleep(2 * time.Millisecond)
+		w := n.town
+		w.mu.Lock()
+		if !n.valid.Load() {
+			w.mu.Unlock()
+			done("", errors.New("not in the service"))
+			return
+		}
+		h, ok := w.homes[e]
+		if !ok {
+			h = home{n.name, 1}
+			if w.choose != nil {
+				h.node = w.choose(e)
+			}
+			w.homes[e] = h
+		}
+		if is := n.hints[e]; h.node != n.name || is.node == n.name || !ok {
+			n.hints[e] = h
+		}
+		if h.node == n.name && n.hints[e].node != n.name {
+			h.node = "" // it is on its way here
+		}
+		w.mu.Unlock()
+		if h.node == "" {
+			done("", errors.New("on its way"))
+			return
+		}
+		done(h.node, nil)
+	})
+}
+
+func (n *townNode) Send(node string, frame []byte) error {
+	if n.full.Load() {
+		return ErrOverload
+	}
+	n.town.mu.Lock()
+	l, delay := n.links[node], n.town.delay
+	n.town.mu.Unlock()
+	if l == nil {
+		return ErrGone
+	}
+	at := time.Now()
+	if delay != nil {
+		at = at.Add(delay(n.name, node))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrGone
+	}
+	select {
+	case l.frames <- townFrame{frame, at}:
+		return nil
+	default:
+		return ErrOverload
+	}
+}
+
+func (n *townNode) Nodes() (names []string) {
+	n.town.mu.Lock()
+	defer n.town.mu.Unlock()
+	for name := range n.links {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (n *townNode) Valid() bool { return n.valid.Load() }
+
+func (n *townNode) Save(saves []presence.Save, done func(error)) {
+	n.town.mu.Lock()
+	epoch := n.epoch
+	n.town.mu.Unlock()
+	n.saves <- diskWrite{slices.Clone(saves), func(err error) { done(err) }, epoch}
+}
+
+// disk writes what this node saves to the store of all.
+func (n *townNode) disk() {
+	for x := range n.saves {
+		time.Sleep(time.Duration(n.slow.Load()))
+		w := n.town
+		w.mu.Lock()
+		if x.epoch < n.fence {
+			w.mu.Unlock()
+			x.done(fmt.Errorf("%w", errFenced))
+			continue
+		}
+		for _, sv := range x.saves {
+			if sv.Delete {
+				delete(w.records, keyOf(&sv))
+			} else {
+				w.records[keyOf(&sv)] = sv
+			}
+		}
+		w.mu.Unlock()
+		x.done(nil)
+	}
+}
+
+func (n *townNode) Load(_ context.Context, of presence.Entity) (sources []*presence.Source, subs []*presence.Subscription, err error) {
+	time.Sleep(time.Millisecond)
+	n.loads.Add(1)
+	n.town.mu.Lock()
+	defer n.town.mu.Unlock()
+	for k, sv := range n.town.records {
+		switch {
+		case k.of != of:
+		case sv.Source != nil:
+			sources = append(sources, sv.Source)
+		default:
+			subs = append(subs, sv.Subscription)
+		}
+	}
+	return sources, subs, nil
+}
+
+func (n *townNode) must(of presence.Entity, in presence.Input) presence.Outcome {
+	n.town.t.Helper()
+	out, err := n.Step(context.Background(), of, in)
+	if err != nil {
+		n.town.t.Fatalf("%s: %T to %s: %v", n.name, in, of, err)
+	}
+	return out
+}
+
+func (w *town) expect(p *desk, want ...string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := p.saw(); !equal(got, want) {
+		w.t.Fatalf("watchers at %s saw %q, want %q", p.n.name, got, want)
+	}
+}
+
+// desk is an edge that says again what it has said.
+type desk struct {
+	phone
+	n       *townNode
+	edge    string
+	mu      sync.Mutex
+	said    []said
+	adopted []string
+	calls   []string
+	answer  func(request []byte) []byte
+	mute    bool // calls are never answered
+}
+
+type said struct {
+	of presence.Entity
+	in presence.Input
+}
+
+// say submits what is not saved, and remembers it.
+func (d *desk) say(of presence.Entity, in presence.Input) {
+	d.mu.Lock()
+	d.said = append(d.said, said{of, in})
+	d.mu.Unlock()
+	if err := d.n.Submit(of, in, nil); err != nil {
+		d.n.town.t.Errorf("%s: %v", d.n.name, err)
+	}
+}
+
+func (d *desk) Lost(lost func(presence.Entity) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.said {
+		if lost(s.of) {
+			_ = d.n.Submit(s.of, s.in, nil) // the queue has room
+		}
+	}
+}
+
+func (d *desk) Adopt(of presence.Entity, subs []*presence.Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range subs {
+		d.adopted = append(d.adopted, of.User+"/"+s.ID+"@"+s.Via.Node)
+	}
+}
+
+func (d *desk) Called(from string, request []byte, answer func([]byte)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls = append(d.calls, from+":"+string(request))
+	if d.mute {
+		return
+	}
+	b := []byte(d.n.name + "/" + d.edge + " heard " + string(request) + " of " + from)
+	if d.answer != nil {
+		b = d.answer(request)
+	}
+	answer(b)
+}
