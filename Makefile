@@ -3,7 +3,7 @@ GO      ?= go
 DATA    ?= data
 BINARY  := bin/pharos
 
-.PHONY: help build run demo test check fuzz bench clean
+.PHONY: help build run demo cluster-demo faults test check fuzz bench clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -20,6 +20,16 @@ run: build
 demo: build
 	@./interop/install.sh demo
 	@$(GO) run ./interop/demo
+
+## make cluster-demo  three nodes and a PostgreSQL on this machine: they grow, move users, lose their leader
+cluster-demo:
+	@./interop/install.sh database
+	@$(GO) run ./bench/faults/demo
+
+## make faults   hurt a service of three nodes (root; network namespaces); FAULTS=name,... for some
+faults:
+	@./interop/install.sh database
+	@$(GO) run ./bench/faults/run $(if $(FAULTS),-only "$(FAULTS)")
 
 ## make test     install what the tests need, run them all with the race detector
 test:

@@ -30,6 +30,7 @@ type chat struct {
 	nodes []netip.AddrPort
 	of    []string // contacts, both ways
 	stays bool     // away, when its connection has ended
+	left  bool     // of its own will
 	ctx   context.Context
 
 	mu     sync.Mutex
@@ -77,6 +78,16 @@ func (c *chat) run() {
 		c.mu.Lock()
 		c.at = (c.at + 1) % len(c.nodes)
 		c.mu.Unlock()
+	}
+}
+
+// leave goes offline for good, in order.
+func (c *chat) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stays, c.left = true, true
+	if c.conn != nil {
+		fmt.Fprintf(c.conn, "<presence type='unavailable'/></stream:stream>")
 	}
 }
 

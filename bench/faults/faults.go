@@ -224,7 +224,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := startService(ctx, o.Dir, l, 0, people(phones, chats, o.Watch))
+	s, err := startService(ctx, o.Dir, l, 0, people(phones, chats, o.Watch), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,8 @@ type phone struct {
 	order    []string
 	etag     string
 	said     int
-	doubt    int // PUBLISHes without an answer since the last that had one
+	gone     bool // says nothing any more
+	doubt    int  // PUBLISHes without an answer since the last that had one
 }
 
 // watching is a subscription.
@@ -291,6 +292,10 @@ func (p *phone) body(n int) string {
 // the publication was acknowledged, and is refreshed in time.
 func (p *phone) publish() error {
 	p.mu.Lock()
+	if p.gone {
+		p.mu.Unlock()
+		return nil
+	}
 	p.said++
 	n, etag := p.said, p.etag
 	p.mu.Unlock()
@@ -330,6 +335,35 @@ func (p *phone) publish() error {
 		default:
 			return fmt.Errorf("PUBLISH: %d", m.Status)
 		}
+	}
+}
+
+// leave takes everything back. Others see the last word of the publication go.
+func (p *phone) leave() {
+	p.mu.Lock()
+	etag := p.etag
+	p.gone = true
+	var ws []*watching
+	for _, w := range p.watching {
+		w.ended = true
+		ws = append(ws, w)
+	}
+	p.mu.Unlock()
+	for _, w := range ws {
+		p.o.stands(p.user, w.of, false)
+		_, _ = p.send(addrOf(w.target), func(cseq uint32, auth string) string {
+			return strings.Replace(p.subscribe(w, w.target, cseq, auth), "Expires: "+strconv.Itoa(int(subscribeFor/time.Second)), "Expires: 0", 1)
+		}, "SUBSCRIBE", w.target)
+	}
+	uri, callID, local := "sip:"+p.user+"@"+domain, p.id(), p.id()
+	m, err := p.anywhere(func(cseq uint32, auth string) string {
+		return p.head("PUBLISH", uri, "<"+uri+">", callID, local, cseq, auth, "Event: presence\r\nExpires: 0\r\nSIP-If-Match: "+etag+"\r\n") + "Content-Length: 0\r\n\r\n"
+	}, "PUBLISH", uri)
+	if err == nil && m.Status < 300 {
+		p.mu.Lock()
+		n := p.said
+		p.mu.Unlock()
+		p.o.says(p.user, n, true)
 	}
 }
 

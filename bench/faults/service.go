@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,7 @@ type service struct {
 	nodes []*node
 	peers []string // of the bus, quoted
 	most  float64  // level of a node; 0: the default
+	spare *node    // that the leader starts; nil: none
 }
 
 // node is one process, when it runs.
@@ -42,8 +44,8 @@ type node struct {
 }
 
 // startService builds the program and starts PostgreSQL and a node at each spot of the lab,
-// which it closes in the end; logs stay in dir. most is the level that a node may reach, 0 for the default.
-func startService(ctx context.Context, dir string, l *lab, most float64, users string) (s *service, err error) {
+// which it closes in the end; logs stay in dir. most is the level that a node may reach, 0 for the default; settings are further lines of [cluster], for all of them.
+func startService(ctx context.Context, dir string, l *lab, most float64, users string, settings func(*service) []string) (s *service, err error) {
 	s = &service{dir: dir, lab: l, most: most, bin: filepath.Join(dir, "pharos")}
 	defer func() {
 		if err != nil {
@@ -68,10 +70,19 @@ func startService(ctx context.Context, dir string, l *lab, most float64, users s
 	for _, sp := range s.lab.spots {
 		s.peers = append(s.peers, fmt.Sprintf("%q", netip.AddrPortFrom(sp.busIP, 6222)))
 	}
+	var more []string
+	if settings != nil {
+		more = settings(s)
+	}
+	if s.spare != nil {
+		if err := errors.Join(s.spare.configure("start_standby = true"), s.startScript(s.spare)); err != nil {
+			return s, err
+		}
+	}
 	for i, sp := range s.lab.spots {
 		nd := &node{spot: sp, s: s, name: fmt.Sprintf("n%d", i+1)}
 		s.nodes = append(s.nodes, nd)
-		if err := nd.configure(); err != nil {
+		if err := nd.configure(more...); err != nil {
 			return s, err
 		}
 		if err := nd.start(); err != nil {
@@ -173,7 +184,7 @@ func (n *node) signal(sig syscall.Signal) error {
 	cmd, ended := n.cmd, n.ended
 	n.mu.Unlock()
 	if cmd == nil {
-		return nil
+		return n.signalStarted(sig)
 	}
 	if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -190,6 +201,22 @@ func (n *node) signal(sig syscall.Signal) error {
 	n.cmd = nil
 	n.mu.Unlock()
 	return nil
+}
+
+// signalStarted is signal for a node that the leader has started.
+func (n *node) signalStarted(sig syscall.Signal) error {
+	b, err := os.ReadFile(n.file("pid"))
+	if err != nil {
+		return nil // nobody has
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return os.Remove(n.file("pid"))
 }
 
 // runs reports whether the process lives that was not told to end.
@@ -219,6 +246,12 @@ func (n *node) command(into any, args ...string) error {
 		return nil
 	}
 	return json.Unmarshal(out.Bytes(), into)
+}
+
+// output is what a command prints for people.
+func (n *node) output(args ...string) (string, error) {
+	out, err := n.spot.command(append(append([]string{n.s.bin}, args...), "--config", n.file("pharos.toml"), "--data", n.file("data"))...).CombinedOutput()
+	return string(out), err
 }
 
 // leader is the node that leads, as another says; nil: nobody does.
@@ -252,6 +285,9 @@ func (s *service) addrs(port uint16) (list []netip.AddrPort) {
 }
 
 func (s *service) close() {
+	if s.spare != nil {
+		_ = s.spare.signal(syscall.SIGKILL)
+	}
 	for _, n := range s.nodes {
 		_ = n.signal(syscall.SIGCONT)
 		_ = n.signal(syscall.SIGKILL)
