@@ -14,7 +14,7 @@ import (
 // system's presentity. It is asked before anything else is done with a request.
 func (e *Edge) System(tx *sip.ServerTx, m *sip.Message) bool {
 	server, p := "", unproven
-	if _, has := m.Get(sip.HAuthorization); has {
+	if v, has := m.Get(sip.HAuthorization); has && strings.Contains(v, realm) {
 		server, p = e.verify(m, time.Now().Add(e.skew))
 	}
 	if m.To().Tag() != "" {

@@ -38,6 +38,9 @@ type request struct {
 // ServeSIP takes a request from the stack.
 func (e *Edge) ServeSIP(tx *sip.ServerTx, msg *sip.Message) {
 	e.count.requests.Add(1)
+	if e.system != nil && e.system(tx, msg) {
+		return
+	}
 	r := &request{edge: e, tx: tx, msg: msg, flow: tx.Flow()}
 	switch msg.Method {
 	case "OPTIONS", "REGISTER", "PUBLISH", "SUBSCRIBE", "MESSAGE":

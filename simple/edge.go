@@ -43,8 +43,11 @@ type Config struct {
 	Trusted   []netip.Prefix           // front proxies and PBXes whose identity is believed (RFC 3325)
 	Contact   func(f *sip.Flow) string // hostport that clients behind this flow can reach us at; nil: the flow's local address
 	Address   string                   // URI of this one of several nodes, for clients to whom no flow leads; "" where there is none
-	Limits    Limits
-	Log       *slog.Logger // nil: slog.Default()
+	// System is asked first about each request: whether it took it, as one between servers
+	// or for the presentity of the whole service. nil: there are no other servers.
+	System func(tx *sip.ServerTx, msg *sip.Message) bool
+	Limits Limits
+	Log    *slog.Logger // nil: slog.Default()
 }
 
 // Limits bounds what one user can make us hold. A zero field means its default.
@@ -119,6 +122,7 @@ type Edge struct {
 	domains   map[string]bool
 	trusted   []netip.Prefix
 	contact   func(f *sip.Flow) string
+	system    func(tx *sip.ServerTx, msg *sip.Message) bool
 	address   string
 	limits    Limits
 	log       *slog.Logger
@@ -144,7 +148,7 @@ func New(c Config) *Edge {
 	e := &Edge{
 		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate, documents: c.Documents, xcap: c.XCAP,
 		domains: make(map[string]bool, len(c.Domains)),
-		trusted: c.Trusted, contact: c.Contact, address: c.Address, limits: c.Limits.withDefaults(), log: c.Log,
+		trusted: c.Trusted, contact: c.Contact, system: c.System, address: c.Address, limits: c.Limits.withDefaults(), log: c.Log,
 		tagPrefix: strings.ToLower(rand.Text()[:10]),
 		callID:    "@" + strings.ToLower(rand.Text()[:16]),
 	}
