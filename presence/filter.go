@@ -54,7 +54,8 @@ func (p *Presentity) filter(pkg, name string) *filter {
 	return f
 }
 
-// dropFilters lets those go that no watcher needs any more.
+// dropFilters lets those go that no watcher needs any more. A view that was made may
+// still be shown to the next who comes.
 func (p *Presentity) dropFilters() {
 	if len(p.filters) == 0 {
 		return
@@ -62,7 +63,8 @@ func (p *Presentity) dropFilters() {
 	keep := p.filters[:0]
 	for _, f := range p.filters {
 		c := p.column(f.pkg)
-		if c != nil && slices.ContainsFunc(c.groups, func(g *group) bool { return g.class.Shown == f.name }) {
+		if c != nil && (slices.ContainsFunc(c.groups, func(g *group) bool { return g.class.Shown == f.name }) ||
+			slices.ContainsFunc(c.views, func(v *View) bool { return v.class.Shown == f.name })) {
 			keep = append(keep, f)
 		}
 	}

@@ -130,8 +130,8 @@ func (m *Mirror) Notices(r *Reader) []*presence.Notice {
 		x = &image{}
 		p.of[t.view.Presentity] = x
 	}
-	if x == nil {
-		return []*presence.Notice{n}
+	if x == nil || n.Answer && n.State == presence.Terminated && n.Reason == presence.Timeout {
+		return []*presence.Notice{n} // of a fetch nothing stays
 	}
 	ns := x.split(n, t)
 	if len(x.seats) == 0 {
