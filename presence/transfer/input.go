@@ -37,7 +37,7 @@ func AppendInput(b []byte, in presence.Input) ([]byte, error) {
 		b = AppendString(b, in.Node)
 	case presence.Direct:
 		b, at = open(append(b, kindDirect))
-		b = AppendBool(appendDirect(b, &in), in.Again)
+		b = appendDirect(b, &in)
 	case presence.Watch:
 		b, at = open(append(b, kindWatch))
 		b = appendWatch(b, &in)
@@ -75,9 +75,7 @@ func (r *Reader) Input() presence.Input {
 	case kindRetract:
 		in = presence.Retract{ID: r.sourceID(), IfMatch: r.String(), Native: r.payload(), Package: r.String(), Node: r.String()}
 	case kindDirect:
-		d := r.direct()
-		d.Again = r.Bool()
-		in = *d
+		in = *r.direct()
 	case kindWatch:
 		in = r.watch()
 	case kindUnwatch:
@@ -138,11 +136,11 @@ func appendDirect(b []byte, d *presence.Direct) []byte {
 	b = AppendSource(b, d.Source)
 	b = AppendEntity(b, d.Watcher)
 	b = appendVia(b, &d.Via)
-	return AppendBool(b, d.Available)
+	return AppendBool(AppendBool(b, d.Available), d.Again)
 }
 
 func (r *Reader) direct() *presence.Direct {
-	return &presence.Direct{Source: r.Source(), Watcher: r.Entity(), Via: r.via(), Available: r.Bool()}
+	return &presence.Direct{Source: r.Source(), Watcher: r.Entity(), Via: r.via(), Available: r.Bool(), Again: r.Bool()}
 }
 
 func appendWatch(b []byte, in *presence.Watch) []byte {
