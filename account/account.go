@@ -75,6 +75,10 @@ func (a *Accounts) derived(purpose string) []byte {
 // written or removed.
 func (a *Accounts) Changed(u presence.Entity) { a.cache.drop(u) }
 
+// Missed drops everything from the cache: accounts may have been changed on another node
+// without our hearing of it.
+func (a *Accounts) Missed() { a.cache.clear() }
+
 // Exists tells whether the user has an account. Cached answers call done at once
 // on the caller's goroutine, others later on another.
 func (a *Accounts) Exists(u presence.Entity, done func(bool, error)) {

@@ -463,3 +463,36 @@ func BenchmarkImport10000(b *testing.B) {
 		}
 	}
 }
+
+// What another node has changed is read again.
+func TestMissed(t *testing.T) {
+	st := openStore(t)
+	a := New(st, []string{"example.com"})
+	ask := func() bool {
+		c := make(chan bool, 1)
+		a.Exists(alice, func(ok bool, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			c <- ok
+		})
+		return <-c
+	}
+	if ask() {
+		t.Fatal("there at first")
+	}
+	acct, err := Derive(alice, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.PutAccounts(t.Context(), []store.Account{acct}); err != nil {
+		t.Fatal(err)
+	}
+	if ask() {
+		t.Error("known though nobody has said so")
+	}
+	a.Missed()
+	if !ask() {
+		t.Error("not known after Missed")
+	}
+}

@@ -201,6 +201,17 @@ func (c *cache) drop(u presence.Entity) {
 	}
 }
 
+// clear drops everything.
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known.init(maxCachedAccounts)
+	c.unknown.init(maxCachedUnknown)
+	for _, l := range c.loads {
+		l.old = true
+	}
+}
+
 // lru is a bounded map that forgets what was not used for longest.
 type lru struct {
 	max   int
@@ -216,6 +227,7 @@ type lruItem struct {
 func (l *lru) init(max int) {
 	l.max = max
 	l.items = make(map[presence.Entity]*list.Element)
+	l.order.Init()
 }
 
 func (l *lru) get(u presence.Entity) *entry {

@@ -22,6 +22,7 @@ type Admin struct {
 	domains  []string
 	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
 	policy   func(presence.Entity)                        // the same of who a user lets in
+	told     func(u presence.Entity, removed bool)        // tells other nodes of a changed account; nil: there are none
 }
 
 // OpenAdmin opens the store of a stopped server.
@@ -125,13 +126,17 @@ func (a *Admin) put(ctx context.Context, u presence.Entity, typed, password stri
 	if err := a.store.PutAccounts(ctx, []store.Account{acct}); err != nil {
 		return err
 	}
-	a.changed(u)
+	a.changed(u, false)
 	return nil
 }
 
-func (a *Admin) changed(u presence.Entity) {
+// changed drops what is known of an account, here and on other nodes.
+func (a *Admin) changed(u presence.Entity, removed bool) {
 	if a.accounts != nil {
 		a.accounts.Changed(u)
+	}
+	if a.told != nil {
+		a.told(u, removed)
 	}
 }
 
@@ -147,7 +152,7 @@ func (a *Admin) Remove(ctx context.Context, addr string) error {
 	if err := a.store.RemoveAccount(ctx, u); err != nil {
 		return err
 	}
-	a.changed(u)
+	a.changed(u, true)
 	if a.removed != nil {
 		return a.removed(ctx, u)
 	}
