@@ -51,6 +51,7 @@ func (s *Server) control() http.Handler {
 		answer(w, why, err)
 	})
 	m.HandleFunc("GET /watch", s.controlWatch)
+	m.HandleFunc("POST /backup", s.controlBackup)
 	// curl --unix-socket DATA/pharos.sock http://x/debug/pprof/profile?seconds=10
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

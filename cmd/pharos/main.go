@@ -33,6 +33,9 @@ type cli struct {
 	Status  statusCmd  `cmd:"" help:"Show what the server is doing."`
 	Why     whyCmd     `cmd:"" help:"Explain what WATCHER sees of PRESENTITY, and why."`
 	Watch   watchCmd   `cmd:"" help:"Follow a user's presence as it changes."`
+	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the server runs."`
+	Restore restoreCmd `cmd:"" help:"Put a backup into an empty data folder or PostgreSQL database."`
+	Store   storeCmd   `cmd:"" help:"Move what is stored to another database."`
 	Config  configCmd  `cmd:"" help:"Describe or check the configuration."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
