@@ -152,8 +152,14 @@ func (c *cache) expire(u presence.Entity, s *userState) uint64 {
 func (c *cache) put(u presence.Entity, s *userState, turn uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if *c.turn(u) != turn || c.users[u] != nil {
+	if *c.turn(u) != turn {
 		return
+	}
+	if el := c.users[u]; el != nil {
+		if el.Value.(*cachedUser).s.revision >= s.revision {
+			return
+		}
+		c.remove(el) // of before a commit that the writer is about to tell of
 	}
 	u = own(u)
 	c.users[u] = c.order.PushFront(&cachedUser{u: u, s: s})

@@ -44,7 +44,8 @@ type statements struct {
 	putMail, dropMail, dropMails, countMail     *sql.Stmt
 	secret, putSecret                           *sql.Stmt
 
-	fence, lock *sql.Stmt // lock is PostgreSQL's
+	fence         *sql.Stmt
+	lock, tryLock *sql.Stmt // PostgreSQL's
 
 	// Of the transaction under way: how often it has changed something of a user,
 	// and what is to be done when it is committed.
@@ -53,6 +54,10 @@ type statements struct {
 	commits []func()
 	held    map[presence.Entity]uint64 // users nobody else changes meanwhile, with their revision; see hold
 	fences  map[fence]bool             // whether they stand
+
+	contended bool              // one of wanted was not to be had
+	wanted    []presence.Entity // to be locked at the next attempt
+	wait      bool              // it is the last
 }
 
 // after has f called after the commit and before the acknowledgements.
@@ -122,6 +127,7 @@ func (q *statements) list() []statement {
 		{to: &q.dropMails, text: `DELETE FROM offline WHERE domain = ? AND name = ?`},
 		{to: &q.countMail, text: `SELECT COUNT(*) FROM offline WHERE domain = ? AND name = ?`},
 
+		{to: &q.tryLock, postgreSQL: `SELECT pg_try_advisory_xact_lock(?)`},
 		{to: &q.lock, postgreSQL: `SELECT pg_advisory_xact_lock(?)`},
 
 		{to: &q.secret, text: `SELECT value FROM secrets WHERE name = ?`},

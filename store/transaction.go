@@ -20,7 +20,8 @@ import (
 // locks of the users it touches (advisory locks, in one order, so that two groups do not wait for
 // each other), and then reads their revisions: what is cached under the same revision
 // is what the transaction sees. Each statement sees what was committed before it
-// began (READ COMMITTED), and so everything of who had the lock before.
+// began (READ COMMITTED), and so everything of who had the lock before. For a user that
+// turns up later nobody waits: if the lock is not free, all begins anew with that user named.
 //
 // What fails because of others, or because the connection was lost, is tried again.
 // Only a connection that is lost during the COMMIT leaves open what has become
@@ -52,8 +53,13 @@ func (w *writer) attempt(group []*job) error {
 		return w.transact(group)
 	}
 	start := time.Now()
+	w.q.wanted, w.q.wait = w.q.wanted[:0], false
 	for n := 1; ; n++ {
+		w.q.wait = n == maxAttempts
 		err := w.transact(group)
+		if errors.Is(err, errContended) {
+			continue
+		}
 		lost := w.conn == nil
 		if !lost && w.down {
 			w.down = false
@@ -109,14 +115,18 @@ func (w *writer) beginPostgres(group []*job) error {
 		}
 	}
 	var users []presence.Entity
-	var fences []*fence
-	for _, j := range group {
-		for _, u := range j.users {
+	lock := func(list []presence.Entity) {
+		for _, u := range list {
 			if _, ok := w.q.held[u]; !ok && len(users) < maxLocked {
 				w.q.held[u] = 0
 				users = append(users, u)
 			}
 		}
+	}
+	lock(w.q.wanted)
+	var fences []*fence
+	for _, j := range group {
+		lock(j.users)
 		if f := j.fence; f != nil && !slices.ContainsFunc(fences, func(g *fence) bool { return *g == *f }) {
 			fences = append(fences, f)
 		}
@@ -222,7 +232,7 @@ func (s *Store) hold(q *statements, u presence.Entity) error {
 		return nil
 	}
 	if q.lock != nil {
-		if _, err := q.lock.Exec(lockKey(u)); err != nil {
+		if err := q.lockLate(u); err != nil {
 			return err
 		}
 	}
@@ -231,6 +241,28 @@ func (s *Store) hold(q *statements, u presence.Entity) error {
 		return err
 	}
 	q.held[u] = uint64(revision)
+	return nil
+}
+
+// errContended: somebody else has the lock of a user whom nobody has named.
+var errContended = errors.New("store: a user is locked by another process")
+
+// lockLate locks a user in the middle of a transaction, out of order: without waiting, but
+// for the last attempt, which may find itself in a deadlock.
+func (q *statements) lockLate(u presence.Entity) error {
+	if q.wait {
+		_, err := q.lock.Exec(lockKey(u))
+		return err
+	}
+	var got bool
+	if err := q.tryLock.QueryRow(lockKey(u)).Scan(&got); err != nil {
+		return err
+	}
+	if !got {
+		q.wanted = append(q.wanted, u)
+		q.contended = true
+		return errContended
+	}
 	return nil
 }
 

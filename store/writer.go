@@ -214,7 +214,13 @@ func (w *writer) transact(group []*job) (err error) {
 			j.err = ErrFenced
 			continue
 		}
-		if e := j.fn(&w.q); e != nil {
+		e := j.fn(&w.q)
+		if w.q.contended {
+			err = errContended
+			w.rollback()
+			return err
+		}
+		if e != nil {
 			if r, ok := e.(refusal); ok && !w.failed() {
 				j.err = r.error // it wrote nothing
 				continue
@@ -278,6 +284,7 @@ func (q *statements) end() {
 	clear(q.fences)
 	clear(q.commits)
 	q.commits = q.commits[:0]
+	q.contended = false
 }
 
 // refusal is a job's error that concerns nobody else, returned before it wrote.
