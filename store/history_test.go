@@ -187,7 +187,7 @@ func perform(ctx context.Context, s *Store, c historyCall, named bool) (a histor
 }
 
 // history has clients do all kinds of things at the same time and returns what happened.
-func history(t *testing.T, stores []*Store, until <-chan struct{}, most int) []porcupine.Operation {
+func history(t *testing.T, stores []*Store, each int) []porcupine.Operation {
 	users := []presence.Entity{alice, bob, carol}
 	start := time.Now()
 	var mu sync.Mutex
@@ -198,12 +198,7 @@ func history(t *testing.T, stores []*Store, until <-chan struct{}, most int) []p
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(client), uint64(start.UnixNano())))
 			seen := map[presence.Entity]uint64{}
-			for n := range most {
-				select {
-				case <-until:
-					return
-				default:
-				}
+			for n := range each {
 				u := users[r.IntN(len(users))]
 				c := historyCall{user: u, kind: opKind(r.IntN(6)), expect: seen[u], body: fmt.Sprint(client, ".", n), contact: r.IntN(4)}
 				o := porcupine.Operation{ClientId: client, Input: c, Call: int64(time.Since(start))}
@@ -252,27 +247,27 @@ func linearizable(t *testing.T, ops []porcupine.Operation) {
 // Documents and roster sets of several nodes are linearizable.
 func TestHistory(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		linearizable(t, history(t, []*Store{s.Node(), s.Node()}, nil, 120))
+		linearizable(t, history(t, []*Store{s.Node(), s.Node()}, 120))
 	})
 	t.Run("processes", func(t *testing.T) {
 		a, b := openTwo(t)
-		linearizable(t, history(t, []*Store{a, b}, nil, 120))
+		linearizable(t, history(t, []*Store{a, b}, 120))
 	})
 }
 
 // They are when connections are lost at any moment.
 func TestHistoryWithTrouble(t *testing.T) {
 	a, b := openTwo(t)
-	until := make(chan struct{})
+	killed := make(chan struct{})
 	go func() {
-		defer close(until)
-		for range 12 {
-			time.Sleep(40 * time.Millisecond)
+		defer close(killed)
+		for n := range 12 {
+			time.Sleep(time.Duration(20+10*n) * time.Millisecond)
 			adminExec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pharos'`)
 		}
 	}()
-	ops := history(t, []*Store{a, b}, until, 400)
-	<-until
+	ops := history(t, []*Store{a, b}, 120)
+	<-killed
 	linearizable(t, ops)
 }
 

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pharos/presence"
 )
@@ -232,23 +232,47 @@ func TestPutNoText(t *testing.T) {
 	}
 }
 
-// What waits is bounded.
+// What waits for a database that does not go on is bounded.
 func TestRowsBusy(t *testing.T) {
 	s := openPostgresTest(t, postgresURL(t))
-	value := []byte(strings.Repeat("v", MaxRecord-10))
-	results := make(chan error, 200)
-	for range cap(results) {
-		s.Put([]Record{{'r', "k", value}}, func(err error) { results <- err })
+	tx, err := s.read.Begin()
+	if err != nil {
+		t.Fatal(err)
 	}
-	busy := 0
-	for range cap(results) {
-		if err := <-results; errors.Is(err, ErrBusy) {
+	if _, err := tx.Exec(`LOCK TABLE soft`); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 2*maxWaiting/MaxRecord)
+	done := func(err error) { results <- err }
+	s.Put([]Record{{'r', "first", []byte("v")}}, done)
+	for { // it is under way
+		s.rows.mu.Lock()
+		n := len(s.rows.waiting)
+		s.rows.mu.Unlock()
+		if n == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	value := make([]byte, MaxRecord-1)
+	for range maxWaiting/MaxRecord + 5 {
+		s.Put([]Record{{'r', "k", value}}, done)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	var ok, busy int
+	for range maxWaiting/MaxRecord + 6 {
+		switch err := <-results; {
+		case err == nil && busy == 0:
+			ok++
+		case errors.Is(err, ErrBusy):
 			busy++
-		} else if err != nil {
+		default:
 			t.Error(err)
 		}
 	}
-	if busy == 0 || busy == cap(results) {
-		t.Errorf("%d of %d refused", busy, cap(results))
+	if ok != maxWaiting/MaxRecord+1 || busy != 5 {
+		t.Errorf("%d written, %d refused", ok, busy)
 	}
 }

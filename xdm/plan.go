@@ -96,6 +96,10 @@ func (p *plan) empty() bool {
 
 // commit writes plans, of different users, and tells of them.
 func (d *Documents) commit(ctx context.Context, plans ...*plan) error {
+	users := make([]presence.Entity, len(plans))
+	for i, p := range plans {
+		users[i] = p.state.user
+	}
 	err := d.c.Store.Transact(ctx, func(tx *store.Tx) error {
 		for _, p := range plans {
 			if now, err := tx.Revision(p.state.user); err != nil || now != p.state.revision {
@@ -108,7 +112,7 @@ func (d *Documents) commit(ctx context.Context, plans ...*plan) error {
 			}
 		}
 		return nil
-	})
+	}, users...)
 	if errors.Is(err, store.ErrFull) && len(plans) == 1 && plans[0].byXCAP {
 		return ErrTooMany
 	}
