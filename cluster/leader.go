@@ -119,6 +119,9 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 			}
 			r.inherited[m.Name] = m.Epoch
 			heritage = true
+			if n.c.Heir != nil {
+				n.heirs.Go(func() { n.c.Heir(ctx, m.Name) })
+			}
 		}
 	}
 	if heritage {

@@ -132,7 +132,9 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 	k.cuts = map[string]time.Time{}
 	n.log.Info("this node takes part", "node", n.c.Name, "epoch", epoch)
 	wait := n.renew(ctx, k)
-	if !first {
+	if first {
+		close(n.in)
+	} else {
 		n.engine.Lost(func(presence.Entity) bool { return true })
 	}
 	poke(n.wakeHeir)
@@ -336,16 +338,22 @@ func (n *Node) stepDown(why string) {
 	}
 }
 
-// Leave gives the lease back; after it the node owns nothing, and Run ends.
+// Leave waits, as long as ctx lets it, until the others have what was sent to them, and gives the lease back;
+// after it the node owns nothing, and Run ends.
 func (n *Node) Leave(ctx context.Context) error {
 	n.mu.Lock()
 	n.leaving = true
 	n.mu.Unlock()
 	era := n.era.Load()
+	if err := n.links.Flush(ctx); err != nil {
+		n.log.Warn("not all that others were to be told has come to them", "err", err)
+	}
 	n.stepDown("it leaves")
 	defer poke(n.wakeKeep)
 	if era == 0 {
 		return nil
 	}
-	return n.c.Registry.Leave(ctx, n.c.Name, era)
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatWithin)
+	defer cancel()
+	return n.c.Registry.Leave(call, n.c.Name, era)
 }

@@ -79,6 +79,9 @@ type Config struct {
 	Seen func(nodes []Member)
 	// Control is the load control; nil: there is none, and a node that drains moves its homes itself.
 	Control Control
+	// Heir is called on the leader, on a goroutine of its own, when a node has died or left, after its homes
+	// were given away, and again by a new leader; may be nil.
+	Heir func(ctx context.Context, dead string)
 	// Fence is store.Store's: it is called with each new epoch, before anything is saved under it.
 	Fence func(node string, epoch uint64)
 	// Redirects are shown in the status; may be nil.
@@ -140,8 +143,9 @@ type Node struct {
 	count   counters
 
 	wakeKeep, wakeLead, wakeHeir chan struct{}
-	wanted                       chan Order // moves that the leader has ordered
-	done                         chan struct{}
+	wanted                       chan Order    // moves that the leader has ordered
+	in                           chan struct{} // closed when the node has entered for the first time
+	heirs                        sync.WaitGroup
 }
 
 type topic struct {
@@ -172,7 +176,7 @@ func New(c Config) *Node {
 		c: c, log: c.Log, born: time.Now(), hints: newHints(c.hints()),
 		peers: map[string]*peer{}, floor: map[string]uint64{}, down: map[string]bool{}, state: c.State, max: c.Max,
 		wakeKeep: make(chan struct{}, 1), wakeLead: make(chan struct{}, 1), wakeHeir: make(chan struct{}, 1),
-		wanted: make(chan Order, maxOrders), done: make(chan struct{}),
+		wanted: make(chan Order, maxOrders), in: make(chan struct{}),
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
@@ -241,7 +245,6 @@ func (n *Node) missed(from string, epoch uint64) {
 // Run takes part until ctx ends or Leave was called. Without Leave it is as if the process had been
 // killed: others will bury this node.
 func (n *Node) Run(ctx context.Context) error {
-	defer close(n.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -257,10 +260,15 @@ func (n *Node) Run(ctx context.Context) error {
 		g.Go(func() error { n.drain(ctx); return nil })
 	}
 	err := g.Wait()
+	n.heirs.Wait()
 	n.stepDown("the end")
 	n.locator.fail(engine.ErrStopped)
 	return err
 }
+
+// Entered is closed when this node has begun to take part. Until then it waits for the database, and
+// for the bus to reach those who take part already.
+func (n *Node) Entered() <-chan struct{} { return n.in }
 
 // now is the time since born, which no clock that is set can change.
 func (n *Node) now() time.Duration { return time.Since(n.born) }

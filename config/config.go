@@ -267,7 +267,9 @@ func (c Config) Check() error {
 		positive("limits.per_address", int64(c.Limits.PerAddress)),
 		positive("limits.unauthenticated", int64(c.Limits.Unauthenticated)),
 		positive("limits.authenticate_within", int64(c.Limits.AuthenticateWithin)),
-		positive("limits.offline_messages", int64(c.Limits.OfflineMessages)))
+		positive("limits.offline_messages", int64(c.Limits.OfflineMessages)),
+		c.Store.check(),
+		c.Cluster.check(&c.Store))
 	return errors.Join(errs...)
 }
 

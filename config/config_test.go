@@ -20,6 +20,8 @@ func TestDescribeParsesBack(t *testing.T) {
 	c := Defaults()
 	c.SIP.Trusted = []string{"192.0.2.0/24", "::1"}
 	c.XCAP.Trusted = []string{"192.0.2.7"}
+	c.Store.URL = "postgres://192.0.2.1/pharos"
+	c.Cluster.Node, c.Cluster.Secret, c.Cluster.Listen = "n1", "0123456789abcdef", "192.0.2.2:6222"
 	c.Cluster.Peers, c.Cluster.Observers = []string{"192.0.2.8:6222"}, []string{"noc@example.com"}
 	c.Cluster.Standby, c.Cluster.RedirectSIP = []string{"sip:192.0.2.9"}, []string{"SUBSCRIBE:x"}
 	c.Limits.AuthenticateWithin = Duration(90 * time.Second)

@@ -52,6 +52,7 @@ func (s *Server) control() http.Handler {
 	})
 	m.HandleFunc("GET /watch", s.controlWatch)
 	m.HandleFunc("POST /backup", s.controlBackup)
+	s.controlCluster(m)
 	// curl --unix-socket DATA/pharos.sock http://x/debug/pprof/profile?seconds=10
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -179,6 +180,12 @@ func Dial(data string) (*Client, error) {
 // Get asks for path, such as "/status", and decodes the answer into out.
 func (c *Client) Get(ctx context.Context, path string, out any) error {
 	return c.do(ctx, http.MethodGet, path, nil, func(d *json.Decoder) error { return d.Decode(out) })
+}
+
+// Do has path, such as "/cluster/drain?node=n1", done.
+func (c *Client) Do(ctx context.Context, path string) error {
+	var none struct{}
+	return c.do(ctx, http.MethodPost, path, nil, func(d *json.Decoder) error { return d.Decode(&none) })
 }
 
 // Lines asks for path and calls fn for each line of the answer.

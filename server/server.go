@@ -54,22 +54,24 @@ const DrainWithin = 10 * time.Second
 // Server is one running Pharos. Several can live in one process.
 type Server struct {
 	Options
-	net      Network
-	admin    *Admin
-	store    *store.Store
-	accounts *account.Accounts
-	docs     *xdm.Documents
-	iconRoot func(domain string) string
-	xcap     *xcap.Edge
-	engine   *engine.Engine
-	sip      *sip.Stack
-	simple   *simple.Edge
-	jabber   *jabber.Edge
-	xmpp     *xmpp.Acceptor
-	watch    *watchEdge
-	cert     *certificate
-	contact  *contacts
-	http     http.Handler
+	net       Network
+	admin     *Admin
+	store     *store.Store
+	accounts  *account.Accounts
+	docs      *xdm.Documents
+	iconRoot  func(domain string) string
+	xcap      *xcap.Edge
+	engine    *engine.Engine
+	node      *cluster.Node // nil: this server is alone
+	admission *admission
+	sip       *sip.Stack
+	simple    *simple.Edge
+	jabber    *jabber.Edge
+	xmpp      *xmpp.Acceptor
+	watch     *watchEdge
+	cert      *certificate
+	contact   *contacts
+	http      http.Handler
 
 	permanent map[presence.Entity][]byte // permanent presence that was restored
 
@@ -85,7 +87,11 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := o.Config.Check(); err != nil {
+	check := o.Config
+	if o.Share != nil {
+		check.Store.URL = "postgres://shared" // what several servers share is there already
+	}
+	if err := check.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
@@ -102,10 +108,13 @@ func New(o Options) (*Server, error) {
 	if s.cert, err = loadCertificate(o.Config, o.Data); err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(context.Background(), o.Data, store.WithLog(o.Log.With("part", "store"))); err != nil {
+	if s.store, err = s.openStore(context.Background()); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	if err := s.wire(); err != nil {
+	if err = s.newNode(); err == nil {
+		err = s.wire()
+	}
+	if err != nil {
 		s.store.Close()
 		return nil, err
 	}
@@ -119,14 +128,17 @@ func (s *Server) wire() error {
 	c := s.Config
 	s.accounts = account.New(s.store, c.Domains)
 	s.accounts.LogTo(s.Log.With("part", "login"))
+	peers, bring := s.peers()
 	s.engine = engine.New(engine.Config{
+		Peers: peers, Loader: bring, Fenced: store.ErrFenced,
 		Save:     s.store,
 		Policies: &policy.Loader{Store: s.store, Default: handlings[c.Policy.Default]},
 		Mailbox:  mailbox{st: s.store, max: c.Limits.OfflineMessages},
 		Log:      s.Log.With("part", "engine"),
 	})
 	s.iconRoot = iconRoot(&c)
-	s.docs = xdm.New(xdm.Config{Store: s.store, Default: handlings[c.Policy.Default],
+	s.useNode()
+	s.docs = xdm.New(xdm.Config{Store: s.store, Tell: s.tellOthers(), Default: handlings[c.Policy.Default],
 		Limits: xdm.Limits{Documents: c.XCAP.Documents, Bytes: c.XCAP.Bytes, Body: c.XCAP.Body}})
 	s.docs.Listen(s.policyChanged)
 	s.docs.Listen(s.permanentChanged)
@@ -180,28 +192,16 @@ func (s *Server) policyChanged(c *xdm.Change) {
 }
 
 // restore gives the parts back what outlived the last process, before any
-// listener opens.
+// listener opens. Of several servers each gets presentities as their homes come to it.
 func (s *Server) restore() error {
+	if s.node != nil {
+		return nil
+	}
 	var all []*presence.Subscription
 	s.permanent = map[presence.Entity][]byte{}
 	err := s.store.Saved(func(e presence.Entity, sources []*presence.Source, subs []*presence.Subscription) error {
-		kept := sources[:0]
-		for _, src := range sources {
-			if doc, ok := jabber.RestoreItem(src.Native, s.iconOf(e)); ok {
-				src.Doc = doc
-				kept = append(kept, src)
-				continue
-			}
-			doc, known, err := simple.Document(src.Native)
-			if !known {
-				err = fmt.Errorf("a payload of type %q", src.Native.Type)
-			}
-			if err != nil {
-				s.Log.Error("a stored publication cannot be read; it is left out", "entity", e.String(), "err", err)
-				continue
-			}
-			src.Doc = doc
-			kept = append(kept, src)
+		kept := s.revive(e, sources)
+		for _, src := range kept {
 			if src.ID == permanentID {
 				s.permanent[e] = src.Native.Bytes
 			}
@@ -248,18 +248,17 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopEngine()
 	var inner errgroup.Group
 	inner.Go(func() error { return s.engine.Run(engineCtx) })
-	if err := s.jabber.Resume(); err != nil {
-		s.Log.Error("what contacts are still to be told of changed documents is not known", "err", err)
+	leave, err := s.join(ctx)
+	if err == nil {
+		s.resume(ctx)
 	}
-	if err := s.followPermanent(ctx, s.permanent); err != nil {
-		s.Log.Error("permanent presence not looked up", "err", err)
-	}
-	s.permanent = nil
 
 	serveCtx, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	var outer errgroup.Group
-	err := s.listen(serveCtx, &outer, stopServing)
+	if err == nil {
+		err = s.listen(serveCtx, &outer, stopServing)
+	}
 	served := err == nil
 	if served {
 		close(s.ready)
@@ -272,6 +271,12 @@ func (s *Server) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainWithin)
 	defer cancel()
 	s.closeListeners()
+	orderly := !errors.Is(context.Cause(ctx), ErrKilled)
+	if orderly {
+		s.handOver(drain)
+	} else {
+		err = errors.Join(err, leave(drain, false))
+	}
 	err = errors.Join(err, s.jabber.Close(drain), s.xmpp.Shutdown(drain))
 	stopEngine()
 	err = errors.Join(err, within(drain, "engine", inner.Wait))
@@ -280,11 +285,29 @@ func (s *Server) Run(ctx context.Context) error {
 	s.simple.Close()
 	// What phones had not answered has come back from the SIP side.
 	err = errors.Join(err, within(drain, "messages", func() error { s.engine.Settle(); return nil }))
-	err = errors.Join(err, within(drain, "listeners", outer.Wait), s.store.Close())
+	err = errors.Join(err, within(drain, "listeners", outer.Wait))
+	if orderly {
+		err = errors.Join(err, leave(drain, true))
+	}
+	err = errors.Join(err, s.store.Close())
 	if served {
 		s.Log.Info("stopped")
 	}
 	return err
+}
+
+// resume goes on with what the last process had begun.
+func (s *Server) resume(ctx context.Context) {
+	if err := s.jabber.Resume(); err != nil {
+		s.Log.Error("what contacts are still to be told of changed documents is not known", "err", err)
+	}
+	if s.node != nil {
+		return // the leader has done so when the last process had ended
+	}
+	if err := s.followPermanent(ctx, s.permanent); err != nil {
+		s.Log.Error("permanent presence not looked up", "err", err)
+	}
+	s.permanent = nil
 }
 
 // lastWordsWithin is how long phones are given to be told that the XMPP users

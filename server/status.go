@@ -21,6 +21,8 @@ type Status struct {
 	SIP     simple.Stats `json:"sip"`
 	XMPP    XMPPStats    `json:"xmpp"`
 	Process Process      `json:"process"`
+	// Cluster is there where this server is one of several.
+	Cluster *ClusterStatus `json:"cluster,omitempty"`
 }
 
 // XMPPStats counts sessions.
@@ -40,6 +42,10 @@ func (s *Server) Status() Status {
 	st := Status{
 		Running: true, Version: s.Version, Domains: s.Config.Domains, Listen: s.listening(),
 		Started: s.started.UTC(), Uptime: time.Since(s.started).Seconds(), Engine: s.engine.Stats(), SIP: s.simple.Stats(),
+	}
+	if s.node != nil {
+		c := s.node.Status()
+		st.Cluster = &c
 	}
 	st.XMPP.Sessions, st.XMPP.Hibernating = s.jabber.Count()
 	select {

@@ -128,3 +128,10 @@ func (c *watchCmd) Run(ctx context.Context) error {
 		return nil
 	})
 }
+
+// printLine prints a value as JSON on one line.
+func printLine(v any) error {
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

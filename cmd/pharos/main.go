@@ -36,6 +36,7 @@ type cli struct {
 	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the server runs."`
 	Restore restoreCmd `cmd:"" help:"Put a backup into an empty data folder or PostgreSQL database."`
 	Store   storeCmd   `cmd:"" help:"Move what is stored to another database."`
+	Cluster clusterCmd `cmd:"" help:"Show and steer the servers that are one service."`
 	Config  configCmd  `cmd:"" help:"Describe or check the configuration."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"pharos/server"
+)
+
+type clusterCmd struct {
+	Status  clusterStatusCmd  `cmd:"" help:"Show the servers, their states and levels, and who leads."`
+	Drain   clusterDrainCmd   `cmd:"" help:"Move all users of a server to the others; it takes no new ones."`
+	Undrain clusterUndrainCmd `cmd:"" help:"Have a server take users again."`
+	Max     clusterMaxCmd     `cmd:"" help:"Set the level that a server may reach before newcomers are sent elsewhere."`
+}
+
+type clusterStatusCmd struct {
+	place
+	Watch bool `help:"Draw it anew each second."`
+	JSON  bool `help:"As JSON; with --watch one object a line." name:"json"`
+}
+
+func (c *clusterStatusCmd) Help() string {
+	return `It is what the server on this data folder sees. A level is what users and their resources add up to, by the weights in the configuration. "lease" is how long a server may go on without a word to the database; "homes" in the last line counts the users who live on this server.`
+}
+
+func (c *clusterStatusCmd) Run(ctx context.Context) error {
+	cl, err := server.Dial(c.Data)
+	if err != nil {
+		return err
+	}
+	draw := term.IsTerminal(int(os.Stdout.Fd()))
+	for {
+		var st server.ClusterStatus
+		if err := cl.Get(ctx, "/cluster", &st); err != nil {
+			return err
+		}
+		switch {
+		case c.JSON && c.Watch:
+			err = printLine(st)
+		case c.JSON:
+			err = printJSON(st)
+		default:
+			var b strings.Builder
+			if c.Watch && draw {
+				b.WriteString("\x1b[H\x1b[2J") // ECMA-48: CUP, ED
+			}
+			writeCluster(&b, &st)
+			_, err = io.WriteString(os.Stdout, b.String())
+		}
+		if err != nil || !c.Watch {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// writeCluster is the status for people.
+func writeCluster(w io.Writer, st *server.ClusterStatus) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVER\tSTATE\tLEVEL\tMAX\tUSERS\tLEASE\tREACHED\tVERSION\tADDRESS")
+	for _, n := range st.Nodes {
+		name, lease, reached := n.Name, "-", "no"
+		if n.Leader {
+			name += "*"
+		}
+		if n.LeaseLeft > 0 {
+			lease = strconv.FormatFloat(n.LeaseLeft, 'f', 1, 64) + " s"
+		}
+		switch {
+		case n.Name == st.Node:
+			reached = "here"
+		case n.Reached:
+			if reached = "yes"; n.RTT > 0 {
+				reached = strconv.FormatFloat(n.RTT, 'f', 1, 64) + " ms"
+			}
+		}
+		address := n.SIP
+		if address == "" {
+			address = n.XMPP
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.0f\t%d\t%s\t%s\t%s\t%s\n", name, n.State, n.Level, n.Max, n.Users, lease, reached, n.Version, address)
+	}
+	t.Flush()
+	fmt.Fprintf(w, "* leads")
+	if st.Leader == "" {
+		fmt.Fprintf(w, "; nobody does at present")
+	}
+	fmt.Fprintf(w, "\n%s: %d homes, %d moved away, %d come, %d taken over from servers that have gone\n",
+		st.Node, st.Homes, st.Counts.Moved, st.Counts.Came, st.Counts.Inherited)
+	if st.Epoch == 0 {
+		fmt.Fprintf(w, "%s does not take part at present: it does not reach the database or the others\n", st.Node)
+	}
+	for _, what := range []string{"redirected", "followed", "served"} {
+		if k, ok := st.Redirects[what]; ok {
+			fmt.Fprintf(w, "%s %d  ", what, k)
+		}
+	}
+	if len(st.Redirects) > 0 {
+		fmt.Fprintln(w)
+	}
+}
+
+type clusterDrainCmd struct {
+	place
+	Node string `arg:"" optional:"" help:"The server's name; none: the one on this data folder." placeholder:"NODE"`
+}
+
+func (c *clusterDrainCmd) Help() string {
+	return `Its connections stay where they are, and go on being served. It is over when 'pharos cluster status' shows the server as standby.`
+}
+
+func (c *clusterDrainCmd) Run(ctx context.Context) error {
+	return steer(ctx, c.Data, "drain", c.Node, "")
+}
+
+type clusterUndrainCmd struct {
+	place
+	Node string `arg:"" optional:"" help:"The server's name; none: the one on this data folder." placeholder:"NODE"`
+}
+
+func (c *clusterUndrainCmd) Run(ctx context.Context) error {
+	return steer(ctx, c.Data, "undrain", c.Node, "")
+}
+
+type clusterMaxCmd struct {
+	place
+	Node  string `arg:"" help:"The server's name." placeholder:"NODE"`
+	Level string `arg:"" help:"The level, above 0." placeholder:"LEVEL"`
+}
+
+func (c *clusterMaxCmd) Help() string {
+	return `It holds until the server is started again; for longer set cluster.max in its configuration.`
+}
+
+func (c *clusterMaxCmd) Run(ctx context.Context) error {
+	return steer(ctx, c.Data, "max", c.Node, c.Level)
+}
+
+// steer asks the server on a data folder to pass something on to one of the servers.
+func steer(ctx context.Context, data, what, node, level string) error {
+	cl, err := server.Dial(data)
+	if err != nil {
+		return err
+	}
+	q := url.Values{}
+	if node != "" {
+		q.Set("node", node)
+	}
+	if level != "" {
+		q.Set("level", level)
+	}
+	return cl.Do(ctx, "/cluster/"+what+"?"+q.Encode())
+}

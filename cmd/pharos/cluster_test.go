@@ -1,0 +1,36 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"pharos/server"
+)
+
+func TestWriteCluster(t *testing.T) {
+	var b strings.Builder
+	st := server.ClusterStatus{Node: "n1", Epoch: 3, Homes: 7, Redirects: map[string]uint64{"redirected": 4, "followed": 3}}
+	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n1", State: "active", Leader: true, Level: 12.34, Max: 100, Users: 11, LeaseLeft: 2.04, Version: "1", SIP: "sip:192.0.2.1:5060"})
+	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n2", State: "active", Reached: true, RTT: 0.25, LeaseLeft: 1})
+	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n3", State: "dead", XMPP: "192.0.2.3:5222"})
+	st.Leader, st.Counts.Moved, st.Counts.Came, st.Counts.Inherited = "n1", 5, 6, 8
+	writeCluster(&b, &st)
+	const want = `SERVER  STATE   LEVEL  MAX  USERS  LEASE  REACHED  VERSION  ADDRESS
+n1*     active  12.3   100  11     2.0 s  here     1        sip:192.0.2.1:5060
+n2      active  0.0    0    0      1.0 s  0.2 ms            
+n3      dead    0.0    0    0      -      no                192.0.2.3:5222
+* leads
+n1: 7 homes, 5 moved away, 6 come, 8 taken over from servers that have gone
+redirected 4  followed 3  
+`
+	if b.String() != want {
+		t.Errorf("have\n%s\nwant\n%s", b.String(), want)
+	}
+	b.Reset()
+	writeCluster(&b, &server.ClusterStatus{Node: "n1"})
+	for _, want := range []string{"nobody does at present", "does not take part at present"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
