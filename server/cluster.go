@@ -83,7 +83,18 @@ func (s *Server) newBus() (cluster.Bus, error) {
 	if s.Bus != nil {
 		return s.Bus, nil
 	}
-	return nil, errors.New("cluster.node: the bus between servers is not in this version yet")
+	c := &s.Config.Cluster
+	text, err := c.ReadSecret()
+	if err != nil {
+		return nil, err
+	}
+	secret, err := cluster.NewSecret(text)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewNATS(cluster.NATSConfig{
+		Node: c.Node, Secret: secret, Listen: c.Listen, Peers: c.Peers, URL: c.NATS, Log: s.Log.With("part", "bus"),
+	})
 }
 
 // peers are the engine's, the loader what it brings presentities back with.

@@ -88,8 +88,11 @@ func New(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	check := o.Config
-	if o.Share != nil {
-		check.Store.URL = "postgres://shared" // what several servers share is there already
+	if o.Share != nil { // what is to be checked for is there already
+		check.Store.URL = "postgres://shared/shared"
+	}
+	if o.Bus != nil {
+		check.Cluster.Listen = "127.0.0.1:0"
 	}
 	if err := check.Check(); err != nil {
 		return nil, err
