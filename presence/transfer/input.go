@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -68,6 +69,9 @@ func AppendInput(b []byte, in presence.Input) ([]byte, error) {
 func (r *Reader) Input() presence.Input {
 	kind := r.Uint()
 	rest := r.enter()
+	if len(r.s) < r.size/2 {
+		r.s = strings.Clone(r.s) // a presentity keeps it, and should not keep much else
+	}
 	var in presence.Input
 	switch kind {
 	case kindPublish:
@@ -157,7 +161,7 @@ func appendWatch(b []byte, in *presence.Watch) []byte {
 }
 
 func (r *Reader) watch() (in presence.Watch) {
-	rest := r.enterOwn()
+	rest := r.enterOwn() // apart from Opaque, which is copied
 	in.ID = r.String()
 	in.Watcher = r.Entity()
 	in.Via = r.via()

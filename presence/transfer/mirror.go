@@ -126,6 +126,12 @@ func (m *Mirror) Notices(r *Reader) []*presence.Notice {
 		}
 		n.View = t.view
 	}
+	// Edges keep this with what they were told, and with it would keep the frame.
+	if t != nil && t.view.Presentity == n.Presentity {
+		n.Presentity = t.view.Presentity
+	} else {
+		n.Presentity = presence.Entity{User: strings.Clone(n.Presentity.User), Domain: strings.Clone(n.Presentity.Domain)}
+	}
 	if x == nil && t != nil && n.State != presence.Terminated {
 		x = &image{}
 		p.of[t.view.Presentity] = x

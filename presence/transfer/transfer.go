@@ -54,15 +54,16 @@ func Open(frame []byte) (*Reader, error) {
 	case frame[0] != Version:
 		return nil, fmt.Errorf("%w: %d, and %d is known here", ErrVersion, frame[0], Version)
 	}
-	return &Reader{s: string(frame[1:])}, nil
+	return &Reader{s: string(frame[1:]), size: len(frame)}, nil
 }
 
 // Reader takes values from a frame, in the order in which they were appended. After an
 // error, see Err, all are zero. Strings are parts of one copy of the frame, and keep it
 // in memory.
 type Reader struct {
-	s   string // what is left of the record
-	err error
+	s    string // what is left of the record
+	size int    // of the frame, which strings keep in memory
+	err  error
 }
 
 // Err is the first thing that went wrong.
