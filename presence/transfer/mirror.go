@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -139,35 +140,31 @@ func (m *Mirror) Notices(r *Reader) []*presence.Notice {
 	if x == nil || n.Answer && n.State == presence.Terminated && n.Reason == presence.Timeout {
 		return []*presence.Notice{n} // of a fetch nothing stays
 	}
-	ns := x.split(n, t)
+	if n.State == presence.Terminated {
+		t = nil
+	}
+	ns := split(n, func(tg *presence.Target) { tg.Shown = x.tell(tg.Sub, n.Package, t) })
 	if len(x.seats) == 0 {
 		delete(p.of, n.Presentity)
 	}
 	return ns
 }
 
-// split tells each target apart by what it was told, and notes what it is told now.
-func (x *image) split(n *presence.Notice, t *told) []*presence.Notice {
-	if n.State == presence.Terminated {
-		t = nil
-	}
+// split has shown say of each target what it was shown, and puts those who were
+// shown the same together. n is the caller's own.
+func split(n *presence.Notice, shown func(*presence.Target)) []*presence.Notice {
 	ns := []*presence.Notice{n}
 	targets := n.Targets
 	for i := range targets {
 		tg := &targets[i]
-		tg.Shown = x.tell(tg.Sub, n.Package, t)
+		shown(tg)
 		if i == 0 || len(ns) == 1 && tg.Shown == targets[0].Shown {
 			continue
 		}
 		if len(ns) == 1 {
 			n.Targets = targets[:i:i]
 		}
-		to := -1
-		for j, o := range ns {
-			if o.Targets[0].Shown == tg.Shown {
-				to = j
-			}
-		}
+		to := slices.IndexFunc(ns, func(o *presence.Notice) bool { return o.Targets[0].Shown == tg.Shown })
 		if to < 0 {
 			c := *n
 			c.Targets = nil

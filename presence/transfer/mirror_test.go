@@ -169,14 +169,33 @@ func watch(sub, node string) presence.Watch {
 // TestTakeover: the owner is lost, another begins from what the edges say again. The watchers
 // are told what differs.
 func TestTakeover(t *testing.T) {
+	t.Run("by a third node", func(t *testing.T) { takeover(t, false) })
+	t.Run("by the watchers' node", func(t *testing.T) { takeover(t, true) })
+}
+
+func takeover(t *testing.T, here bool) {
 	allow := presence.SetPolicy{Policy: &presence.Policy{Default: presence.Allow}}
 	p := presence.New(user("alice"))
 	a := newAudience("n2")
+	second := false
 	hear := func(out presence.Outcome) (gone, changed []presence.SourceID) {
-		a.hear(t, &out, func(_, n *presence.Notice) {
+		each := func(_, n *presence.Notice) {
 			g, c := n.View.Changes(n.Targets[0].Shown)
 			gone, changed = append(gone, ids(g)...), append(changed, ids(c)...)
-		})
+			a.shown[n.Targets[0].Sub] = n.View
+		}
+		if !here || !second {
+			a.hear(t, &out, each)
+			return gone, changed
+		}
+		for _, n := range out.Notices {
+			for _, n := range a.m.Recall(n) {
+				each(nil, n)
+			}
+		}
+		if a.m.Len() > 0 {
+			t.Error("what is local is remembered twice")
+		}
 		return gone, changed
 	}
 	step(t, p, allow)
@@ -189,6 +208,7 @@ func TestTakeover(t *testing.T) {
 
 	// Said again: the same, something else, and not at all.
 	q := presence.New(user("alice"))
+	second = true
 	later := func(in presence.Input) presence.Outcome {
 		out, err := q.Step(epoch.Add(3*time.Second), in)
 		if err != nil {

@@ -1,6 +1,11 @@
 package transfer
 
-import "pharos/presence"
+import (
+	"bytes"
+	"slices"
+
+	"pharos/presence"
+)
 
 // Learn is for a presentity that was exported here and lives elsewhere from now on:
 // what its subscriptions at this node (by Via.Node) have been told locally.
@@ -138,4 +143,71 @@ func (s *settling) view(v *presence.View) *presence.View {
 	}
 	s.made[v] = here
 	return here
+}
+
+// Recall is for notices of presentities that live here, and perhaps have begun a new life here,
+// since their owner elsewhere was lost: what a target was told by that one is what it was
+// shown, with the sources that say the same as in the new view. Where this makes
+// differences between targets there is a notice for each of these.
+func (m *Mirror) Recall(n *presence.Notice) []*presence.Notice {
+	if n.Direct != nil {
+		return []*presence.Notice{n}
+	}
+	p := &m.parts[m.part(n.Presentity)]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.of[n.Presentity]
+	if x == nil {
+		return []*presence.Notice{n}
+	}
+	known := map[*presence.View]*presence.View{nil: nil}
+	local := *n // what the presentity has is not changed
+	local.Targets = append([]presence.Target(nil), n.Targets...)
+	ns := split(&local, func(t *presence.Target) {
+		was := x.tell(t.Sub, n.Package, nil)
+		if t.Shown != nil || was == nil {
+			return
+		}
+		if known[was] == nil {
+			known[was] = recalled(was, n.View)
+		}
+		t.Shown = known[was]
+	})
+	if len(x.seats) == 0 {
+		delete(p.of, n.Presentity)
+	}
+	return ns
+}
+
+// recalled is a view of a former life, made of the sources of v as far as they say the same.
+func recalled(was, v *presence.View) *presence.View {
+	if v == nil || was.Package != v.Package {
+		return was
+	}
+	x, now := was.Parts(), v.Parts()
+	if x.Class != now.Class {
+		return was
+	}
+	here := &presence.View{Presentity: was.Presentity, Version: was.Version, Doc: was.Doc, Package: was.Package, Watchers: was.Watchers, Ended: was.Ended}
+	here.Sources = sameSayings(was.Sources, v.Sources)
+	x.Persons = sameSayings(x.Persons, now.Persons)
+	here.Assemble(x)
+	return here
+}
+
+// sameSayings is was, with those of now that say the same.
+func sameSayings(was, now []*presence.Source) []*presence.Source {
+	list := slices.Clone(was)
+	var a, b []byte
+	for i, o := range list {
+		for _, s := range now {
+			if s.ID != o.ID || s.Package != o.Package {
+				continue
+			}
+			if a, b = appendSaying(a[:0], o), appendSaying(b[:0], s); bytes.Equal(a, b) {
+				list[i] = s
+			}
+		}
+	}
+	return list
 }
