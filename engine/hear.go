@@ -27,7 +27,10 @@ func (s *shard) announceFar(out *presence.Outcome) {
 		case n.Direct != nil:
 			s.tellDirect(n)
 		case n.Node == "" || n.Node == s.e.self:
-			s.e.notify(n)
+			// Its owner may have been another, who was lost: then this has been told some of it.
+			for _, n := range s.e.mirror.Recall(n) {
+				s.e.notify(n)
+			}
 		default:
 			s.tell(n.Node, s.e.peers.Term(n.Presentity), n)
 		}

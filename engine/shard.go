@@ -363,6 +363,9 @@ func (s *shard) step(r *resident, it *item) {
 		return
 	}
 	out, err := r.p.Step(s.now, it.in)
+	if u, ok := it.in.(presence.Unwatch); ok && u.Silent && s.e.mirror != nil {
+		s.e.mirror.Forget(it.to, u.ID) // what a former owner elsewhere had told it
+	}
 	if err != nil && it.far != nil && it.far.again {
 		out, err = s.doneBefore(r, it, err)
 	}

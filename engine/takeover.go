@@ -216,6 +216,11 @@ func (s *shard) disown() {
 		if r.moving != nil && r.moving.done != nil {
 			exports = append(exports, r.moving.done)
 		}
+		if r.batch == nil && !r.absent {
+			// What watchers here were shown, the next owner cannot know. Where something waited
+			// to be saved, they were not told all of it.
+			s.e.mirror.Learn(r.p.Export(), s.e.self)
+		}
 		s.leave(r)
 	}
 	s.inflight, s.gathering, s.fenced = nil, nil, false
