@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	"pharos/store"
 )
@@ -52,8 +53,18 @@ func Backup(ctx context.Context, database, data, file, program string, progress 
 	}
 	if err != nil {
 		_ = os.Remove(part) // of no use to anybody
+		return Archived{}, err
 	}
-	return in, err
+	return in, syncFolder(filepath.Dir(file))
+}
+
+// syncFolder makes a new name in it outlive a power cut.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func writeBackup(ctx context.Context, database, data string, w io.Writer, program string, progress func(CopyProgress)) error {
