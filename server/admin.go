@@ -25,9 +25,15 @@ type Admin struct {
 	told     func(u presence.Entity, removed bool)        // tells other nodes of a changed account; nil: there are none
 }
 
-// OpenAdmin opens the store of a stopped server.
-func OpenAdmin(data string, domains []string) (*Admin, error) {
-	st, err := store.Open(context.Background(), data)
+// OpenAdmin opens the store of a stopped server: its data folder or, with a URL, PostgreSQL.
+func OpenAdmin(data, url string, domains []string) (*Admin, error) {
+	var st *store.Store
+	var err error
+	if url == "" {
+		st, err = store.Open(context.Background(), data)
+	} else {
+		st, err = store.OpenPostgres(context.Background(), url, data)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ const kamailioDump = "CREATE TABLE `subscriber` (`id` int, `username` text, `dom
 // What comes out of a dump is what both worlds then see: one list, one policy.
 func TestImportOfDump(t *testing.T) {
 	ctx := context.Background()
-	a, err := OpenAdmin(t.TempDir(), []string{"localhost"})
+	a, err := OpenAdmin(t.TempDir(), "", []string{"localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestImportOfDump(t *testing.T) {
 
 // What cannot be read is told in words that lead on, and never as done.
 func TestImportOfNothing(t *testing.T) {
-	a, err := OpenAdmin(t.TempDir(), []string{"localhost"})
+	a, err := OpenAdmin(t.TempDir(), "", []string{"localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,7 +262,7 @@ func TestListenErrorSaysWhatToDo(t *testing.T) {
 
 func admin(t *testing.T) *Admin {
 	t.Helper()
-	a, err := OpenAdmin(t.TempDir(), []string{"localhost"})
+	a, err := OpenAdmin(t.TempDir(), "", []string{"localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,24 @@ func (p place) with(holding bool, fn func(admin) error) error {
 	if !errors.Is(err, server.ErrNotRunning) {
 		return err
 	}
+	cfg, err := loadConfig(p.Config)
+	if err != nil {
+		return err
+	}
+	if cfg.Store.URL == "" {
+		if err := p.held(holding); err != nil {
+			return err
+		}
+	}
+	a, err := server.OpenAdmin(p.Data, cfg.Store.URL, cfg.Domains)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(a), a.Close())
+}
+
+// held looks whether there is a data folder and, with holding, a store in it.
+func (p place) held(holding bool) error {
 	if _, err := os.Stat(p.Data); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("no data folder %s: start the server once, or name the folder with --data", p.Data)
 	} else if err != nil {
@@ -54,15 +72,7 @@ func (p place) with(holding bool, fn func(admin) error) error {
 			return fmt.Errorf("%s holds no users: start the server once, or name its folder with --data", p.Data)
 		}
 	}
-	cfg, err := loadConfig(p.Config)
-	if err != nil {
-		return err
-	}
-	a, err := server.OpenAdmin(p.Data, cfg.Domains)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(a), a.Close())
+	return nil
 }
 
 // remote is the running server behind its socket.
