@@ -39,7 +39,7 @@ func (p *Presentity) direct(now time.Time, in *Direct, out *Outcome) {
 		return
 	}
 	out.State = Active
-	if in.Again {
+	if in.Again && in.Available {
 		p.removeDirected(func(d *directed) bool {
 			return d.source.ID == in.Source.ID && d.watcher == in.Watcher && d.via.Edge == in.Via.Edge && d.via.Handle == in.Via.Handle
 		})

@@ -287,14 +287,14 @@ func (s *script) command(ws []string) {
 			in.ID = sourceID(s.t, arg())
 		}
 		a := parseArgs(ws)
-		in.IfMatch, in.Package = a["match"], a["package"]
+		in.IfMatch, in.Package, in.Node = a["match"], a["package"], a["node"]
 		in.Native.Bytes = []byte(a["words"])
 		s.step(in)
 	case "direct":
 		id, w := sourceID(s.t, arg()), user(arg())
 		via := viaOf(arg())
 		a := parseArgs(ws)
-		s.step(Direct{Source: &Source{ID: id, Node: a["node"]}, Watcher: w, Via: via, Available: a["gone"] == ""})
+		s.step(Direct{Source: &Source{ID: id, Node: a["node"]}, Watcher: w, Via: via, Available: a["gone"] == "", Again: a["again"] != ""})
 	case "watch":
 		id, w, via := arg(), user(arg()), viaOf(arg())
 		a := parseArgs(ws)
