@@ -142,7 +142,7 @@ func (s *session) forwardFar(el *markup.Element, call []byte) {
 	head := headOf(el)
 	_, in := openCall(call)
 	err := s.edge.c.Engine.Reach(in.entity(), EdgeName, call, func(answers [][]byte, _ error) {
-		if !slices.ContainsFunc(answers, func(a []byte) bool { return len(a) > 0 }) {
+		if !anyOf(answers) {
 			s.refuse(head.element(), "service-unavailable") // RFC 6121 §8.5.3.2.3
 		}
 	})

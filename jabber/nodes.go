@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ const reachMark = "&reach"
 type far struct {
 	said    *presence.Publish // what was published last; under the session's act
 	binding bool              // until others have said that they do not have the resource; under mu
+	beaten  []string          // handles of those who gave it up meanwhile, and may ask for it yet; under mu
 	moving  *departure        // to another node; under mu
 	version uint64            // of the roster, up to which the session has been told; with the user held
 }
@@ -168,12 +170,7 @@ func (e *Edge) anyTaken(ctx context.Context, u presence.Entity, request []byte) 
 	if err != nil {
 		e.log.Warn("sessions on other nodes not reached", "entity", u.String(), "call", string(rune(request[1])), "err", err)
 	}
-	for _, a := range answers {
-		if len(a) > 0 {
-			return true
-		}
-	}
-	return false
+	return anyOf(answers)
 }
 
 // callee answers one kind of call. It may wait, but not for a call of its own.
@@ -285,8 +282,11 @@ func (e *Edge) claim(ctx context.Context, s *session) (condition string) {
 // contend asks the other nodes for the session's resource. "": it has it.
 func (s *session) contend(ctx context.Context) (condition string) {
 	s.mu.Lock()
-	binding := s.far.binding
+	binding, ended := s.far.binding, s.ended
 	s.mu.Unlock()
+	if ended {
+		return "conflict"
+	}
 	answers, err := s.edge.reach(ctx, s.user.entity, s.conflictCall(binding))
 	if err != nil {
 		s.log().Warn("resource not asked for on other nodes", "err", err)
@@ -304,7 +304,12 @@ func (s *session) contended(answers [][]byte) (condition string) {
 	n := len(s.user.list())
 	for _, a := range answers {
 		in := unpacker{b: a}
-		what, others := in.num(), in.num()
+		what, others, beaten := in.num(), in.num(), in.str()
+		if beaten != "" {
+			s.mu.Lock()
+			s.far.beaten = append(s.far.beaten[max(0, len(s.far.beaten)-MaxResources):], beaten)
+			s.mu.Unlock()
+		}
 		switch {
 		case in.done() != nil:
 		case what == conflictKept:
@@ -326,7 +331,7 @@ func (s *session) contended(answers [][]byte) (condition string) {
 
 // Answers to callConflict.
 const (
-	conflictFree  = iota // the resource is not in use, or not any more; with the number of the user's sessions
+	conflictFree  = iota // the resource is not in use, or not any more; with the number of the user's sessions, and who gave it up
 	conflictKept         // a newer session has it
 	conflictMoved        // the same session does
 )
@@ -345,26 +350,26 @@ func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpack
 	s := rec.resource(resource)
 	if s != nil && s.handle == handle {
 		// The session itself was here in the eyes of one node and there in those of another.
-		answer(packer(nil).num(conflictMoved).num(0))
+		answer(packer(nil).num(conflictMoved).num(0).str(""))
 		return
 	}
 	if s == nil {
-		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))))
+		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))).str(""))
 		return
 	}
 	s.mu.Lock()
 	newer := s.since.After(since) || s.since.Equal(since) && s.handle > handle
-	keep := newer && (s.far.binding || !binding)
+	keep := newer && (s.far.binding || !binding) || slices.Contains(s.far.beaten, handle)
 	s.mu.Unlock()
 	if keep {
-		answer(packer(nil).num(conflictKept).num(0))
+		answer(packer(nil).num(conflictKept).num(0).str(""))
 		return
 	}
 	// The answer waits until its presence is taken back, lest that
 	// come after the other's.
 	e.calls.wg.Go(func() {
 		s.endWith(ctx, &xmpp.StreamError{Condition: "conflict"}, true)
-		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))))
+		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))).str(s.handle))
 	})
 }
 

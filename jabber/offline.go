@@ -58,6 +58,7 @@ func appendDelay(b []byte, m *engine.Message, domain string) []byte {
 // redeliver passes on what a session never acknowledged (XEP-0198 §4): as to an
 // unavailable resource, that is to the user's other sessions, else the mailbox.
 func (e *Edge) redeliver(ctx context.Context, s *session, ms []*engine.Message) {
+	far := e.many
 	for _, m := range ms {
 		again := *m
 		again.ToResource = ""
@@ -65,7 +66,7 @@ func (e *Edge) redeliver(ctx context.Context, s *session, ms []*engine.Message) 
 			continue
 		}
 		rec := e.reg.user(m.To)
-		if e.deliverTo(rec, rec.willing(m.Type), &again) || e.passOn(ctx, &again) || m.NoStore {
+		if e.deliverTo(rec, rec.willing(m.Type), &again) || e.passOn(ctx, &again, &far) || m.NoStore {
 			continue
 		}
 		e.c.Engine.Undelivered(&again)

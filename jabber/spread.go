@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"hash/maphash"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -139,9 +140,22 @@ func (e *Edge) calledCopy(_ context.Context, u presence.Entity, in *unpacker, an
 	}
 }
 
-// passOn is redelivery to sessions that are on other nodes. It blocks.
-func (e *Edge) passOn(ctx context.Context, m *engine.Message) bool {
-	return e.many && e.anyTaken(ctx, m.To, messageCall(m, true))
+// passOn is redelivery to sessions that are on other nodes. far is whether it may be tried,
+// and false from then on when nobody answers. It blocks.
+func (e *Edge) passOn(ctx context.Context, m *engine.Message, far *bool) bool {
+	if !*far {
+		return false
+	}
+	answers, err := e.reach(ctx, m.To, messageCall(m, true))
+	if err != nil {
+		e.log.Warn("sessions on other nodes not reached", "entity", m.To.String(), "err", err)
+		*far = false
+	}
+	return anyOf(answers)
+}
+
+func anyOf(answers [][]byte) bool {
+	return slices.ContainsFunc(answers, func(a []byte) bool { return len(a) > 0 })
 }
 
 // recent knows the messages that were handed to sessions here of late: when a session on

@@ -37,9 +37,14 @@ type world struct {
 	ctx       context.Context
 	stop      context.CancelFunc
 	ran       chan error
+	owned     bool // the store is its own
+	closed    bool
 	conns     sync.WaitGroup
 
 	clients map[string]*client
+
+	name  string // of the node; "": it is alone
+	peers *testPeers
 }
 
 const domain = "localhost"
@@ -49,12 +54,18 @@ func entity(name string) presence.Entity { return presence.Entity{User: name, Do
 // newWorld makes a world in which the users have accounts.
 func newWorld(t testing.TB, users ...string) *world {
 	t.Helper()
-	w := &world{t: t, sip: &sipEdge{}, mail: &mailbox{}, clients: map[string]*client{}, ran: make(chan error, 1)}
-	w.ctx, w.stop = context.WithCancel(context.Background())
-	var err error
-	if w.store, err = store.Open(w.ctx, t.TempDir()); err != nil {
+	st, err := store.Open(context.Background(), t.TempDir())
+	if err != nil {
 		t.Fatal(err)
 	}
+	addUsers(t, st, users)
+	w := startWorld(t, st, &mailbox{}, nil, "")
+	w.owned = true
+	return w
+}
+
+func addUsers(t testing.TB, st *store.Store, users []string) {
+	t.Helper()
 	var as []store.Account
 	for _, u := range users {
 		a, err := account.Derive(entity(u), "secret")
@@ -63,24 +74,44 @@ func newWorld(t testing.TB, users ...string) *world {
 		}
 		as = append(as, a)
 	}
-	if err := w.store.PutAccounts(w.ctx, as); err != nil {
+	if err := st.PutAccounts(context.Background(), as); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// startWorld makes one that is perhaps a node of several.
+func startWorld(t testing.TB, st *store.Store, mail *mailbox, peers *testPeers, name string) *world {
+	t.Helper()
+	w := &world{t: t, store: st, sip: &sipEdge{}, mail: mail, clients: map[string]*client{}, ran: make(chan error, 1), name: name, peers: peers}
+	w.ctx, w.stop = context.WithCancel(context.Background())
 	accounts := account.New(w.store, []string{domain})
-	w.engine = engine.New(engine.Config{
+	ec := engine.Config{
 		Save: w.store, Mailbox: w.mail,
 		Policies: &policy.Loader{Store: w.store, Default: presence.Confirm},
-	})
-	w.documents = xdm.New(xdm.Config{Store: w.store, Default: presence.Confirm})
+	}
+	xc := xdm.Config{Store: w.store, Default: presence.Confirm}
+	address := ""
+	if peers != nil {
+		ec.Peers, ec.Loader, xc.Tell = peers, savedItems{w.store}, peers.tell
+		address = name + ".example:5222"
+	}
+	w.engine = engine.New(ec)
+	w.documents = xdm.New(xc)
 	w.documents.Listen(func(c *xdm.Change) { // as the server does
-		if c.Policy && c.ByXCAP {
+		switch {
+		case c.Remote && c.User.Domain == "":
+			w.engine.PoliciesMissed()
+		case c.Remote && (c.Policy || len(c.Items) > 0 || len(c.Documents) > 0):
+			w.engine.PolicyHeard(c.User)
+		case c.Policy && c.ByXCAP:
 			w.engine.PolicyChanged(c.User)
 		}
 	})
 	var level slog.Level = slog.LevelWarn
 	w.edge = New(Config{
 		Engine: w.engine, Accounts: accounts, Store: w.store, Documents: w.documents, Domains: []string{domain}, Version: "test",
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Address: address,
+		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	w.engine.Register(EdgeName, w.edge)
 	w.engine.Register("sip", w.sip)
@@ -91,13 +122,23 @@ func newWorld(t testing.TB, users ...string) *world {
 	return w
 }
 
-func (w *world) close() {
+// closeEdge may be called more than once.
+func (w *world) closeEdge() {
 	w.t.Helper()
+	if w.closed {
+		return
+	}
+	w.closed = true
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := w.edge.Close(ctx); err != nil {
 		w.t.Error("edge:", err)
 	}
+}
+
+func (w *world) close() {
+	w.t.Helper()
+	w.closeEdge()
 	for _, c := range w.clients {
 		c.conn.Close()
 		<-c.gone
@@ -106,6 +147,10 @@ func (w *world) close() {
 	w.stop()
 	if err := <-w.ran; err != nil {
 		w.t.Error("engine:", err)
+	}
+	w.documents.Settle()
+	if !w.owned {
+		return
 	}
 	if err := w.store.Close(); err != nil {
 		w.t.Error("store:", err)
