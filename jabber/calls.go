@@ -129,7 +129,7 @@ func (u *unpacker) time() time.Time {
 	if n == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, int64(n))
+	return time.Unix(0, int64(n)).UTC()
 }
 
 // done is the error of all that was read, or of what is left over.

@@ -1,6 +1,7 @@
 package jabber
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,7 +11,8 @@ import (
 // resumeAt has the client come back at a node.
 func (c *client) resumeAt(ns *nodes, node, user, token string, h int) *client {
 	ns.t.Helper()
-	n := ns.worlds[node].dial(c.name+"@"+node, user)
+	w := ns.worlds[node]
+	n := w.dial(c.name+"@"+node+strconv.Itoa(len(w.clients)), user)
 	n.send("<resume xmlns='urn:xmpp:sm:3' previd='" + token + "' h='" + strconv.Itoa(h) + "'/>")
 	return n
 }
@@ -179,7 +181,7 @@ func TestHandedOverInVain(t *testing.T) {
 		alice.conn.Close()
 		settle()
 		e := ns.worlds["b"].edge
-		state := e.askFor(t.Context(), entity("alice"), token, 0)
+		state := e.askFor(context.Background(), entity("alice"), token, 0)
 		in := &unpacker{b: state}
 		if in.num() != takeState {
 			t.Fatal("not handed over")
@@ -189,10 +191,10 @@ func TestHandedOverInVain(t *testing.T) {
 		if s == nil {
 			t.Fatal("cannot be read")
 		}
-		if _, condition := e.add(t.Context(), s, s.jidOf(entity("alice"))); condition != "" {
+		if _, condition := e.add(context.Background(), s, s.jidOf(entity("alice"))); condition != "" {
 			t.Fatal(condition)
 		}
-		e.settleIn(t.Context(), s)
+		e.settleIn(context.Background(), s)
 		close(s.reader)
 		settle()
 		ns.kill("b", "a")

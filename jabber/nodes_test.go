@@ -1,6 +1,7 @@
 package jabber
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -247,7 +248,7 @@ func TestEndAmongNodes(t *testing.T) {
 	amongNodes(t, []string{"a", "b"}, []string{"alice"}, nil, func(ns *nodes) {
 		one, two := ns.arrive("a", "alice", "one"), ns.arrive("b", "alice", "two")
 		settle()
-		ns.worlds["a"].edge.End(t.Context(), entity("alice"), "not-authorized")
+		ns.worlds["a"].edge.End(context.Background(), entity("alice"), "not-authorized")
 		settle()
 		one.has(t, "end", "not-authorized")
 		two.has(t, "end", "not-authorized")

@@ -226,6 +226,7 @@ func (ns *nodes) close() {
 	for _, n := range ns.names {
 		ns.worlds[n].closeEdge()
 	}
+	settle() // what the edges said last
 	ns.mu.Lock()
 	for _, n := range ns.names {
 		ns.dead[n] = true

@@ -124,9 +124,10 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 	}
 	l := s.language(el)
 	hash := s.photo(ctx)
+	at := time.Now().UTC().Round(0) // so that it is the same when it has come from another node
 	in := presence.Publish{
-		ID: s.source(), Native: nativeOf(el, l), From: s.from(),
-		Doc: documentOf(readStanza(el, l), s.user.entity, s.resource, time.Now()),
+		ID: s.source(), Native: nativeOf(el, l), From: s.from(), Said: at,
+		Doc: documentOf(readStanza(el, l), s.user.entity, s.resource, at),
 	}
 	noPhoto := saysNoPhoto(el)
 	if hash != "" && !noPhoto {
@@ -185,7 +186,6 @@ func (s *session) publish(ctx context.Context, el *markup.Element, in presence.P
 // remember keeps what the session says, to be said again. act is held.
 func (s *session) remember(in presence.Publish) {
 	if s.far != nil {
-		in.Said = time.Now()
 		s.far.said = &in
 	}
 }
