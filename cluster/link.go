@@ -33,7 +33,7 @@ const (
 	// The time until something is sent again: first, while no round trip is
 	// known; then by it, within these bounds; doubled each time up to slowest.
 	firstRetry = 200 * time.Millisecond
-	minRetry   = 50 * time.Millisecond
+	minRetry   = 100 * time.Millisecond
 	slowest    = time.Second
 	// answerEvery bounds the answers to one who has a wrong epoch of this node.
 	answerEvery = 10 * time.Millisecond

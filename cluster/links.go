@@ -16,8 +16,12 @@ import (
 // MaxNodes bounds the other nodes that a node has links to.
 const MaxNodes = 256
 
-// helloEvery is how often a node says to all that it is there.
-const helloEvery = time.Second
+// A node says to all that it is there: soon and often after Begin, when the bus may be
+// forming yet, and then each second.
+const (
+	helloFirst = 10 * time.Millisecond
+	helloEvery = time.Second
+)
 
 // What was taken from one node and not handed over yet is bounded; what comes beyond it is
 // sent again.
@@ -56,6 +60,7 @@ type Links struct {
 	on    Handlers
 	began time.Time
 	wake  chan struct{} // some end is dirty
+	anew  chan struct{} // Begin was called
 
 	mu     sync.RWMutex
 	epoch  uint64
@@ -84,7 +89,7 @@ type end struct {
 // NewLinks makes the links of a node. They are silent until Begin. It sets what bus
 // calls.
 func NewLinks(bus Bus, self string, on Handlers) *Links {
-	l := &Links{bus: bus, self: self, on: on, began: time.Now().Add(-time.Millisecond), wake: make(chan struct{}, 1), ends: map[string]*end{}}
+	l := &Links{bus: bus, self: self, on: on, began: time.Now().Add(-time.Millisecond), wake: make(chan struct{}, 1), anew: make(chan struct{}, 1), ends: map[string]*end{}}
 	bus.Receive(l.receive)
 	return l
 }
@@ -105,6 +110,10 @@ func (l *Links) Begin(epoch uint64) {
 		e.done()
 	}
 	l.hello()
+	select {
+	case l.anew <- struct{}{}:
+	default:
+	}
 }
 
 // Fence ends the incarnations of a node before epoch: nothing of them is taken any more, what is
@@ -334,14 +343,20 @@ func (l *Links) hello() {
 // what is just being handed over.
 func (l *Links) Run(ctx context.Context) error {
 	defer l.close()
-	hello := time.NewTicker(helloEvery)
+	wait := helloFirst
+	hello := time.NewTimer(wait)
 	defer hello.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-l.anew:
+			wait = helloFirst
+			hello.Reset(wait)
 		case <-hello.C:
 			l.hello()
+			wait = min(2*wait, helloEvery)
+			hello.Reset(wait)
 		case <-l.wake:
 			l.mu.RLock()
 			ends := l.all()

@@ -67,7 +67,7 @@ func (l *natsLog) Fatalf(format string, v ...any) {
 func (l *natsLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	switch {
-	case strings.Contains(text, "handshake error"):
+	case strings.Contains(text, "handshake error") && strings.Contains(text, "certificate"):
 		if !l.again("handshake") {
 			l.log.Error("a connection between servers was refused: either side must have the same [cluster] secret", "says", text)
 		}

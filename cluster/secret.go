@@ -29,9 +29,12 @@ const (
 	certificateRenew = 48 * time.Hour // when no more than this is left
 )
 
-// nodeDomain is what nodes' names are in, in certificates and in the server name of
-// TLS. Nobody resolves it.
-const nodeDomain = ".node.pharos.internal"
+// anyNode is in every node's certificate, and what nodes' names are in, there and in the server
+// name of TLS. Nobody resolves it.
+const (
+	anyNode    = "node.pharos.internal"
+	nodeDomain = "." + anyNode
+)
 
 // stretching makes guessing a secret that a human has thought up slow; everybody who can reach a
 // node's port sees a certificate by which a guess can be checked.
@@ -132,7 +135,7 @@ func (i *Identity) current() (*tls.Certificate, error) {
 		return nil, err
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: i.name}, DNSNames: []string{i.name + nodeDomain},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: i.name}, DNSNames: []string{i.name + nodeDomain, anyNode},
 		NotBefore: now.Add(-certificateBack), NotAfter: now.Add(certificateAhead),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
@@ -150,26 +153,28 @@ func (i *Identity) current() (*tls.Certificate, error) {
 
 // TLS is how this node speaks with the node peer, or with any node if that is "", as client and as
 // server: both show certificates, and the other's must be of this cluster, valid and for
-// peer. A client's server name is the other's, by which IsNode knows at the other end
-// what it wants; names of hosts mean nothing here.
+// peer. The server name is the node's, by which IsNode knows at the other end what is
+// wanted; names of hosts mean nothing here.
 func (i *Identity) TLS(peer string) *tls.Config {
 	c := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.current() },
 		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.current() },
-		ClientAuth:             tls.RequireAnyClientCert, // and VerifyConnection looks at it
-		InsecureSkipVerify:     true,                     // VerifyConnection does it, without names of hosts
+		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientCAs:              i.pool,
+		RootCAs:                i.pool,
+		ServerName:             anyNode,
 		SessionTicketsDisabled: true,
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			node, err := i.Peer(cs)
-			if err == nil && peer != "" && node != peer {
-				err = fmt.Errorf("cluster: the other side is %s and not %s", node, peer)
-			}
-			return err
-		},
 	}
 	if peer != "" {
 		c.ServerName = peer + nodeDomain
+		c.VerifyConnection = func(cs tls.ConnectionState) error { // of a client, too
+			node, err := i.Peer(cs)
+			if err == nil && node != peer {
+				err = fmt.Errorf("cluster: the other side is %s and not %s", node, peer)
+			}
+			return err
+		}
 	}
 	return c
 }
@@ -195,4 +200,6 @@ func (i *Identity) Peer(cs tls.ConnectionState) (node string, err error) {
 
 // IsNode tells whether a client that begins TLS wants to speak as a node to a node: for
 // a listener that serves users, too, in tls.Config's GetConfigForClient.
-func IsNode(hello *tls.ClientHelloInfo) bool { return strings.HasSuffix(hello.ServerName, nodeDomain) }
+func IsNode(hello *tls.ClientHelloInfo) bool {
+	return strings.HasSuffix("."+hello.ServerName, nodeDomain)
+}
