@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the foreign programs that the tests (test) or the demo (demo) talk
+# Installs the foreign programs that the tests (test) or the demos (demo) talk
 # to, when they are missing: Debian packages, and the npm packages of
 # package.json into interop/node_modules.
 set -euo pipefail
@@ -14,6 +14,7 @@ want sipp sip-tester
 want baresip baresip-core
 want curl curl
 { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; } || need+=(python3 python3-slixmpp)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need+=(postgresql)
 if [ "$what" = test ]; then
 	ls /usr/lib/*/liblinphone.so.* >/dev/null 2>&1 || need+=(linphone-cli)
 	want profanity profanity
@@ -31,6 +32,11 @@ if [ ${#need[@]} -gt 0 ]; then
 		run=(sudo)
 	fi
 	export DEBIAN_FRONTEND=noninteractive
+	if [[ " ${need[*]} " = *" postgresql "* ]]; then
+		# The tests make clusters of their own: no service is to be made and started.
+		"${run[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+		echo 'create_main_cluster = false' | "${run[@]}" tee /etc/postgresql-common/createcluster.d/no-main-cluster.conf >/dev/null
+	fi
 	"${run[@]}" apt-get update -qq
 	"${run[@]}" apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
 fi

@@ -44,7 +44,7 @@ func (s *Store) Account(ctx context.Context, u presence.Entity) (Account, error)
 	if err := ctx.Err(); err != nil {
 		return Account{}, err
 	}
-	a, err := scanAccount(s.reads.account.QueryRow(u.Domain, u.User))
+	a, err := again(s.reader, func() (Account, error) { return scanAccount(s.reads.account.QueryRow(u.Domain, u.User)) })
 	if errors.Is(err, sql.ErrNoRows) {
 		return Account{}, ErrNotFound
 	}
@@ -124,6 +124,10 @@ func (s *Store) Accounts(ctx context.Context, after presence.Entity, n int) ([]A
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	return again(s.reader, func() ([]Account, error) { return s.readAccounts(after, n) })
+}
+
+func (s *Store) readAccounts(after presence.Entity, n int) ([]Account, error) {
 	rows, err := s.reads.accounts.Query(after.Domain, after.User, n)
 	if err != nil {
 		return nil, err

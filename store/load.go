@@ -125,6 +125,10 @@ const softLoad = `SELECT s.domain, s.name, s.kind, s.key, s.value
 
 // loadRows reads rows by their presentities, which are different ones.
 func (s *Store) loadRows(of []presence.Entity) (map[presence.Entity][]softRow, error) {
+	return again(s.reader, func() (map[presence.Entity][]softRow, error) { return s.loadRowsOnce(of) })
+}
+
+func (s *Store) loadRowsOnce(of []presence.Entity) (map[presence.Entity][]softRow, error) {
 	domains, names := columnsOf(of)
 	m := make(map[presence.Entity][]softRow, len(of))
 	err := s.query(func(ctx context.Context, c *pgx.Conn) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -27,6 +26,9 @@ const (
 	idleTimeout = 1500 * time.Millisecond
 	// dialTimeout bounds connecting, where the URL does not (connect_timeout).
 	dialTimeout = 3 * time.Second
+	// maxReaders bounds the readers of PostgreSQL, each with a connection. With four more,
+	// and maxRegistry, that is what one server of the service takes of the database's max_connections.
+	maxReaders = 10
 	// patience is how long a write waits for a database that has just gone; later ones
 	// fail at once, until it is back.
 	patience = 3 * time.Second
@@ -54,9 +56,9 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		return err
 	}
 	s.read = stdlib.OpenDB(*c)
-	n := 6 + 2*runtime.GOMAXPROCS(0)
-	s.read.SetMaxOpenConns(n + 4) // and the writers'
-	s.read.SetMaxIdleConns(n + 4)
+	const connections = maxReaders + 4 // the writers' too
+	s.read.SetMaxOpenConns(connections)
+	s.read.SetMaxIdleConns(connections)
 	if err := s.checkPostgres(ctx); err != nil {
 		return err
 	}
@@ -76,7 +78,10 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	if err := prepare(ctx, s.read, postgres, s.reads.list()); err != nil {
 		return err
 	}
-	s.reader = startReader(n)
+	s.reader = startReader(maxReaders, func() {
+		s.read.SetMaxIdleConns(0)
+		s.read.SetMaxIdleConns(connections)
+	})
 	return nil
 }
 

@@ -13,12 +13,13 @@ type reader struct {
 	quit chan struct{}
 	once sync.Once
 	wg   sync.WaitGroup
+	lost func() // a connection was lost; nil where there are none to lose
 }
 
 // startReader makes n workers: as many as there are connections, since more would
 // wait for those.
-func startReader(n int) *reader {
-	r := &reader{jobs: make(chan func()), quit: make(chan struct{})}
+func startReader(n int, lost func()) *reader {
+	r := &reader{jobs: make(chan func()), quit: make(chan struct{}), lost: lost}
 	for range n {
 		r.wg.Go(func() {
 			for {
@@ -45,7 +46,7 @@ func (r *reader) stop() {
 func read[T any](ctx context.Context, r *reader, fn func() (T, error)) (v T, err error) {
 	done := make(chan struct{})
 	select {
-	case r.jobs <- func() { v, err = fn(); close(done) }:
+	case r.jobs <- func() { v, err = again(r, fn); close(done) }:
 		<-done
 		return v, err
 	case <-r.quit:
@@ -53,6 +54,18 @@ func read[T any](ctx context.Context, r *reader, fn func() (T, error)) (v T, err
 	case <-ctx.Done():
 		return v, ctx.Err()
 	}
+}
+
+// again runs fn, and once more when its connection was lost: it only reads. All connections
+// that wait to be used are thrown away first, since whatever has ended one has probably
+// ended the others too.
+func again[T any](r *reader, fn func() (T, error)) (T, error) {
+	v, err := fn()
+	if err != nil && r.lost != nil && lostConnection(err) {
+		r.lost()
+		return fn()
+	}
+	return v, err
 }
 
 // orClosed is err, or ErrClosed when that is why.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestReader(t *testing.T) {
-	r := startReader(1)
+	r := startReader(1, nil)
 	if n, err := read(t.Context(), r, func() (int, error) { return 7, nil }); n != 7 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}

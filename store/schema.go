@@ -73,7 +73,7 @@ func (s *Store) openSQL(ctx context.Context, path string) error {
 	if err := prepare(ctx, s.read, sqlite, s.reads.list()); err != nil {
 		return fmt.Errorf("store: %s: %w", path, err)
 	}
-	s.reader = startReader(n)
+	s.reader = startReader(n, nil)
 	return nil
 }
 

@@ -3,10 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,6 +49,7 @@ const (
 	stateLocked        = "55P03" // lock_timeout
 	stateUnique        = "23505" // another process was first
 	stateDivision      = "22012"
+	classShutdown      = "57P" // by the administrator, or after a crash
 )
 
 // attempt runs a group, several times if there is hope. The jobs have the error of the last.
@@ -211,8 +216,8 @@ func (w *writer) failed() bool {
 // native runs fn with the driver's own connection. A connection that fn has lost
 // is not used again.
 func native(conn *sql.Conn, fn func(*pgx.Conn) error) error {
-	return conn.Raw(func(driver any) error {
-		c := driver.(*stdlib.Conn).Conn()
+	return conn.Raw(func(raw any) error {
+		c := raw.(*stdlib.Conn).Conn()
 		if c.IsClosed() {
 			return errLost
 		}
@@ -221,6 +226,17 @@ func native(conn *sql.Conn, fn func(*pgx.Conn) error) error {
 }
 
 var errLost = errors.New("connection lost")
+
+// lostConnection tells whether an error is the end of a connection.
+func lostConnection(err error) bool {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return strings.HasPrefix(e.Code, classShutdown) || e.Severity == "FATAL"
+	}
+	var n net.Error
+	return errors.Is(err, errLost) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.As(err, &n) && !n.Timeout()
+}
 
 // hold makes sure that nobody else changes a user until the transaction ends. It does
 // nothing where nobody else could.

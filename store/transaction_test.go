@@ -294,3 +294,32 @@ func TestDatabaseAway(t *testing.T) {
 		t.Errorf("after a short restart: %v", err)
 	}
 }
+
+// Who reads does not notice that connections were lost.
+func TestReadAfterKill(t *testing.T) {
+	s := openPostgresTest(t, postgresURL(t))
+	if err := s.PutAccounts(t.Context(), []Account{testAccount(alice)}); err != nil {
+		t.Fatal(err)
+	}
+	save(t, s, presence.Save{Presentity: alice, Kind: presence.SavedSource, Key: "k", Source: &presence.Source{Tag: "t"}})
+	readers := func() {
+		var wg sync.WaitGroup
+		for range 2 * maxReaders {
+			wg.Go(func() {
+				_, err1 := s.Account(t.Context(), alice)
+				_, _, err2 := s.Roster(t.Context(), alice)
+				_, _, err3 := s.Load(t.Context(), alice)
+				list, err4 := s.Accounts(t.Context(), presence.Entity{}, 10)
+				if err := errors.Join(err1, err2, err3, err4); err != nil || len(list) != 1 {
+					t.Errorf("%d accounts, %v", len(list), err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	readers()
+	for range 3 {
+		adminExec(t, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'pharos'`)
+		readers()
+	}
+}

@@ -40,9 +40,9 @@ func (s *Store) valid(ctx context.Context, u presence.Entity, st *userState, che
 
 // revisions of users; of those who have none, nothing.
 func (s *Store) revisions(of []presence.Entity) (map[presence.Entity]uint64, error) {
-	m := make(map[presence.Entity]uint64, len(of))
 	if s.rows == nil || len(of) == 1 {
 		return read(context.Background(), s.reader, func() (map[presence.Entity]uint64, error) {
+			m := make(map[presence.Entity]uint64, len(of))
 			for _, u := range of {
 				var revision int64
 				err := s.reads.revision.QueryRow(u.Domain, u.User).Scan(&revision)
@@ -57,6 +57,11 @@ func (s *Store) revisions(of []presence.Entity) (map[presence.Entity]uint64, err
 			return m, nil
 		})
 	}
+	return again(s.reader, func() (map[presence.Entity]uint64, error) { return s.revisionRows(of) })
+}
+
+func (s *Store) revisionRows(of []presence.Entity) (map[presence.Entity]uint64, error) {
+	m := make(map[presence.Entity]uint64, len(of))
 	domains, names := columnsOf(of)
 	err := s.query(func(ctx context.Context, c *pgx.Conn) error {
 		rows, err := c.Query(ctx, postgresRevisions, domains, names)
