@@ -12,6 +12,9 @@
 // synchronous=FULL, the journal with fdatasync, and both gather what came in
 // while the last commit ran.
 //
+// Several nodes share a database in PostgreSQL, which has soft state in rows: see
+// OpenPostgres, transaction.go and rows.go.
+//
 // A directory belongs to one process at a time (ErrLocked).
 package store
 
