@@ -14,6 +14,7 @@ import (
 
 	"pharos/markup"
 	"pharos/presence"
+	"pharos/redirect"
 )
 
 const nsCaps = "http://jabber.org/protocol/caps"
@@ -22,10 +23,14 @@ const nsCaps = "http://jabber.org/protocol/caps"
 const notifySuffix = "+notify"
 
 // capability is what a client has told of itself, as far as it counts here: the
-// nodes whose events it wants. Immutable.
+// nodes whose events it wants, and whether it goes where it is told. Immutable.
 type capability struct {
-	notify map[string]struct{}
+	notify   map[string]struct{}
+	redirect bool // takes the redirect IQ
 }
+
+// redirects is nil-safe.
+func (c *capability) redirects() bool { return c != nil && c.redirect }
 
 // wants is nil-safe: who has told nothing is notified of nothing.
 func (c *capability) wants(node string) bool {
@@ -152,6 +157,10 @@ func capabilityOf(info *markup.Element) *capability {
 	c := &capability{}
 	for f := range info.Children() {
 		if !f.Is(nsInfo, "feature") {
+			continue
+		}
+		if f.Attr("var") == redirect.Feature {
+			c.redirect = true
 			continue
 		}
 		node, ok := strings.CutSuffix(f.Attr("var"), notifySuffix)
@@ -295,6 +304,9 @@ func (s *session) setCaps(ctx context.Context, k capsKey, c *capability) {
 	s.sendLast(fresh)
 	s.mu.Unlock()
 	s.ownItems(ctx, fresh)
+	if c.redirects() && !was.redirects() {
+		s.announcedRedirect(ctx)
+	}
 }
 
 // sendLast sends the last items of contacts' nodes that the session has not been told

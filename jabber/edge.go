@@ -35,12 +35,13 @@ type Config struct {
 	Documents *xdm.Documents // the edge listens to it
 	// Icon is the URI under which SIP clients get a user's status icon, which is the
 	// document oma_status-icon/index of the user's presence content; "" for none. Nil: none.
-	Icon    func(presence.Entity) string
-	Gate    *load.Gate // nil: everything is admitted
-	Domains []string
-	Version string // for XEP-0092
-	Address string // host:port at which clients find this node, for XEP-0198's location; "": none is told
-	Log     *slog.Logger
+	Icon     func(presence.Entity) string
+	Gate     *load.Gate // nil: everything is admitted
+	Domains  []string
+	Version  string    // for XEP-0092
+	Address  string    // host:port at which clients find this node, for XEP-0198's location; "": none is told
+	Redirect *Redirect // nil: all are served here
+	Log      *slog.Logger
 }
 
 // EdgeName is what the edge registers under at the engine.
@@ -121,6 +122,9 @@ func (e *Edge) Features() []string {
 func (e *Edge) Serve(ctx context.Context, s *xmpp.Stream) {
 	if e.closing.Load() {
 		s.Close(&xmpp.StreamError{Condition: "system-shutdown"})
+		return
+	}
+	if e.sendElsewhere(ctx, s) {
 		return
 	}
 	if ses := e.establish(ctx, s); ses != nil {

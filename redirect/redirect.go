@@ -10,6 +10,7 @@ package redirect
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,11 +63,7 @@ func ParseRule(s string) (Rule, error) {
 	r := Rule{Agent: strings.ToLower(agent)}
 	for m := range strings.SplitSeq(list, ",") {
 		m = strings.ToUpper(strings.TrimSpace(m))
-		known := false
-		for _, k := range methods {
-			known = known || k == m
-		}
-		if !known {
+		if !slices.Contains(methods, m) {
 			return Rule{}, fmt.Errorf("%w: %q is none of %s", ErrRule, m, strings.Join(methods, ", "))
 		}
 		if storms(m, r.Agent) {
@@ -180,22 +177,32 @@ func New(s Settings) *Redirects {
 	return &Redirects{set: s, now: make(map[string]*memory)}
 }
 
+// Listed tells whether a client may be redirected by a method at all: so that nobody asks where
+// a user lives for nothing.
+func (r *Redirects) Listed(c Client, method string) bool {
+	agent := strings.ToLower(c.Agent)
+	for _, rule := range r.set.SIP {
+		if strings.Contains(agent, rule.Agent) && slices.Contains(rule.Methods, method) {
+			return !storms(method, c.Agent)
+		}
+	}
+	return false
+}
+
+// Likely is Listed for XMPP clients that have announced nothing.
+func (r *Redirects) Likely(now time.Time, c Client) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.find(c.key())
+	return (r.set.Try || r.set.Learn && m != nil && m.follows) && !(m != nil && r.set.Learn && now.Before(m.refused))
+}
+
 // SIP decides whether a request of a client whose own server is another is to be answered
 // with 302; then it counts as sent there.
 func (r *Redirects) SIP(now time.Time, c Client, method, to string) bool {
-	listed := false
-	agent := strings.ToLower(c.Agent)
-	for _, rule := range r.set.SIP {
-		if !strings.Contains(agent, rule.Agent) {
-			continue
-		}
-		for _, m := range rule.Methods {
-			listed = listed || m == method
-		}
-	}
 	// That a client followed with one method says nothing of another: so only what was
 	// learned against it counts beside the list.
-	return r.decide(now, c, to, listed && !storms(method, c.Agent), false)
+	return r.decide(now, c, to, r.Listed(c, method), false)
 }
 
 // XMPP decides whether a client that has logged in, and whose own server is another, is to be

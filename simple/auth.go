@@ -58,7 +58,7 @@ func (r *request) verified(claimed presence.Entity, v account.Verdict, next func
 		r.fail(403, "From Is Not Who You Are")
 	case v.Err == nil:
 		r.who = claimed
-		next(r)
+		r.atHome(next)
 	case errors.Is(v.Err, account.ErrThrottled):
 		r.retryLater(throttleWait)
 	case errors.Is(v.Err, account.ErrNotAuthorized), errors.Is(v.Err, account.ErrUnknown):

@@ -33,6 +33,8 @@ type request struct {
 	trusted bool            // who was told by a trusted peer, not proven by digest
 	known   presence.Entity // has an account, as was looked up for this request
 	kept    string          // what is kept with the dialog of a SUBSCRIBE without a body
+
+	sentHere bool // by a redirect of another node
 }
 
 // ServeSIP takes a request from the stack.
@@ -139,6 +141,11 @@ func (r *request) served() bool {
 	if !ok {
 		r.fail(404, "")
 		return false
+	}
+	if !r.edge.ours(who.Domain) && r.msg.Method != "REGISTER" {
+		if to, ok := r.forwarded(); ok {
+			who = to
+		}
 	}
 	if !r.edge.ours(who.Domain) && (r.msg.Method != "REGISTER" || !r.edge.here(who.Domain, r.flow)) {
 		r.fail(404, "Domain not served here")

@@ -45,9 +45,10 @@ type Config struct {
 	Address   string                   // URI of this one of several nodes, for clients to whom no flow leads; "" where there is none
 	// System is asked first about each request: whether it took it, as one between servers
 	// or for the presentity of the whole service. nil: there are no other servers.
-	System func(tx *sip.ServerTx, msg *sip.Message) bool
-	Limits Limits
-	Log    *slog.Logger // nil: slog.Default()
+	System   func(tx *sip.ServerTx, msg *sip.Message) bool
+	Redirect *Redirect // nil: all are served here
+	Limits   Limits
+	Log      *slog.Logger // nil: slog.Default()
 }
 
 // Limits bounds what one user can make us hold. A zero field means its default.
@@ -123,6 +124,7 @@ type Edge struct {
 	trusted   []netip.Prefix
 	contact   func(f *sip.Flow) string
 	system    func(tx *sip.ServerTx, msg *sip.Message) bool
+	redirect  *Redirect
 	address   string
 	limits    Limits
 	log       *slog.Logger
@@ -148,7 +150,7 @@ func New(c Config) *Edge {
 	e := &Edge{
 		engine: c.Engine, accounts: c.Accounts, store: c.Store, gate: c.Gate, documents: c.Documents, xcap: c.XCAP,
 		domains: make(map[string]bool, len(c.Domains)),
-		trusted: c.Trusted, contact: c.Contact, system: c.System, address: c.Address, limits: c.Limits.withDefaults(), log: c.Log,
+		trusted: c.Trusted, contact: c.Contact, system: c.System, redirect: c.Redirect, address: c.Address, limits: c.Limits.withDefaults(), log: c.Log,
 		tagPrefix: strings.ToLower(rand.Text()[:10]),
 		callID:    "@" + strings.ToLower(rand.Text()[:16]),
 	}
