@@ -272,23 +272,40 @@ func matches(only []string, name string) bool {
 	return false
 }
 
-// people is the import: the chat users have each other and phones in their rosters.
+// people is the import, as XEP-0227 has it: the chat users see whom they watch.
 func people(phones, chats []string, watch int) string {
 	var b strings.Builder
-	for _, u := range append(append([]string(nil), phones...), chats...) {
-		fmt.Fprintf(&b, "%s@%s,%q\n", u, domain, password)
+	fmt.Fprintf(&b, "<server-data xmlns='urn:xmpp:pie:0'><host jid='%s'>", domain)
+	plain := append([]string(nil), phones...)
+	for i := range registers {
+		plain = append(plain, fmt.Sprintf("doc%d", i))
 	}
-	for i := range 4 {
-		fmt.Fprintf(&b, "doc%d@%s,%q\n", i, domain, password)
+	for _, u := range plain {
+		fmt.Fprintf(&b, "<user name='%s' password='%s'/>", u, password)
 	}
-	b.WriteString("user,contact,name,groups\n")
 	for _, u := range chats {
+		fmt.Fprintf(&b, "<user name='%s' password='%s'><query xmlns='%s'>", u, password, nsRoster)
+		mine := map[string]bool{}
 		for _, of := range watched(u, phones, chats, watch) {
-			fmt.Fprintf(&b, "%s@%s,%s@%s,,\n", u, domain, of, domain)
+			mine[of] = true
 		}
+		for _, other := range append(append([]string(nil), phones...), chats...) {
+			theirs := false
+			for _, of := range watched(other, phones, chats, watch) {
+				theirs = theirs || of == u
+			}
+			if s := map[[2]bool]string{{true, true}: "both", {true, false}: "to", {false, true}: "from"}[[2]bool{mine[other], theirs}]; s != "" {
+				fmt.Fprintf(&b, "<item jid='%s@%s' subscription='%s'/>", other, domain, s)
+			}
+		}
+		b.WriteString("</query></user>")
 	}
+	b.WriteString("</host></server-data>")
 	return b.String()
 }
+
+// registers are the users whose documents are read and written all the time.
+const registers = 4
 
 // watched are the users whom one watches.
 func watched(who string, phones, chats []string, watch int) (list []string) {
@@ -333,7 +350,7 @@ func (r *run) populate(ctx context.Context, phones, chats []string, watch int) e
 		}
 	}
 	for i := range 8 {
-		go r.h.documents(ctx, i, fmt.Sprintf("doc%d", i%4), r.addrs(httpPort))
+		go r.h.documents(ctx, i, fmt.Sprintf("doc%d", i%registers), r.addrs(httpPort))
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func startService(ctx context.Context, dir string, l *lab, most float64, users s
 			return s, err
 		}
 	}
-	list := filepath.Join(dir, "users.csv")
+	list := filepath.Join(dir, "users.xml")
 	if err := os.WriteFile(list, []byte(users), 0o600); err != nil {
 		return s, err
 	}
