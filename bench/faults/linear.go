@@ -110,7 +110,7 @@ func (h *history) documents(ctx context.Context, client int, user string, nodes 
 			}
 		}
 		h.add(client, in, out, from, time.Now(), known)
-		sleep(ctx, time.Duration(rand.IntN(60))*time.Millisecond)
+		sleep(ctx, time.Duration(50+rand.IntN(300))*time.Millisecond)
 	}
 }
 
@@ -192,6 +192,6 @@ func (h *history) rosters(ctx context.Context, client int, c *chat) {
 			continue // refused: it has had no effect
 		}
 		h.add(client, in, out, from, time.Now(), known)
-		sleep(ctx, time.Duration(20+rand.IntN(80))*time.Millisecond)
+		sleep(ctx, time.Duration(50+rand.IntN(300))*time.Millisecond)
 	}
 }
