@@ -71,7 +71,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	// Leases do not wait for rosters, and not for each other either: to bury a node may take a while.
 	s.control = stdlib.OpenDB(*c)
 	s.control.SetMaxOpenConns(maxRegistry)
-	s.control.SetMaxIdleConns(maxRegistry)
+	s.control.SetMaxIdleConns(2)
 	if s.rows, err = newRows(ctx, s.read, s.log); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (s *Store) registry(ctx context.Context, fn func(*registryTx) error) error 
 			return nil
 		case errors.As(err, &r):
 			return r.error
-		case n == maxAttempts || !transient(err):
+		case n == maxAttempts || ctx.Err() != nil || !transient(err) && !unsent(err):
 			return fmt.Errorf("store: %w", err)
 		}
 		select {
@@ -82,6 +82,17 @@ func (s *Store) registryOnce(ctx context.Context, fn func(*registryTx) error) er
 		return errors.Join(ErrUnknown, err)
 	}
 	return err
+}
+
+// unsent tells whether a transaction has not come to its COMMIT because the connection was
+// lost, or could not be had.
+func unsent(err error) bool {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		// Class 57: operator intervention; the server ends, or is not ready yet.
+		return strings.HasPrefix(said.Code, "57P")
+	}
+	return !errors.Is(err, ErrUnknown)
 }
 
 const postgresNow = `(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint`

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -406,4 +408,91 @@ func BenchmarkHomesOf(b *testing.B) {
 			}
 		}
 	})
+}
+
+// The first call after the database was restarted goes through, however many connections
+// were open before.
+func TestRegistryAfterRestart(t *testing.T) {
+	s := openPostgresTest(t, postgresURL(t), quiet())
+	m := enter(t, s, "n1", longLease)
+	for _, end := range []func() error{postgresServer.Stop, postgresServer.Crash} {
+		var wg sync.WaitGroup
+		for range 2 * maxRegistry {
+			wg.Go(func() {
+				if err := s.Renew(t.Context(), m, longLease); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Renew(t.Context(), m, longLease); err == nil || errors.Is(err, ErrFenced) {
+			t.Errorf("without a database: %v", err)
+		}
+		if err := postgresServer.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Renew(t.Context(), m, longLease); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// To bury a node waits for what it is committing, and so does a new beginning of it; renewals, of
+// it and of others, wait for neither.
+func TestRenewalsDoNotWait(t *testing.T) {
+	url := postgresURL(t)
+	s := openPostgresTest(t, url)
+	one, two := enter(t, s, "n1", longLease), enter(t, s, "n2", longLease)
+	begun, finish := make(chan struct{}), make(chan struct{})
+	begin := sync.OnceFunc(func() { close(begun) }) // a lost commit is tried again
+	saver := openPostgresTest(t, url)
+	saver.Fence("n1", one.Epoch)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := saver.Transact(t.Context(), func(tx *Tx) error {
+			begin()
+			<-finish
+			_, err := tx.PutDocument(alice, "a", "index", []byte("x"))
+			return err
+		}, alice)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-begun
+	if err := s.Renew(t.Context(), one, noLease); err != nil {
+		t.Error(err)
+	}
+	buried := make(chan bool, 1)
+	wg.Go(func() {
+		ok, err := s.Bury(t.Context(), "n1", one.Epoch)
+		if err != nil {
+			t.Error(err)
+		}
+		buried <- ok
+	})
+	for range 5 {
+		if err := s.Renew(t.Context(), two, longLease); err != nil {
+			t.Error(err)
+		}
+		if err := s.Renew(t.Context(), one, noLease); err != nil {
+			t.Error(err)
+		}
+	}
+	select {
+	case ok := <-buried:
+		t.Errorf("buried %v beside a save", ok)
+	default:
+	}
+	close(finish)
+	if !<-buried {
+		t.Error("not buried after the save")
+	}
+	wg.Wait()
+	if _, err := s.Document(t.Context(), alice, "a", "index"); err != nil {
+		t.Errorf("what was saved before: %v", err)
+	}
 }
