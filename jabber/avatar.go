@@ -120,8 +120,28 @@ func (e *Edge) setAvatar(ctx context.Context, u presence.Entity, a avatar, by st
 		b = markup.AppendAttr(markup.AppendAttr(b, "id", a.hash), "type", a.typ)
 		meta.ID, meta.Payload = a.hash, string(append(b, "/></metadata>"...))
 	}
-	if _, err := e.publishLocked(ctx, u, nodeAvatar, meta, nil); err != nil {
+	if _, err = e.publishLocked(ctx, u, nodeAvatar, meta, nil); err != nil || !e.many || a.hash == "" {
 		return err
+	}
+	return e.matchData(ctx, u, a, by)
+}
+
+// matchData publishes the data of a picture once more where they are not there: on another
+// node another picture may have been set at the same time, so that the data are of one and the
+// metadata of the other.
+func (e *Edge) matchData(ctx context.Context, u presence.Entity, a avatar, by string) error {
+	for range 3 {
+		if now, err := e.avatar(ctx, u); err != nil || now.hash != "" {
+			return err
+		}
+		meta, err := e.node(ctx, u, nodeAvatar)
+		if err != nil || meta.last() == nil || meta.last().ID != a.hash {
+			return err
+		}
+		data := nodeItem{ID: a.hash, Publisher: by, At: time.Now(), Payload: "<data xmlns='" + nodeAvatarData + "'>" + a.base64() + "</data>"}
+		if _, err := e.publishLocked(ctx, u, nodeAvatarData, data, nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -130,7 +150,10 @@ func (e *Edge) setAvatar(ctx context.Context, u presence.Entity, a avatar, by st
 // user's nodes are locked.
 func (e *Edge) avatarFollows(ctx context.Context, u presence.Entity) {
 	a, err := e.avatar(ctx, u)
-	if err == nil {
+	for range 3 {
+		if err != nil {
+			break
+		}
 		_, _, err = e.c.Documents.Update(ctx, xdm.Name{AUID: xdm.PresContent, User: u, Path: iconPath}, func(old *xdm.Document) ([]byte, error) {
 			if a.hash == "" {
 				return nil, nil
@@ -142,6 +165,14 @@ func (e *Edge) avatarFollows(ctx context.Context, u presence.Entity) {
 			}
 			return appendIcon(nil, &a), nil
 		})
+		if !e.many || err != nil {
+			break
+		}
+		// Another node may have followed another picture meanwhile.
+		was := a.hash
+		if a, err = e.avatar(ctx, u); err == nil && a.hash == was {
+			break
+		}
 	}
 	if err != nil {
 		e.log.Error("status icon not written", "entity", u.String(), "err", err)

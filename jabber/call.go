@@ -22,7 +22,7 @@ func callsOf(v *presence.View) []*presence.Source {
 // withCalls adds to the changed sources those whose stanzas look different because
 // of a call.
 func withCalls(prev, view *presence.View, changed []*presence.Source) []*presence.Source {
-	if slices.Equal(callsOf(prev), callsOf(view)) {
+	if slices.EqualFunc(callsOf(prev), callsOf(view), sameSource) {
 		return changed
 	}
 	for _, src := range view.Sources {
@@ -50,7 +50,7 @@ func loneCall(v *presence.View) *presence.Source {
 // loneCalls says what is to be told of calls by themselves.
 func loneCalls(of presence.Entity, prev, view *presence.View) (phrases []phrase) {
 	was, is := loneCall(prev), loneCall(view)
-	if was == is {
+	if sameSource(was, is) {
 		return nil
 	}
 	if was != nil && (is == nil || is.ID != was.ID) {

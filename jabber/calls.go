@@ -25,6 +25,7 @@ const (
 	callEnd          = 'x' // all sessions of a user end
 	callSee          = 'v' // a user's policy shows something again to those it did not
 	callMail         = 'o' // messages wait for a user
+	callCaps         = 'k' // capabilities that were verified; of no user
 	callTurn         = 't' // who hands over a user's stored messages; asked of the owner
 	callTurnOver     = 'u'
 	callTake         = 'r' // a session is resumed elsewhere; answers its state

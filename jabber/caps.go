@@ -148,6 +148,9 @@ func (s *session) learned(ctx context.Context, el *markup.Element) bool {
 	// believed of this client alone.
 	if verify(info, k) {
 		s.edge.caps.put(k, c)
+		if s.edge.many {
+			s.edge.passAll(newCall(callCaps).entity(presence.Entity{}).capability(k, c)) // no other node need ask
+		}
 	}
 	s.setCaps(ctx, k, c)
 	return true

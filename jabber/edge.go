@@ -152,7 +152,7 @@ func (e *Edge) Close(ctx context.Context) error {
 		}
 	}
 	e.turns.stop()
-	e.calls.wg.Wait()
+	e.calls.stop()
 	return nil
 }
 

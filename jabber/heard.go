@@ -21,7 +21,7 @@ import (
 // concerned. The user is held; so the work is left to others.
 func (e *Edge) heard(c *xdm.Change) {
 	if c.User.Domain == "" {
-		e.calls.wg.Go(e.missed)
+		e.calls.spawn(e.missed)
 		return
 	}
 	if c.User.User == "" || e.reg.user(c.User) == nil {
@@ -37,9 +37,9 @@ func (e *Edge) heard(c *xdm.Change) {
 		return
 	}
 	known := c.Items
-	if !e.calls.of(e.lockIndex(c.User)).put(func() { e.refresh(context.Background(), c.User, known) }) {
+	if !e.calls.put(e.lockIndex(c.User), func() { e.refresh(context.Background(), c.User, known) }) {
 		e.log.Warn("change of another node not followed: too many wait", "entity", c.User.String())
-		e.calls.wg.Go(e.missed)
+		e.calls.spawn(e.missed)
 	}
 }
 
@@ -210,6 +210,18 @@ func (e *Edge) newer(ctx context.Context, rec *user, since uint64, known []xdm.R
 	}
 	rec.size = -1
 	items, version, _, err = e.c.Store.RosterSince(ctx, rec.entity, since)
+	if len(known) > 0 {
+		// What is newer yet will be heard of by itself, and what was in between is told, too.
+		version = known[len(known)-1].After.Version
+		items = slices.DeleteFunc(items, func(it store.Item) bool {
+			return it.Version > version || slices.ContainsFunc(known, func(r xdm.RowChange) bool { return r.After.Contact == it.Contact })
+		})
+		for i := range known {
+			if known[i].After.Version > since {
+				items = append(items, known[i].After)
+			}
+		}
+	}
 	slices.SortFunc(items, func(a, b store.Item) int { return cmp.Compare(a.Version, b.Version) })
 	return items, version, err
 }

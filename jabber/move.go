@@ -86,7 +86,9 @@ func (e *Edge) calledTake(ctx context.Context, u presence.Entity, in *unpacker, 
 		answer(e.unknown(token, u))
 		return
 	}
-	e.calls.wg.Go(func() { answer(s.handOver(ctx, token, h)) })
+	if !e.calls.spawn(func() { answer(s.handOver(ctx, token, h)) }) {
+		answer(nil)
+	}
 }
 
 func (e *Edge) unknown(token string, u presence.Entity) []byte {
@@ -141,7 +143,7 @@ func (s *session) stay() {
 	}
 	s.mu.Unlock()
 	if stays && !s.edge.closing.Load() {
-		s.edge.calls.wg.Go(func() {
+		s.edge.calls.spawn(func() {
 			ctx := context.Background()
 			s.edge.renewSelf(ctx, s)
 			s.edge.renewWatches(ctx, s, func(presence.Entity) bool { return true })
@@ -223,13 +225,7 @@ func (s *session) pack(p packer) []byte {
 			p = p.str(in.Via.Handle).bytes(in.Source.Native.Bytes).time(in.Source.Updated)
 		}
 	}
-	p = p.str(s.capsKey.hash).str(s.capsKey.ver).str(s.capsAsked).bool(s.caps != nil)
-	if s.caps != nil {
-		p = p.num(uint64(len(s.caps.notify)))
-		for node := range s.caps.notify {
-			p = p.str(node)
-		}
-	}
+	p = p.capability(s.capsKey, s.caps).str(s.capsAsked)
 	p = s.packWatches(p)
 	m := s.sm
 	p = p.str(m.token).num(uint64(m.lifetime)).num(uint64(m.acked))
@@ -324,13 +320,8 @@ func (e *Edge) unpack(u presence.Entity, in *unpacker) *session {
 			s.directed[to] = d
 		}
 	}
-	s.capsKey, s.capsAsked = capsKey{in.str(), in.str()}, in.str()
-	if in.bool() {
-		s.caps = &capability{notify: make(map[string]struct{})}
-		for range in.count() {
-			s.caps.notify[in.str()] = struct{}{}
-		}
-	}
+	s.capsKey, s.caps = in.capability()
+	s.capsAsked = in.str()
 	s.unpackWatches(in)
 	s.sm = &management{token: in.str(), lifetime: time.Duration(in.num()), acked: uint32(in.num())}
 	s.sm.put(in.queue())

@@ -188,6 +188,7 @@ var callees = map[byte]callee{
 	callEnd:          (*Edge).calledEnd,
 	callSee:          (*Edge).calledSee,
 	callMail:         (*Edge).calledMail,
+	callCaps:         (*Edge).calledCaps,
 	callTurn:         (*Edge).calledTurn,
 	callTurnOver:     (*Edge).calledTurnOver,
 	callTake:         (*Edge).calledTake,
@@ -205,7 +206,7 @@ func (e *Edge) Called(from string, request []byte, answer func([]byte)) {
 		answer(nil)
 		return
 	}
-	if !e.calls.of(e.lockIndex(u)).put(func() { f(e, context.Background(), u, in, answer) }) {
+	if !e.calls.put(e.lockIndex(u), func() { f(e, context.Background(), u, in, answer) }) {
 		e.log.Warn("call not taken: too many wait", "node", from, "call", string(rune(kind)), "entity", u.String())
 		answer(nil)
 	}
@@ -214,34 +215,49 @@ func (e *Edge) Called(from string, request []byte, answer func([]byte)) {
 // lanes work on calls, those of one lane in order. A goroutine lives only while there is
 // something to do.
 type lanes struct {
-	all [64]lane
-	wg  sync.WaitGroup
+	all    [64]lane
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
 }
 
 type lane struct {
-	wg    *sync.WaitGroup
 	mu    sync.Mutex
 	queue []func()
 	busy  bool
 }
 
-func (ls *lanes) of(i uint64) *lane {
-	l := &ls.all[i%uint64(len(ls.all))]
-	l.wg = &ls.wg
-	return l
+// spawn has something done that waits for others; false: the edge is closed.
+func (ls *lanes) spawn(f func()) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if !ls.closed {
+		ls.wg.Go(f)
+	}
+	return !ls.closed
 }
 
-func (l *lane) put(f func()) bool {
+// stop waits for all that is under way.
+func (ls *lanes) stop() {
+	ls.mu.Lock()
+	ls.closed = true
+	ls.mu.Unlock()
+	ls.wg.Wait()
+}
+
+// put queues a call for the lane of a number; false: too many wait, or the edge is closed.
+func (ls *lanes) put(i uint64, f func()) bool {
+	l := &ls.all[i%uint64(len(ls.all))]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= MaxCalls {
 		return false
 	}
-	l.queue = append(l.queue, f)
-	if !l.busy {
-		l.busy = true
-		l.wg.Go(l.work)
+	if !l.busy && !ls.spawn(l.work) {
+		return false
 	}
+	l.busy = true
+	l.queue = append(l.queue, f)
 	return true
 }
 
@@ -367,10 +383,12 @@ func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpack
 	}
 	// The answer waits until its presence is taken back, lest that
 	// come after the other's.
-	e.calls.wg.Go(func() {
+	if !e.calls.spawn(func() {
 		s.endWith(ctx, &xmpp.StreamError{Condition: "conflict"}, true)
 		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))).str(s.handle))
-	})
+	}) {
+		answer(nil)
+	}
 }
 
 // calledEnd ends all sessions of a user.

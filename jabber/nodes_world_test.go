@@ -153,7 +153,7 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 	for user, node := range homes {
 		ns.homes[entity(user)] = node
 	}
-	mail := &mailbox{}
+	mail, sip := &mailbox{}, &sipEdge{}
 	for _, name := range names {
 		p := &testPeers{ns: ns, self: name, out: map[string]chan func(){}}
 		for _, other := range names {
@@ -174,7 +174,7 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 				}
 			})
 		}
-		ns.worlds[name] = startWorld(t, st.Node(), mail, p, name)
+		ns.worlds[name] = startWorld(t, st.Node(), mail, sip, p, name)
 	}
 	return ns
 }
@@ -193,8 +193,12 @@ func (ns *nodes) kill(name, heir string) {
 	}
 	ns.term++
 	ns.mu.Unlock()
-	for _, c := range ns.worlds[name].clients {
-		c.conn.Close()
+	for _, w := range ns.worlds {
+		for _, c := range w.clients {
+			if c.host.name == name {
+				c.conn.Close()
+			}
+		}
 	}
 	ns.each(func(w *world) {
 		w.engine.Gone(name)
@@ -244,6 +248,19 @@ func (ns *nodes) close() {
 	if err := ns.store.Close(); err != nil {
 		ns.t.Error("store:", err)
 	}
+}
+
+// inWorlds runs a test alone, and among three nodes to which the clients connect by turns.
+func inWorlds(t *testing.T, users []string, f func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Run("alone", func(t *testing.T) { inWorld(t, users, func(w *world) { f(t, w) }) })
+	t.Run("among three", func(t *testing.T) {
+		amongNodes(t, []string{"a", "b", "c"}, users, nil, func(ns *nodes) {
+			w := ns.worlds["a"]
+			w.among = ns
+			f(t, w)
+		})
+	})
 }
 
 // login is the world's, on a node.

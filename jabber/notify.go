@@ -58,7 +58,7 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 		s.watches[n.Presentity] = view
 	}
 	shown := t.Shown
-	if s.far != nil {
+	if s.far != nil && s.watches != nil { // else it has just gone itself
 		if !ok {
 			return // it watches no more, and has been told so
 		}
@@ -225,12 +225,15 @@ func (w *wording) of(of presence.Entity, prev, view *presence.View, words []pres
 		return w.phrases
 	}
 	w.made, w.prev, w.view, w.phrases = true, prev, view, nil
-	if w.far && prev != nil && view != nil && !follows(view, prev) {
-		w.phrases = difference(of, prev, view, words)
-		return w.phrases
-	}
 	var gone, changed []*presence.Source
 	switch {
+	case w.far && prev != nil && view != nil:
+		if !follows(view, prev) {
+			w.phrases = difference(of, prev, view, words)
+			return w.phrases
+		}
+		gone, changed = changesFar(prev, view)
+		changed = withCalls(prev, view, changed)
 	case view != nil:
 		gone, changed = view.Changes(prev)
 		changed = withCalls(prev, view, changed)

@@ -23,7 +23,7 @@ func TestOracle(t *testing.T) {
 	}
 	for seed := range rounds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			inWorld(t, oracleUsers, func(w *world) {
+			inWorlds(t, oracleUsers, func(t *testing.T, w *world) {
 				o := oracle{world: w, r: rand.New(rand.NewPCG(uint64(seed), 2)), sip: map[string]bool{}}
 				if seed%2 == 0 {
 					for i, a := range oracleUsers {

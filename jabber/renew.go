@@ -36,8 +36,7 @@ func (e *Edge) Lost(lost func(presence.Entity) bool) {
 		r.lost = append(r.lost, lost)
 	}
 	if !r.busy {
-		r.busy = true
-		e.calls.wg.Go(e.renew)
+		r.busy = e.calls.spawn(e.renew)
 	}
 }
 
@@ -73,7 +72,7 @@ func (e *Edge) renew() {
 		for _, s := range all {
 			e.renewWatches(ctx, s, any)
 		}
-		e.calls.wg.Go(func() { e.trust(all) })
+		e.calls.spawn(func() { e.trust(all) })
 	}
 }
 
@@ -131,7 +130,7 @@ func (e *Edge) renewSelf(ctx context.Context, s *session) {
 			}
 			switch s.contended(answers) {
 			case "conflict":
-				e.calls.wg.Go(func() { s.end(context.Background(), &xmpp.StreamError{Condition: "conflict"}) })
+				e.calls.spawn(func() { s.end(context.Background(), &xmpp.StreamError{Condition: "conflict"}) })
 			case "moved":
 				s.moved()
 			}

@@ -17,6 +17,35 @@ func follows(view, prev *presence.View) bool {
 	return o != 0 && o == prev.Parts().Origin
 }
 
+// sameSource tells whether two sources in views of one life of a presentity are one, though
+// they may have come from its owner in different ways.
+func sameSource(a, b *presence.Source) bool {
+	return a == b || a != nil && b != nil && a.ID == b.ID && a.Mark() != 0 && a.Mark() == b.Mark()
+}
+
+// changesFar is View.Changes for views that may have come from another node.
+func changesFar(prev, view *presence.View) (gone, changed []*presence.Source) {
+	find := func(v *presence.View, id presence.SourceID) *presence.Source {
+		for _, s := range v.Sources {
+			if s.ID == id {
+				return s
+			}
+		}
+		return nil
+	}
+	for _, s := range view.Sources {
+		if !sameSource(find(prev, s.ID), s) {
+			changed = append(changed, s)
+		}
+	}
+	for _, s := range prev.Sources {
+		if find(view, s.ID) == nil {
+			gone = append(gone, s)
+		}
+	}
+	return gone, changed
+}
+
 // utterance is what a view says of one source in terms of presence.
 type utterance struct {
 	id     presence.SourceID

@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 			}
 			lines := parseScript(string(text))
 			users := strings.Fields(strings.TrimPrefix(lines[0].text, "users "))
-			inWorld(t, users, func(w *world) {
+			inWorlds(t, users, func(t *testing.T, w *world) {
 				s := script{world: w, vars: map[string]string{}, file: f}
 				for _, l := range lines[1:] {
 					s.line(l)
@@ -296,6 +296,9 @@ func (w *world) befriend(a, b string) {
 			w.t.Fatal(err)
 		}
 		w.engine.PolicyChanged(entity(p[0]))
+		if w.among != nil {
+			w.among.each(func(w *world) { w.engine.PolicyHeard(entity(p[0])) })
+		}
 	}
 }
 

@@ -267,6 +267,38 @@ func (e *Edge) calledFind(_ context.Context, u presence.Entity, in *unpacker, an
 	answer(nil)
 }
 
+// capability writes what clients want that have told it, by the name of the whole.
+func (p packer) capability(k capsKey, c *capability) packer {
+	p = p.str(k.hash).str(k.ver).bool(c != nil)
+	if c == nil {
+		return p
+	}
+	p = p.bool(c.redirect).num(uint64(len(c.notify)))
+	for node := range c.notify {
+		p = p.str(node)
+	}
+	return p
+}
+
+func (u *unpacker) capability() (k capsKey, c *capability) {
+	k = capsKey{u.str(), u.str()}
+	if u.bool() {
+		c = &capability{redirect: u.bool(), notify: make(map[string]struct{})}
+		for range u.count() {
+			c.notify[u.str()] = struct{}{}
+		}
+	}
+	return k, c
+}
+
+func (e *Edge) calledCaps(_ context.Context, _ presence.Entity, in *unpacker, answer func([]byte)) {
+	k, c := in.capability()
+	if in.done() == nil && c != nil && len(c.notify) <= MaxNotify {
+		e.caps.put(k, c)
+	}
+	answer(nil)
+}
+
 // turns lets one session at a time hand over a user's stored messages, whichever node
 // it is on: their user's owner keeps them.
 type turns struct {
@@ -373,7 +405,7 @@ func (s *session) turn(ctx context.Context) (over func()) {
 func (e *Edge) calledMail(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
 	answer(nil)
 	if in.done() == nil {
-		e.calls.wg.Go(func() { e.mailHere(context.Background(), u) })
+		e.calls.spawn(func() { e.mailHere(context.Background(), u) })
 	}
 }
 
@@ -398,26 +430,25 @@ func (e *Edge) settled(ctx context.Context, u presence.Entity) {
 	}
 }
 
-// seeCall says that a user shows something again: to those who were blocked, or to
-// whom the rules allow.
-func seeCall(u presence.Entity, unblocked bool) []byte {
-	return newCall(callSee).entity(u).bool(unblocked)
-}
-
 // seeElsewhere has contacts' sessions on other nodes ask for a user again, once the user's
 // owner decides by what holds now.
 func (e *Edge) seeElsewhere(ctx context.Context, u presence.Entity, unblocked bool) {
-	if e.many {
-		e.settled(ctx, u)
-		e.passAll(seeCall(u, unblocked))
+	if !e.many {
+		return
 	}
+	e.settled(ctx, u)
+	revision, err := e.c.Store.Revision(ctx, u)
+	if err != nil {
+		e.log.Error("revision not read", "entity", u.String(), "err", err)
+	}
+	e.passAll(newCall(callSee).entity(u).bool(unblocked).num(revision))
 }
 
 func (e *Edge) calledSee(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	unblocked := in.bool()
+	unblocked, revision := in.bool(), in.num()
 	answer(nil)
 	if in.done() == nil {
-		e.calls.wg.Go(func() { e.seeHere(context.Background(), u, unblocked) })
+		e.calls.spawn(func() { e.seeHere(atRevision(context.Background(), u, revision), u, unblocked) })
 	}
 }
 

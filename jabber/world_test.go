@@ -45,6 +45,8 @@ type world struct {
 
 	name  string // of the node; "": it is alone
 	peers *testPeers
+	among *nodes // clients connect to one node after the other
+	dials int
 }
 
 const domain = "localhost"
@@ -59,7 +61,7 @@ func newWorld(t testing.TB, users ...string) *world {
 		t.Fatal(err)
 	}
 	addUsers(t, st, users)
-	w := startWorld(t, st, &mailbox{}, nil, "")
+	w := startWorld(t, st, &mailbox{}, &sipEdge{}, nil, "")
 	w.owned = true
 	return w
 }
@@ -80,9 +82,9 @@ func addUsers(t testing.TB, st *store.Store, users []string) {
 }
 
 // startWorld makes one that is perhaps a node of several.
-func startWorld(t testing.TB, st *store.Store, mail *mailbox, peers *testPeers, name string) *world {
+func startWorld(t testing.TB, st *store.Store, mail *mailbox, sip *sipEdge, peers *testPeers, name string) *world {
 	t.Helper()
-	w := &world{t: t, store: st, sip: &sipEdge{}, mail: mail, clients: map[string]*client{}, ran: make(chan error, 1), name: name, peers: peers}
+	w := &world{t: t, store: st, sip: sip, mail: mail, clients: map[string]*client{}, ran: make(chan error, 1), name: name, peers: peers}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	accounts := account.New(w.store, []string{domain})
 	ec := engine.Config{
@@ -249,6 +251,7 @@ func (s *sipEdge) Deliver(m *engine.Message) bool {
 // client is an XMPP client over one connection.
 type client struct {
 	w    *world
+	host *world // to which it is connected
 	name string
 	conn net.Conn
 	gone chan struct{} // the reader has left
@@ -268,8 +271,13 @@ type client struct {
 func (w *world) dial(name, user string) *client {
 	w.t.Helper()
 	near, far := net.Pipe()
-	w.conns.Go(func() { w.acc.Handle(w.ctx, far, xmpp.Insecure) })
-	c := &client{w: w, name: name, conn: near, gone: make(chan struct{}), reading: make(chan struct{}, 1)}
+	host := w
+	if w.among != nil {
+		host = w.among.worlds[w.among.names[w.dials%len(w.among.names)]]
+		w.dials++
+	}
+	host.conns.Go(func() { host.acc.Handle(host.ctx, far, xmpp.Insecure) })
+	c := &client{w: w, host: host, name: name, conn: near, gone: make(chan struct{}), reading: make(chan struct{}, 1)}
 	c.reading <- struct{}{}
 	go c.read()
 	header := "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
