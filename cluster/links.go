@@ -81,6 +81,7 @@ type end struct {
 	timer      *time.Timer
 	dirty      bool // Run will look for output
 	delivering bool
+	life       atomic.Uint64 // changes with Begin: what came before is not handed over any more
 	closed     bool
 	overloads  uint64
 	empty      chan struct{} // closed when nothing is queued; nil: nobody waits
@@ -98,7 +99,8 @@ func (l *Links) now() time.Duration { return time.Since(l.began) }
 
 // Begin gives this node an epoch, higher than any it has had: all others take it for
 // begun anew. What was queued or under way in both directions is dropped without a
-// word; whoever begins anew knows that.
+// word, but for what is just being handed over; whoever begins anew knows that. With 0 it is
+// silent again.
 func (l *Links) Begin(epoch uint64) {
 	l.mu.Lock()
 	l.epoch = epoch
@@ -106,6 +108,7 @@ func (l *Links) Begin(epoch uint64) {
 	l.mu.Unlock()
 	for _, e := range ends {
 		e.mu.Lock()
+		e.life.Add(1)
 		e.link.begin(l.now(), epoch)
 		e.done()
 	}
@@ -215,9 +218,13 @@ func (e *end) done() {
 	for len(e.link.events) > 0 && !e.closed {
 		events := e.link.events
 		e.link.events, e.link.told = nil, 0
+		life := e.life.Load()
 		e.mu.Unlock()
-		for _, ev := range events {
-			e.hand(ev)
+		for i := range events {
+			if e.life.Load() != life {
+				break
+			}
+			e.hand(events[i])
 		}
 		e.mu.Lock()
 	}

@@ -280,6 +280,24 @@ func TestLinksIncarnations(t *testing.T) {
 	})
 }
 
+// Who begins anew while something is handed over to him gets no more of it.
+func TestLinksBeginWithin(t *testing.T) {
+	inOffice(t, func(t *testing.T, m *Memory, a, b, c *post) {
+		b.reply = func(node string, f []byte) {
+			if string(f) == "2" {
+				b.links.Begin(10)
+			}
+		}
+		m.Between("a", "b", Faults{Delay: time.Millisecond})
+		for i := range 5 {
+			a.send("b", fmt.Sprint(i))
+		}
+		time.Sleep(100 * time.Millisecond)
+		a.expectAll("gone b before 10", "missed b", "reached b true")
+		b.expectAll("a:0", "a:1", "a:2", "missed a", "reached a true", "missed c", "reached c true")
+	})
+}
+
 func TestLinksBeforeAndAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory()

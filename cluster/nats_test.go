@@ -379,11 +379,58 @@ func TestNATSExternal(t *testing.T) {
 	})
 }
 
-// Links work over the real bus, and over its interruption.
+// cutter passes connections on, until it cuts them.
+type cutter struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func newCutter(t *testing.T, to string) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: l}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			c.mu.Lock()
+			c.conns = append(c.conns, in, out)
+			c.mu.Unlock()
+			all.Go(func() { _, _ = io.Copy(in, out); in.Close() })
+			all.Go(func() { _, _ = io.Copy(out, in); out.Close() })
+		}
+	})
+	t.Cleanup(func() { l.Close(); c.cut(); all.Wait() })
+	return c
+}
+
+func (c *cutter) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+	c.conns = nil
+}
+
+// Links work over the real bus, and nothing is lost or comes twice when its connections
+// break.
 func TestLinksOverNATS(t *testing.T) {
 	secret := secretOf(t, ours)
-	make1 := func(name string, listen string, peers ...string) *post {
-		n, err := NewNATS(NATSConfig{Node: name, Secret: secret, Listen: listen, Peers: peers})
+	on := func(name string, peers ...string) *post {
+		n, err := NewNATS(NATSConfig{Node: name, Secret: secret, Listen: "127.0.0.1:0", Peers: peers})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -392,16 +439,17 @@ func TestLinksOverNATS(t *testing.T) {
 		<-n.Ready()
 		return p
 	}
-	a := make1("a", "127.0.0.1:0")
-	b := make1("b", "127.0.0.1:0", a.bus.(*NATS).Addr())
-	const n = 5000
-	frames := func(p *post) int {
+	a := on("a")
+	wire := newCutter(t, a.bus.(*NATS).Addr())
+	b := on("b", wire.Addr().String())
+	// count says how many frames have come to p, all in order.
+	count := func(p *post, from string) int {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		k := 0
 		for _, s := range p.log {
-			if strings.HasPrefix(s, "a:") {
-				if s != fmt.Sprintf("a:%d", k) {
+			if strings.HasPrefix(s, from+":") {
+				if s != fmt.Sprintf("%s:%d", from, k) {
 					t.Fatalf("%q as number %d", s, k)
 				}
 				k++
@@ -409,14 +457,22 @@ func TestLinksOverNATS(t *testing.T) {
 		}
 		return k
 	}
+	const n = 9000
 	for i := range n {
+		if i%3000 == 2000 {
+			until(t, "the way is there", func() bool { return a.bus.Reached("b") && count(b, "a") > i-3000 })
+			wire.cut()
+		}
 		a.send("b", fmt.Sprint(i))
+		b.send("a", fmt.Sprint(i))
 	}
-	until(t, "all have come", func() bool { return frames(b) == n })
+	until(t, "all have come", func() bool { return count(b, "a") == n && count(a, "b") == n })
 	if err := a.links.Flush(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if st := a.links.Stats(); len(st) != 1 || !st[0].Reached || st[0].RTT > time.Second {
+	st := a.links.Stats()
+	if len(st) != 1 || !st[0].Reached || st[0].RTT > time.Second {
 		t.Errorf("%+v", st)
 	}
+	t.Logf("%+v", st)
 }
