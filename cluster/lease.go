@@ -357,3 +357,11 @@ func (n *Node) Leave(ctx context.Context) error {
 	defer cancel()
 	return n.c.Registry.Leave(call, n.c.Name, era)
 }
+
+// Era is the epoch of this node's lease, 0 while it may not act.
+func (n *Node) Era() uint64 {
+	if !n.Valid() {
+		return 0
+	}
+	return n.era.Load()
+}

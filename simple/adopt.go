@@ -24,10 +24,63 @@ func (e *Edge) Adopt(_ presence.Entity, subs []*presence.Subscription) {
 	}
 }
 
+// eraPause is the time until a dialog is tried again while this node may not act, and until an owner is
+// asked again who does not answer.
+const eraPause = 300 * time.Millisecond
+
+// sure reports that a dialog is this node's. While the node may not act nothing is sent; and when
+// it had to stop, others may have adopted the dialog: its owner is asked. d.mu is held.
+func (e *Edge) sure(d *dialog) bool {
+	era := e.engine.Era()
+	switch {
+	case era == 0:
+		e.wait(d, eraPause)
+		return false
+	case d.era == era || d.fetch:
+		return true
+	}
+	d.doubted = true
+	go e.ask(d, era)
+	return false
+}
+
+// old reports that a dialog is of an earlier era.
+func (e *Edge) old(d *dialog) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.era != e.engine.Era()
+}
+
+// ask finds out whether a dialog is this node's still. What waits in it is told then, else the
+// dialog is another's and forgotten.
+func (e *Edge) ask(d *dialog, era uint64) {
+	e.find(d.presentity, d.id, func(sub *presence.Subscription, err error) {
+		if err == nil && (sub == nil || sub.Via.Node != e.engine.Self()) {
+			e.dialogs.drop(d)
+			return
+		}
+		d.mu.Lock()
+		d.doubted = false
+		if err != nil {
+			e.wait(d, eraPause)
+		} else {
+			d.era = era
+		}
+		ready := d.ready()
+		d.mu.Unlock()
+		if ready {
+			e.out.add([]*dialog{d})
+		}
+	})
+}
+
 // adopt makes a dialog of what was saved of it; nil when it cannot be read.
 func (e *Edge) adopt(sub *presence.Subscription) *dialog {
 	if d := e.dialogs.get(sub.ID); d != nil {
-		return d
+		if !e.old(d) {
+			return d
+		}
+		e.dialogs.drop(d) // of an earlier era: what is saved is newer
 	}
 	d, err := restored(sub)
 	if err != nil {
@@ -37,6 +90,7 @@ func (e *Edge) adopt(sub *presence.Subscription) *dialog {
 	e.retarget(d)
 	e.restored.Store(time.Now().UnixNano())
 	e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
+	d.era = e.engine.Era()
 	e.dialogs.add(d)
 	if d.pkg.begin != nil {
 		d.pkg.begin(e, d)
@@ -61,6 +115,7 @@ func (e *Edge) retarget(d *dialog) {
 // Lost says again what the edge has told owners who have gone, and what is not saved
 // (engine.ClusterEdge): the lists' subscriptions to their members.
 func (e *Edge) Lost(lost func(presence.Entity) bool) {
+	e.doubt()
 	for _, l := range e.lists.all() {
 		var ask []*member
 		l.mu.Lock()
@@ -79,6 +134,32 @@ func (e *Edge) Lost(lost func(presence.Entity) bool) {
 					l.watch(m)
 				}
 			})
+		}
+	}
+}
+
+// doubt finds the dialogs that are of an earlier era, so that they do not stay when they are
+// others' by now.
+func (e *Edge) doubt() {
+	era := e.engine.Era()
+	if era == 0 {
+		return
+	}
+	for i := range e.dialogs.shard {
+		s := &e.dialogs.shard[i]
+		var old []*dialog
+		s.RLock()
+		for _, d := range s.byID {
+			d.mu.Lock()
+			if d.era != era && !d.fetch && !d.doubted && !d.ended {
+				d.doubted = true
+				old = append(old, d)
+			}
+			d.mu.Unlock()
+		}
+		s.RUnlock()
+		for _, d := range old {
+			e.ask(d, era)
 		}
 	}
 }
@@ -115,6 +196,9 @@ func (r *request) claim(tag string, next func(*request, *dialog)) {
 	r.authenticate(from, func(r *request) {
 		e := r.edge
 		e.find(presentity, tag, func(sub *presence.Subscription, err error) {
+			if d := e.dialogs.get(tag); d != nil && err == nil {
+				e.dialogs.drop(d) // of an earlier era
+			}
 			switch {
 			case err != nil:
 				r.failed(err)

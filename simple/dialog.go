@@ -39,14 +39,16 @@ type dialog struct {
 	cseq    uint32    // last one sent
 	ceiling uint32    // saved: cseq never passes it
 	keeping bool      // a higher ceiling is being saved
+	era     uint64    // Engine.Era in which the dialog was known to be this node's
 
-	next   notice // waits to be sent; the newest wins, or see memory
-	now    notice // is under way
-	held   bool   // nothing is sent until its package lets it go
-	queued bool   // is in the outbox
-	busy   bool   // a NOTIFY is under way
-	ended  bool   // out of the table
-	turn   uint32 // tells the answer to an overtaken NOTIFY from that to the last
+	next    notice // waits to be sent; the newest wins, or see memory
+	now     notice // is under way
+	held    bool   // nothing is sent until its package lets it go
+	doubted bool   // it is being asked whether the dialog is still this node's
+	queued  bool   // is in the outbox
+	busy    bool   // a NOTIFY is under way
+	ended   bool   // out of the table
+	turn    uint32 // tells the answer to an overtaken NOTIFY from that to the last
 
 	retry    *time.Timer // set while waiting after a failure
 	stranded bool        // no way to the watcher until it shows up again

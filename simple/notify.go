@@ -99,7 +99,7 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 
 // ready reports that d has to go to the outbox, and marks it. d.mu is held.
 func (d *dialog) ready() bool {
-	if d.queued || d.busy || d.ended || d.stranded || d.held || d.retry != nil || d.next.state == 0 {
+	if d.queued || d.busy || d.ended || d.stranded || d.held || d.doubted || d.retry != nil || d.next.state == 0 {
 		return false
 	}
 	d.queued = true
@@ -163,6 +163,10 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 	d.mu.Lock()
 	d.queued = false
 	if d.next.state == 0 || d.busy || d.ended {
+		d.mu.Unlock()
+		return buf
+	}
+	if e.bindings.shared && !e.sure(d) {
 		d.mu.Unlock()
 		return buf
 	}

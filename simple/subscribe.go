@@ -70,6 +70,7 @@ func (r *request) watch(d *dialog, lifetime time.Duration) {
 	d.fetch = lifetime == 0
 	state := d.load()
 	contact := state.part[partContact]
+	d.era = e.engine.Era()
 	e.dialogs.add(d)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
@@ -132,7 +133,7 @@ func (r *request) subscribed(d *dialog, status int, contact string, lifetime tim
 func (r *request) resubscribe(tag string, ev sip.Event) {
 	d := r.edge.dialogs.get(tag)
 	switch {
-	case d == nil && r.edge.bindings.shared:
+	case r.edge.bindings.shared && (d == nil || !d.fetch && r.edge.old(d)):
 		r.claim(tag, func(r *request, d *dialog) { r.resubscribeIn(d, ev) })
 	case d == nil || d.fetch:
 		r.fail(481, "")
