@@ -310,7 +310,7 @@ func (n *NATS) start(ctx context.Context, token string) (*server.Server, error) 
 		ServerName: n.c.Node,
 		// Routing begins only once clients can connect, so there is a port for them, of
 		// no use to anybody.
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, Authorization: token, MaxConn: 2,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, Authorization: token, MaxConn: 8,
 		NoSigs: true, NoSystemAccount: true,
 		MaxPayload: server.MAX_PAYLOAD_SIZE, MaxPending: 2 * maxPendingBytes,
 		WriteDeadline: 10 * time.Second,
