@@ -145,6 +145,9 @@ func (s *session) stay() {
 	if stays && !s.edge.closing.Load() {
 		s.edge.calls.spawn(func() {
 			ctx := context.Background()
+			if cleared := s.edge.renewPlace(ctx, s); cleared != nil {
+				cleared(CallTime)
+			}
 			s.edge.renewSelf(ctx, s)
 			s.edge.renewWatches(ctx, s, func(presence.Entity) bool { return true })
 		})

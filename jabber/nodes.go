@@ -30,11 +30,12 @@ const reachMark = "&reach"
 // on other nodes, which may be lost with all that they were told. A single node
 // needs none of it.
 type far struct {
-	said    *presence.Publish // what was published last; under the session's act
-	binding bool              // until others have said that they do not have the resource; under mu
-	beaten  []string          // handles of those who gave it up meanwhile, and may ask for it yet; under mu
-	moving  *departure        // to another node; under mu
-	version uint64            // of the roster, up to which the session has been told; with the user held
+	said     *presence.Publish // what was published last; under the session's act
+	binding  bool              // until others have said that they do not have the resource; under mu
+	beaten   []string          // handles of those who gave it up meanwhile, and may ask for it yet; under mu
+	beatenBy bool              // a newer session elsewhere has the resource; under mu
+	moving   *departure        // to another node; under mu
+	version  uint64            // of the roster, up to which the session has been told; with the user held
 }
 
 var _ engine.ClusterEdge = (*Edge)(nil)
@@ -77,16 +78,16 @@ func (s *session) leaveReach(ctx context.Context) {
 	}
 }
 
-// settling makes a done for a Submit, and what waits until it was called, CallTime at most.
-func settling() (done func(presence.Outcome, error), settled func()) {
+// settling makes a done for a Submit, and what waits until it was called, or for a limit.
+func settling() (done func(presence.Outcome, error), settled func(limit time.Duration)) {
 	c := make(chan struct{})
 	done = func(presence.Outcome, error) { close(c) }
-	return done, func() {
-		limit := time.NewTimer(CallTime)
-		defer limit.Stop()
+	return done, func(limit time.Duration) {
+		t := time.NewTimer(limit)
+		defer t.Stop()
 		select {
 		case <-c:
-		case <-limit.C:
+		case <-t.C:
 		}
 	}
 }

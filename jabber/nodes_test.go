@@ -2,6 +2,8 @@ package jabber
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -296,5 +298,125 @@ func TestOfflineAmongNodes(t *testing.T) {
 		if n := one.times("id='m'") + two.times("id='m'"); n != 1 {
 			t.Errorf("handed over %d times: %s %s", n, one.pending(), two.pending())
 		}
+	})
+}
+
+// A node that was cut off comes back: of two sessions with one resource the newer stays, and what
+// the older one's end says harms nobody; what changed meanwhile is told.
+func TestHealedAmongNodes(t *testing.T) {
+	amongNodes(t, []string{"a", "b", "c"}, []string{"alice", "bob", "carol"}, map[string]string{"alice": "c", "bob": "a", "carol": "a"}, func(ns *nodes) {
+		ns.friends("alice", "bob")
+		ns.friends("carol", "bob")
+		alice, carol := ns.arrive("c", "alice", "one"), ns.arrive("a", "carol", "one")
+		old, other := ns.arrive("a", "bob", "phone"), ns.arrive("a", "bob", "desk")
+		old.send("<presence><show>xa</show></presence>")
+		other.send("<presence><show>dnd</show></presence>")
+		settle()
+		for _, c := range []*client{alice, carol, old, other} {
+			c.drop()
+		}
+		ns.isolate("a", "b")
+		time.Sleep(5 * time.Second)
+		alice.has(t, "cut", "from='bob@localhost/phone' to='alice@localhost' type='unavailable'", "from='bob@localhost/desk' to='alice@localhost' type='unavailable'")
+		fresh := ns.arrive("b", "bob", "phone")
+		fresh.send("<presence><show>chat</show></presence>")
+		settle()
+		alice.has(t, "cut", "<show>chat</show>")
+		alice.send("<iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='carol@localhost' name='C'/></query></iq>")
+		ns.heal("a")
+		time.Sleep(5 * time.Second)
+		settle()
+		old.has(t, "healed", "<conflict")
+		alice.has(t, "healed", "<show>dnd</show>", "!from='bob@localhost/phone'")
+		carol.has(t, "healed", "<show>chat</show>", "!unavailable")
+		fresh.has(t, "healed", "<show>dnd</show>", "!conflict")
+		other.has(t, "healed", "<show>chat</show>", "!conflict")
+		alice.send("<message to='bob@localhost/phone' type='chat' id='m'><body>x</body></message>")
+		settle()
+		fresh.has(t, "healed", "id='m'")
+	})
+}
+
+// Two sessions on two nodes are handed a message; one acknowledges it, the other is never
+// heard of again. Nobody gets it twice, nor is it stored.
+func TestRedeliveryAmongNodes(t *testing.T) {
+	amongNodes(t, []string{"a", "b", "c"}, []string{"alice", "bob"}, map[string]string{"bob": "c"}, func(ns *nodes) {
+		alice := ns.arrive("c", "alice", "one")
+		one, two := ns.login("a", "bob", "one"), ns.login("b", "bob", "two")
+		one.manage(t)
+		two.manage(t)
+		for _, c := range []*client{one, two} {
+			c.send("<presence/>")
+		}
+		settle()
+		two.drop()
+		one.conn.Close()
+		settle()
+		two.drop()
+		alice.send("<message to='bob@localhost' type='chat' id='bare'><body>x</body></message><message to='bob@localhost/one' type='chat' id='full'><body>x</body></message>")
+		settle()
+		two.has(t, "at first", "id='bare'", "!id='full'")
+		two.mu.Lock()
+		h := two.n
+		two.mu.Unlock()
+		two.send("<a xmlns='urn:xmpp:sm:3' h='" + strconv.Itoa(int(h)) + "'/>")
+		time.Sleep(MaxHibernate)
+		settle()
+		two.has(t, "in the end", "!id='bare'", "id='full'")
+		if n := ns.worlds["a"].mail.count("bob"); n != 0 {
+			t.Errorf("%d stored", n)
+		}
+	})
+}
+
+// Two nodes write to one node of a user's at once: what its watchers are told in the end
+// is what it says.
+func TestItemsAmongNodes(t *testing.T) {
+	amongNodes(t, []string{"a", "b", "c"}, []string{"alice", "bob"}, map[string]string{"alice": "c", "bob": "b"}, func(ns *nodes) {
+		ns.friends("alice", "bob")
+		bob := ns.arrive("b", "bob", "w")
+		one, two := ns.arrive("a", "alice", "one"), ns.arrive("c", "alice", "two")
+		settle()
+		bob.drop()
+		for i := range 20 {
+			for _, c := range []*client{one, two} {
+				id := c.name[len("alice/"):] + string(rune('a'+i))
+				c.send("<iq type='set' id='p'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='http://jabber.org/protocol/tune'><item id='" + id +
+					"'><tune xmlns='http://jabber.org/protocol/tune'><title>" + id + "</title></tune></item></publish></pubsub></iq>")
+			}
+		}
+		settle()
+		n, err := ns.worlds["a"].edge.node(context.Background(), entity("alice"), "http://jabber.org/protocol/tune")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := ns.worlds["b"].edge.look(context.Background(), entity("alice"), entity("bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := find(toldBy(v), "http://jabber.org/protocol/tune")
+		if told == nil || !strings.Contains(string(told.bytes), n.last().Payload) {
+			t.Errorf("the node has %s, told is %s", n.last().Payload, told.bytes)
+		}
+	})
+}
+
+// A picture that is set on one node is in the presence of sessions on others.
+func TestPhotoAmongNodes(t *testing.T) {
+	amongNodes(t, []string{"a", "b", "c"}, []string{"alice", "bob"}, map[string]string{"alice": "c", "bob": "b"}, func(ns *nodes) {
+		ns.friends("alice", "bob")
+		bob := ns.arrive("b", "bob", "w")
+		one, two := ns.arrive("a", "alice", "one"), ns.arrive("c", "alice", "two")
+		settle()
+		bob.drop()
+		one.send("<iq type='set' id='v'><vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE><BINVAL>AAAA</BINVAL></PHOTO></vCard></iq>")
+		settle()
+		got := bob.pending()
+		for _, from := range []string{"from='alice@localhost/one'", "from='alice@localhost/two'"} {
+			if !strings.Contains(got, from) || strings.Count(got, "<photo>") != 2 {
+				t.Errorf("bob got %s", got)
+			}
+		}
+		two.drop()
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/engine"
+	"pharos/pidf"
 	"pharos/presence"
 	"pharos/store"
 	"pharos/xdm"
@@ -22,7 +23,8 @@ type nodes struct {
 	mu     sync.Mutex
 	worlds map[string]*world
 	names  []string
-	dead   map[string]bool
+	down   map[string]bool // what goes there or comes from there is lost
+	dead   map[string]bool // and the others know
 	homes  map[presence.Entity]string
 	term   uint64
 	wg     sync.WaitGroup
@@ -127,7 +129,11 @@ type savedItems struct{ st *store.Store }
 func (l savedItems) Load(ctx context.Context, of presence.Entity) ([]*presence.Source, []*presence.Subscription, error) {
 	sources, subs, err := l.st.Load(ctx, of)
 	for _, src := range sources {
-		src.Doc, _ = RestoreItem(src.Native, "")
+		if src.Native.Type != pidf.Type {
+			src.Doc, _ = RestoreItem(src.Native, "")
+		} else if src.Doc, _, err = pidf.Parse(src.Native.Bytes); err != nil {
+			return nil, nil, err
+		}
 	}
 	return sources, subs, err
 }
@@ -149,7 +155,7 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 		t.Fatal(err)
 	}
 	addUsers(t, st, users)
-	ns := &nodes{t: t, store: st, worlds: map[string]*world{}, names: names, dead: map[string]bool{}, homes: map[presence.Entity]string{}}
+	ns := &nodes{t: t, store: st, worlds: map[string]*world{}, names: names, down: map[string]bool{}, dead: map[string]bool{}, homes: map[presence.Entity]string{}}
 	for user, node := range homes {
 		ns.homes[entity(user)] = node
 	}
@@ -166,7 +172,7 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 				for f := range c {
 					time.Sleep(wire)
 					ns.mu.Lock()
-					gone := ns.dead[other] || ns.dead[name]
+					gone := ns.down[other] || ns.down[name]
 					ns.mu.Unlock()
 					if !gone {
 						f()
@@ -182,6 +188,28 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 // kill has a node die without a word. Its homes go to heir.
 func (ns *nodes) kill(name, heir string) {
 	ns.t.Helper()
+	ns.fail(name)
+	ns.bury(name, heir)
+}
+
+// fail has a node die, and nobody knows of it yet.
+func (ns *nodes) fail(name string) {
+	ns.mu.Lock()
+	ns.down[name] = true
+	ns.mu.Unlock()
+	ns.worlds[name].dies = true
+	for _, w := range ns.worlds {
+		for _, c := range w.clients {
+			if c.host.name == name {
+				c.conn.Close()
+			}
+		}
+	}
+}
+
+// bury has the others know.
+func (ns *nodes) bury(name, heir string) {
+	ns.t.Helper()
 	ns.mu.Lock()
 	ns.dead[name] = true
 	var lost []presence.Entity
@@ -193,13 +221,6 @@ func (ns *nodes) kill(name, heir string) {
 	}
 	ns.term++
 	ns.mu.Unlock()
-	for _, w := range ns.worlds {
-		for _, c := range w.clients {
-			if c.host.name == name {
-				c.conn.Close()
-			}
-		}
-	}
 	ns.each(func(w *world) {
 		w.engine.Gone(name)
 		if w.name == heir {
@@ -233,7 +254,7 @@ func (ns *nodes) close() {
 	settle() // what the edges said last
 	ns.mu.Lock()
 	for _, n := range ns.names {
-		ns.dead[n] = true
+		ns.dead[n], ns.down[n] = true, true
 	}
 	ns.mu.Unlock()
 	for _, n := range ns.names {
@@ -308,3 +329,31 @@ func (c *client) has(t testing.TB, what string, parts ...string) {
 
 // times counts.
 func (c *client) times(part string) int { return strings.Count(c.pending(), part) }
+
+// isolate cuts a node off; its clients stay. After a while the others bury it.
+func (ns *nodes) isolate(name, heir string) {
+	ns.t.Helper()
+	ns.mu.Lock()
+	ns.down[name] = true
+	ns.mu.Unlock()
+	time.Sleep(3 * time.Second)
+	ns.bury(name, heir)
+}
+
+// heal brings it back: it owns nothing, and says everything again.
+func (ns *nodes) heal(name string) {
+	ns.t.Helper()
+	ns.mu.Lock()
+	ns.down[name], ns.dead[name] = false, false
+	ns.term++
+	ns.mu.Unlock()
+	w := ns.worlds[name]
+	w.engine.Disown()
+	ns.each(func(o *world) {
+		if o != w {
+			w.engine.Gone(o.name)
+		}
+	})
+	w.documents.Missed()
+	w.engine.Lost(func(presence.Entity) bool { return true })
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/markup"
+	"pharos/pidf"
 	"pharos/presence"
 )
 
@@ -126,9 +127,11 @@ func (o *oracle) step() {
 		}
 		o.sip[u] = true
 		o.n++
-		o.engine.Submit(entity(u), presence.Publish{ID: id, NewTag: fmt.Sprint(o.n), Lifetime: 24 * time.Hour, Doc: &presence.Document{
+		doc := &presence.Document{
 			Tuples:  []presence.Tuple{{ID: "t", Basic: presence.Open, Priority: -1}},
-			Persons: []presence.Person{{Rich: presence.Rich{Activities: &presence.Values{Names: []string{"away"}}}}}}}, nil)
+			Persons: []presence.Person{{Rich: presence.Rich{Activities: &presence.Values{Names: []string{"away"}}}}}}
+		o.engine.Submit(entity(u), presence.Publish{ID: id, NewTag: fmt.Sprint(o.n), Lifetime: 24 * time.Hour, Doc: doc,
+			Native: presence.Payload{Type: pidf.Type, Bytes: pidf.Append(nil, "sip:"+u+"@localhost", doc)}}, nil)
 		return
 	case 8:
 		o.resume()
@@ -294,3 +297,74 @@ func (c *client) knows() map[string]string {
 }
 
 func inner(el *markup.Element) string { return string(el.AppendInner(nil, nsClient)) }
+
+// TestOracleWithLoss is the same among four nodes of which two die, one after the other: what
+// is done before anybody knows, and while what was lost is said again, counts too.
+func TestOracleWithLoss(t *testing.T) {
+	rounds := 12
+	if testing.Short() {
+		rounds = 2
+	}
+	for seed := range rounds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			amongNodes(t, []string{"a", "b", "c", "d"}, oracleUsers, nil, func(ns *nodes) {
+				w := ns.worlds["a"]
+				w.among = ns
+				o := oracle{world: w, r: rand.New(rand.NewPCG(uint64(seed), 3)), sip: map[string]bool{}}
+				for i, a := range oracleUsers {
+					for _, b := range oracleUsers[i+1:] {
+						if seed%3 > 0 {
+							w.befriend(a, b)
+						}
+					}
+				}
+				alive := []string{"a", "b", "c", "d"}
+				for step := range 150 {
+					o.step()
+					if step == 50 || step == 100 {
+						i := 1 + o.r.IntN(len(alive)-1) // SIP is at a
+						dead := alive[i]
+						alive = slices.Delete(alive, i, i+1)
+						o.lose(ns, dead, o.pick(alive))
+					}
+					if step%25 == 24 {
+						settle()
+						o.check(step)
+						if t.Failed() {
+							t.Log(strings.Join(o.did, "\n"))
+							return
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// lose has a node die with all that is connected to it.
+func (o *oracle) lose(ns *nodes, name, heir string) {
+	o.say("node %s dies, heir %s", name, heir)
+	there := func(c *client) bool { return c.host.name == name }
+	ns.fail(name)
+	o.online, o.broken = slices.DeleteFunc(o.online, there), slices.DeleteFunc(o.broken, there)
+	for range 8 {
+		o.change()
+	}
+	time.Sleep(2500 * time.Millisecond)
+	ns.bury(name, heir)
+	for range 8 {
+		o.change()
+	}
+	time.Sleep(5 * time.Second)
+}
+
+// change has somebody who is online say something.
+func (o *oracle) change() {
+	if len(o.online) == 0 {
+		return
+	}
+	c := o.online[o.r.IntN(len(o.online))]
+	show := o.pick([]string{"away", "dnd", "xa", "chat"})
+	o.say("%s is %s", c.name, show)
+	c.show(show)
+}

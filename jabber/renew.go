@@ -64,8 +64,18 @@ func (e *Edge) renew() {
 		for _, s := range all {
 			s.doubt(any)
 		}
+		var cleared []func(time.Duration)
 		for _, s := range all {
 			if any(s.user.entity) {
+				cleared = append(cleared, e.renewPlace(ctx, s))
+			} else {
+				cleared = append(cleared, nil)
+			}
+		}
+		until := time.Now().Add(CallTime)
+		for i, s := range all {
+			if cleared[i] != nil && !e.closing.Load() {
+				cleared[i](time.Until(until))
 				e.renewSelf(ctx, s)
 			}
 		}
@@ -109,41 +119,59 @@ func (e *Edge) say(ctx context.Context, s *session, to presence.Entity, done fun
 	}
 }
 
-// renewSelf says again that a session is here, what it says of itself and to whom. Another
-// session may have been bound to its resource while its owner was away.
-func (e *Edge) renewSelf(ctx context.Context, s *session) {
+// renewPlace says again that a session is here. Another one may have been bound to its
+// resource while its owner was away; cleared waits until that is known, and one of them has
+// ended, for a limit.
+func (e *Edge) renewPlace(ctx context.Context, s *session) (cleared func(limit time.Duration)) {
 	s.mu.Lock()
 	binding := s.far.binding
 	s.mu.Unlock()
 	if binding {
-		return // does so by itself
+		return nil // does so by itself
 	}
 	u := s.user.entity
+	done, cleared := settling()
+	clear := func() { done(presence.Outcome{}, nil) }
 	e.say(ctx, s, u, func(_ presence.Outcome, err error) {
-		if err != nil {
-			s.log().Error("session is not known to other nodes", "err", err)
-			return
+		if err == nil {
+			err = e.c.Engine.Reach(u, EdgeName, s.conflictCall(false), func(answers [][]byte, err error) {
+				if err == nil {
+					e.yield(s, s.contended(answers))
+				}
+				clear()
+			})
 		}
-		err = e.c.Engine.Reach(u, EdgeName, s.conflictCall(false), func(answers [][]byte, err error) {
-			if err != nil {
-				return
-			}
-			switch s.contended(answers) {
-			case "conflict":
-				e.calls.spawn(func() { s.end(context.Background(), &xmpp.StreamError{Condition: "conflict"}) })
-			case "moved":
-				s.moved()
-			}
-		})
 		if err != nil {
-			s.log().Warn("resource not asked for on other nodes", "err", err)
+			s.log().Warn("session is not known to other nodes", "err", err)
+			clear()
 		}
 	}, func() presence.Input {
 		if s.over() {
+			clear()
 			return nil
 		}
 		return s.reachWatch()
 	})
+	return cleared
+}
+
+// yield ends a session here that has been found to be elsewhere, or a newer one with its
+// resource.
+func (e *Edge) yield(s *session, condition string) {
+	switch condition {
+	case "conflict":
+		s.mu.Lock()
+		s.far.beatenBy = true
+		s.mu.Unlock()
+		e.calls.spawn(func() { s.end(context.Background(), &xmpp.StreamError{Condition: "conflict"}) })
+	case "moved":
+		s.moved()
+	}
+}
+
+// renewSelf says again what a session says of itself and to whom.
+func (e *Edge) renewSelf(ctx context.Context, s *session) {
+	u := s.user.entity
 	e.say(ctx, s, u, nil, func() presence.Input {
 		if s.far.said == nil || s.over() {
 			return nil
@@ -195,7 +223,7 @@ func (e *Edge) renewWatches(ctx context.Context, s *session, any func(presence.E
 func (s *session) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended || s.far.moving != nil
+	return s.ended || s.far.beatenBy || s.far.moving != nil
 }
 
 // doubt holds back what is told of contacts until their sessions have said again what they

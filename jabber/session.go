@@ -280,7 +280,7 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 		st.Close(e)
 	}
 	if settled {
-		departed()
+		departed(CallTime)
 	}
 	if sm != nil {
 		s.edge.redeliver(ctx, s, sm.unacked())
@@ -288,14 +288,14 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 }
 
 // depart tells those who saw the session that it is gone, and stops watching.
-// act is held. settled waits until the owner has heard of it, CallTime at most.
-func (s *session) depart(ctx context.Context, native presence.Payload) (settled func()) {
+// act is held. settled waits until the owner has heard of it, for a limit.
+func (s *session) depart(ctx context.Context, native presence.Payload) (settled func(limit time.Duration)) {
 	s.mu.Lock()
 	watches, directed := s.watches, s.directed
 	s.watches, s.directed, s.held, s.loaded = nil, nil, nil, nil
 	s.forgetCaps()
 	s.mu.Unlock()
-	settled = func() {}
+	settled = func(time.Duration) {}
 	var done func(presence.Outcome, error)
 	if s.far != nil {
 		s.far.said = nil
@@ -306,10 +306,10 @@ func (s *session) depart(ctx context.Context, native presence.Payload) (settled 
 		in := presence.Retract{ID: s.source(), Native: native, Node: s.edge.c.Engine.Self()}
 		if err := s.edge.submit(ctx, s.user.entity, in, done); err != nil {
 			s.log().Error("presence not retracted", "err", err)
-			settled = func() {}
+			settled = func(time.Duration) {}
 		}
 	} else {
-		settled = func() {}
+		settled = func(time.Duration) {}
 	}
 	for contact := range watches {
 		if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Silent: true}, nil); err != nil {

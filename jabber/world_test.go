@@ -39,6 +39,7 @@ type world struct {
 	ran       chan error
 	owned     bool // the store is its own
 	closed    bool
+	dies      bool // its engine cannot do all that it has to
 	conns     sync.WaitGroup
 
 	clients map[string]*client
@@ -147,7 +148,7 @@ func (w *world) close() {
 	}
 	w.conns.Wait()
 	w.stop()
-	if err := <-w.ran; err != nil {
+	if err := <-w.ran; err != nil && !w.dies {
 		w.t.Error("engine:", err)
 	}
 	w.documents.Settle()
@@ -273,8 +274,13 @@ func (w *world) dial(name, user string) *client {
 	near, far := net.Pipe()
 	host := w
 	if w.among != nil {
-		host = w.among.worlds[w.among.names[w.dials%len(w.among.names)]]
-		w.dials++
+		for host == w || w.among.down[host.name] {
+			host = w.among.worlds[w.among.names[w.dials%len(w.among.names)]]
+			w.dials++
+			if host == w {
+				break
+			}
+		}
 	}
 	host.conns.Go(func() { host.acc.Handle(host.ctx, far, xmpp.Insecure) })
 	c := &client{w: w, host: host, name: name, conn: near, gone: make(chan struct{}), reading: make(chan struct{}, 1)}
