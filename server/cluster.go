@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pharos/balance"
@@ -28,6 +29,7 @@ var ErrKilled = errors.New("server: killed")
 type (
 	ClusterStatus = cluster.Status
 	ClusterNode   = cluster.NodeRow
+	clusterMember = cluster.Member
 )
 
 // topicDocuments is for xdm.Change.
@@ -66,6 +68,7 @@ func (s *Server) newNode() error {
 		return fmt.Errorf("server: %w", err)
 	}
 	s.admission = &admission{of: balance.NewAdmission(c.Node, c.Users)}
+	s.loads = s.newLoadControl()
 	state := cluster.Active
 	if c.Standing {
 		state = cluster.Standby
@@ -73,9 +76,15 @@ func (s *Server) newNode() error {
 	s.node = cluster.New(cluster.Config{
 		Name: c.Node, Registry: s.store, Bus: bus, Address: s.addresses(), Version: s.Version,
 		Max: c.Max, State: state, Moves: c.Moves, Load: s.load, Fence: s.store.Fence,
-		Admit: s.admission.admit, Seen: s.admission.seen, Heir: s.heir, Log: s.Log.With("part", "cluster"),
+		Admit: s.admission.admit, Seen: s.seen, Heir: s.heir, Control: s.loads, Redirects: s.redirected, Log: s.Log.With("part", "cluster"),
 	})
 	return nil
+}
+
+// seen takes the table of nodes.
+func (s *Server) seen(nodes []cluster.Member) {
+	s.admission.seen(nodes)
+	s.loads.seen(nodes)
 }
 
 // newBus is the bus that the configuration asks for.
@@ -143,20 +152,28 @@ func (s *Server) load() (level float64, users int) {
 
 // admission chooses the node for newcomers.
 type admission struct {
-	mu sync.Mutex
-	of *balance.Admission
+	mu       sync.Mutex
+	of       *balance.Admission
+	pressure atomic.Uint64 // bits of what balance.Pressure says of the whole service
 }
+
+// full is how full the service is, as load's gates count it: only when all servers together
+// are above their maximum are newcomers refused, since elsewhere there is room else.
+func (a *admission) full() float64 { return math.Float64frombits(a.pressure.Load()) }
 
 func (a *admission) seen(nodes []cluster.Member) {
 	list := make([]balance.Node, 0, len(nodes))
+	level, limit := 0.0, 0.0
 	for _, m := range nodes {
 		if m.State == cluster.Dead || m.State == cluster.Left || time.Until(m.Expires) <= 0 {
 			continue
 		}
-		list = append(list, balance.Node{
-			Name: m.Name, State: balance.State(m.State), Users: m.Users, Level: m.Level, Max: m.Max, Report: uint64(m.Expires.UnixNano()),
-		})
+		list = append(list, balanceNode(&m))
+		if m.State == cluster.Active {
+			level, limit = level+m.Level, limit+m.Max
+		}
 	}
+	a.pressure.Store(math.Float64bits(balance.Pressure(level, limit)))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.of.Update(list)
@@ -188,8 +205,12 @@ func (s *Server) addresses() cluster.Address {
 			}
 		}
 		switch l.Scheme {
-		case "sip+tcp", "sip+udp":
-			set(&a.SIP, "sip:"+l.Address+";transport="+strings.TrimPrefix(l.Scheme, "sip+"))
+		case "sip+tcp": // before UDP: documents between servers are larger than a datagram
+			if c.SIP == "" {
+				a.SIP = "sip:" + l.Address + ";transport=tcp"
+			}
+		case "sip+udp":
+			set(&a.SIP, "sip:"+l.Address+";transport=udp")
 		case "sips":
 			set(&a.SIP, "sips:"+l.Address)
 		case "xmpp", "xmpp+insecure":

@@ -25,6 +25,7 @@ import (
 	"pharos/load"
 	"pharos/policy"
 	"pharos/presence"
+	"pharos/redirect"
 	"pharos/simple"
 	"pharos/sip"
 	"pharos/store"
@@ -64,6 +65,8 @@ type Server struct {
 	engine    *engine.Engine
 	node      *cluster.Node // nil: this server is alone
 	admission *admission
+	loads     *loadControl // nil: this server is alone
+	redirects *redirect.Redirects
 	sip       *sip.Stack
 	simple    *simple.Edge
 	jabber    *jabber.Edge
@@ -145,25 +148,41 @@ func (s *Server) wire() error {
 		Limits: xdm.Limits{Documents: c.XCAP.Documents, Bytes: c.XCAP.Bytes, Body: c.XCAP.Body}})
 	s.docs.Listen(s.policyChanged)
 	s.docs.Listen(s.permanentChanged)
-	gate := load.NewGate(s.engine.Depth)
 	trusted, err := config.Prefixes(c.SIP.Trusted)
 	if err != nil {
 		return err
+	}
+	gate := load.NewGate(s.depth)
+	if s.node != nil {
+		if err := s.useRedirects(); err != nil {
+			return err
+		}
+		if s.loads.edge, err = s.newControlEdge(); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+	}
+	var at cluster.Address // of this server among others
+	if s.node != nil {
+		at = s.addresses()
 	}
 	s.contact = &contacts{fixed: c.SIP.Contact}
 	s.simple = simple.New(simple.Config{
 		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Gate: gate, Domains: c.Domains,
 		XCAP:    simple.XCAP{Root: s.publicRoot, Space: func(auid string) (string, bool) { return s.xcap.Space(auid) }},
 		Trusted: trusted, Contact: s.contact.of, Log: s.Log.With("part", "sip"),
+		Address: at.SIP, System: s.system(), Redirect: s.simpleRedirect(),
 	})
 	s.sip = sip.NewStack(sip.Config{
 		Handler: s.simple, Log: s.Log.With("part", "sip"), TLS: &tls.Config{MinVersion: tls.VersionTLS12},
 		Limits: sipLimits(c.Limits), Dial: s.net.Dial, Overload: gate.Loss,
 	})
 	s.simple.Use(s.sip)
+	if s.loads != nil && s.loads.edge != nil {
+		s.loads.edge.Use(s.sip)
+	}
 	s.jabber = jabber.New(jabber.Config{
 		Engine: s.engine, Accounts: s.accounts, Store: s.store, Documents: s.docs, Icon: s.iconOf, Gate: gate, Domains: c.Domains,
-		Version: s.Version, Log: s.Log.With("part", "xmpp"),
+		Version: s.Version, Log: s.Log.With("part", "xmpp"), Address: at.XMPP, Redirect: s.jabberRedirect(),
 	})
 	s.xmpp = &xmpp.Acceptor{
 		Domains: c.Domains, TLS: s.cert.config("xmpp-client"), Auth: authenticator{s.accounts},
@@ -263,6 +282,9 @@ func (s *Server) Run(ctx context.Context) error {
 		err = s.listen(serveCtx, &outer, stopServing)
 	}
 	served := err == nil
+	if served && s.loads != nil {
+		outer.Go(func() error { s.loads.run(serveCtx); return nil })
+	}
 	if served {
 		close(s.ready)
 		s.Log.Info("ready", "domains", s.Config.Domains, "listen", s.listening())

@@ -1,0 +1,216 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pharos/cluster"
+	"pharos/config"
+	"pharos/loaddoc"
+	"pharos/server"
+	"pharos/sip"
+	"pharos/store"
+)
+
+// tap records the SIP messages on the connections that servers open to one another.
+type tap struct {
+	mu       sync.Mutex
+	record   []string
+	messages []*sip.Message
+}
+
+func (t *tap) taken() ([]string, []*sip.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, m := t.record, t.messages
+	t.record, t.messages = nil, nil
+	return r, m
+}
+
+// tapped is the network as a server sees it that is listened in on.
+type tapped struct {
+	host
+	tap *tap
+}
+
+func (h tapped) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := h.host.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &tappedConn{Conn: c, tap: h.tap, out: h.ip.String(), in: netip.MustParseAddrPort(address).Addr().String()}, nil
+}
+
+type tappedConn struct {
+	net.Conn
+	tap     *tap
+	out, in string
+	sent    sip.Framer
+	got     sip.Framer
+}
+
+func (c *tappedConn) note(f *sip.Framer, from, to string, b []byte) {
+	c.tap.mu.Lock()
+	defer c.tap.mu.Unlock()
+	f.Feed(b)
+	for {
+		raw, _, err := f.Next()
+		if err != nil || raw == nil {
+			return
+		}
+		m, err := sip.Parse(raw)
+		if err != nil {
+			continue
+		}
+		what := m.Method
+		if !m.IsRequest() {
+			what = fmt.Sprint(m.Status, " ", m.Method)
+		}
+		c.tap.record = append(c.tap.record, from[len("192.0.2."):]+">"+to[len("192.0.2."):]+" "+what)
+		c.tap.messages = append(c.tap.messages, m)
+	}
+}
+
+func (c *tappedConn) Write(b []byte) (int, error) {
+	c.note(&c.sent, c.out, c.in, b)
+	return c.Conn.Write(b)
+}
+
+func (c *tappedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.note(&c.got, c.in, c.out, b[:n])
+	return n, err
+}
+
+// fleet is servers of one service, some of which wait to be added.
+type fleet struct {
+	*world
+	tap *tap
+}
+
+func newFleet(t *testing.T, set func(number int, c *config.Cluster), servers int, users ...string) *fleet {
+	t.Helper()
+	log := new(journal)
+	w := &world{t: t, net: newNetwork(), data: t.TempDir(), log: log, chatters: map[string]*chatter{}}
+	f := &fleet{w, new(tap)}
+	t.Cleanup(func() {
+		if t.Failed() && testing.Verbose() {
+			t.Logf("the servers' log:\n%s", log)
+		}
+	})
+	var err error
+	if w.store, err = store.Open(context.Background(), w.data); err != nil {
+		t.Fatal(err)
+	}
+	w.bus = cluster.NewMemory()
+	for i := range servers {
+		n := &node{w: w, number: i + 1, ip: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})}
+		w.nodes = append(w.nodes, n)
+	}
+	for _, n := range w.nodes {
+		o := server.Options{Config: config.Defaults(), Data: t.TempDir(), Version: "story", Log: w.logger(n.number), Network: tapped{host{w.net, n.ip}, f.tap},
+			Share: w.store.Node(), Bus: w.bus.Join(n.name())}
+		o.Config.Domains = []string{home}
+		o.Config.Listen = []string{"sip+udp://" + n.at(sipPort).String(), "sip+tcp://" + n.at(sipPort).String(), "xmpp+insecure://" + n.at(xmppPort).String()}
+		o.Config.Cluster.Node, o.Config.Cluster.Secret = n.name(), "a secret of all servers"
+		set(n.number, &o.Config.Cluster)
+		if n.server, err = server.New(o); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		n.stop, n.ended = func() { cancel(nil) }, make(chan error, 1)
+		go func() { n.ended <- n.server.Run(ctx) }()
+		<-n.server.Ready()
+	}
+	for _, u := range users {
+		if err := w.nodes[0].server.Admin().Add(t.Context(), u+"@"+home, password); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// come has users log in at a server, with initial presence.
+func (f *fleet) come(at int, users ...string) {
+	f.t.Helper()
+	for i, u := range users {
+		c := &chatter{w: f.world, name: u, user: u + "@" + home, resource: "home", from: netip.AddrFrom4([4]byte{198, 51, 100, byte(10*at + i)}), node: f.nodes[at-1]}
+		f.chatters[u] = c
+		if err := c.connect(false); err != nil {
+			f.t.Fatal(err)
+		}
+		c.stanza("presence", "", "", "")
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (f *fleet) row(at int, name string) server.ClusterNode {
+	for _, n := range f.nodes[at-1].server.Status().Cluster.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return server.ClusterNode{}
+}
+
+// The paper: the main server reaches its maximum, adds the next of its list (Fig. 5: INVITE, then
+// SUBSCRIBE and NOTIFY), newcomers go there, and users move until both are even; when they have
+// gone, the added server is given up.
+func TestLoadControl(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+		f := newFleet(t, func(number int, c *config.Cluster) {
+			c.Max, c.Users, c.Records = 6, 1, 0
+			c.Standby = []string{"sip:192.0.2.2:5060;transport=tcp"}
+			c.Standing = number == 2
+		}, 2, names...)
+		defer f.close()
+		time.Sleep(5 * time.Second)
+		if r, _ := f.tap.taken(); len(r) > 0 || f.row(1, "n2").State != "standby" {
+			t.Fatalf("before anything is to be done: %v, %+v", r, f.row(1, "n2"))
+		}
+		f.come(1, names[:6]...)
+		time.Sleep(5 * time.Second)
+		record, messages := f.tap.taken()
+		want := []string{
+			"1>2 INVITE", "2>1 200 INVITE", "1>2 ACK",
+			"2>1 SUBSCRIBE", "1>2 200 SUBSCRIBE",
+			"1>2 NOTIFY", "2>1 200 NOTIFY",
+			"1>2 BYE", "2>1 200 BYE",
+		}
+		if len(record) < len(want) || !slices.Equal(record[:len(want)], want) {
+			t.Fatalf("sequence\n%s", strings.Join(record, "\n"))
+		}
+		d, err := loaddoc.Parse([]byte(messages[5].Body))
+		if err != nil || d.Partial || d.Find("n1") == nil || d.Find("n1").Level < 6 || d.Users < 6 || len(d.Find("n1").Users) == 0 {
+			t.Errorf("NOTIFY with %+v, %v", d, err)
+		}
+		if !slices.Contains(record[len(want):], "1>2 NOTIFY") {
+			t.Errorf("no changes are told:\n%s", strings.Join(record, "\n"))
+		}
+		if f.row(1, "n2").State != "active" {
+			t.Fatalf("n2 is %+v", f.row(1, "n2"))
+		}
+		f.come(1, names[6:]...)
+		time.Sleep(20 * time.Second)
+		one, two := f.row(1, "n1"), f.row(1, "n2")
+		if one.Users+two.Users < len(names) || two.Users < 3 || one.Users < 3 {
+			t.Errorf("levels are not even: %+v, %+v", one, two)
+		}
+		for _, c := range f.chatters {
+			c.close()
+		}
+		time.Sleep(time.Minute)
+		if one, two = f.row(1, "n1"), f.row(1, "n2"); one.State != "active" || two.State != "standby" {
+			t.Errorf("at the end: %+v, %+v", one, two)
+		}
+	})
+}
