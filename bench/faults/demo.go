@@ -17,7 +17,7 @@ import (
 func Demo(ctx context.Context, dir string, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	const users, most = 40, 30
+	const users, most = 40, 20
 	var phones, chats []string
 	for i := range users / 2 {
 		phones = append(phones, fmt.Sprintf("s%d", i))
