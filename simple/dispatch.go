@@ -193,7 +193,7 @@ func (r *request) failed(err error) {
 	case errors.Is(err, presence.ErrTooMany):
 		r.fail(403, "Too Many Publications Or Subscriptions")
 	case errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped),
-		errors.Is(err, account.ErrBusy), errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):
+		errors.Is(err, account.ErrBusy), errors.Is(err, engine.ErrGone), store.Transient(err):
 		r.retryLater(overloadWait)
 	default:
 		r.edge.log.Error("simple: request failed", "method", r.msg.Method, "entity", r.to.String(), "err", err)

@@ -268,8 +268,8 @@ func (r *request) failure(err error) *failure {
 		return say(http.StatusInsufficientStorage, "your documents would be larger together than the server keeps for a user")
 	case errors.As(err, &big):
 		return say(http.StatusRequestEntityTooLarge, "the body has more than %d octets", big.Limit)
-	case errors.Is(err, account.ErrBusy), errors.Is(err, store.ErrBusy), errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped):
-		return &failure{status: http.StatusServiceUnavailable, text: "the server is overloaded", retry: 2 * time.Second}
+	case errors.Is(err, account.ErrBusy), store.Transient(err), errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped):
+		return &failure{status: http.StatusServiceUnavailable, text: "the server cannot do it now; try again", retry: 2 * time.Second}
 	}
 	r.edge.Log.Error("xcap: request failed", "method", r.Method, "uri", r.RequestURI, "user", r.who.user.String(), "err", err)
 	return say(http.StatusInternalServerError, "the server has failed; its log says why")
