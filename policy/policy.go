@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"pharos/markup"
 	"pharos/presence"
@@ -25,6 +26,7 @@ type Loader struct {
 // change of any of them; the rules may be newer than the revision when they are changed
 // at the same time, never older.
 func (l *Loader) Policy(ctx context.Context, e presence.Entity) (*presence.Policy, error) {
+	ctx = store.AsOf(ctx, time.Now()) // one look for all that follows
 	revision, err := l.Store.Revision(ctx, e)
 	if err != nil {
 		return nil, err

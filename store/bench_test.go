@@ -179,9 +179,9 @@ func BenchmarkRosterPostgres(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) { benchRoster(b, benchPostgres(b), rows, callers) })
 		}
 	}
-	b.Run("stale", func(b *testing.B) {
+	b.Run("as of before", func(b *testing.B) {
 		s := benchPostgres(b)
-		ctx := Stale(context.Background())
+		ctx := AsOf(context.Background(), time.Now())
 		for b.Loop() {
 			if _, _, err := s.Roster(ctx, alice); err != nil {
 				b.Fatal(err)

@@ -148,8 +148,8 @@ func (c *cache) expire(u presence.Entity, s *userState) uint64 {
 	return *c.turn(u)
 }
 
-// put keeps what a reader has read since get, unless it was changed meanwhile.
-func (c *cache) put(u presence.Entity, s *userState, turn uint64) {
+// put keeps what a reader has read since get, not before at, unless it was changed meanwhile.
+func (c *cache) put(u presence.Entity, s *userState, turn uint64, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if *c.turn(u) != turn {
@@ -162,7 +162,7 @@ func (c *cache) put(u presence.Entity, s *userState, turn uint64) {
 		c.remove(el) // of before a commit that the writer is about to tell of
 	}
 	u = own(u)
-	c.users[u] = c.order.PushFront(&cachedUser{u: u, s: s})
+	c.users[u] = c.order.PushFront(&cachedUser{u, s, at})
 	c.rows += s.rows()
 	c.bound()
 }

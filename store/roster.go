@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pharos/presence"
 )
@@ -120,7 +121,7 @@ func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error)
 
 func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
 	// The counters first: rows newer than their version do no harm, older ones would.
-	st := new(userState)
+	st, now := new(userState), time.Now()
 	var documents int64
 	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision, &documents)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -137,7 +138,7 @@ func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
 	if st.blocks, err = readBlocks(s.reads.blocks.Query(u.Domain, u.User)); err != nil {
 		return nil, err
 	}
-	s.cache.put(u, st, turn)
+	s.cache.put(u, st, turn, now)
 	return st, nil
 }
 

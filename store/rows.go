@@ -300,6 +300,9 @@ func (r *rows) transact(calls []*softCall) error {
 	case errors.Is(err, errLost) || errors.Is(err, sql.ErrConnDone):
 		_ = r.conn.Close()
 		r.conn = nil
+	case onStandby(err):
+		discard(r.conn)
+		r.conn = nil
 	case f != nil && errors.As(err, &state) && state.Code == stateDivision:
 		return ErrFenced
 	}

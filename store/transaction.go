@@ -49,7 +49,8 @@ const (
 	stateLocked        = "55P03" // lock_timeout
 	stateUnique        = "23505" // another process was first
 	stateDivision      = "22012"
-	classShutdown      = "57P" // by the administrator, or after a crash
+	stateReadOnly      = "25006" // a standby, which was the primary when we connected
+	classShutdown      = "57P"   // by the administrator, or after a crash
 )
 
 // attempt runs a group, several times if there is hope. The jobs have the error of the last.
@@ -64,6 +65,10 @@ func (w *writer) attempt(group []*job) error {
 		err := w.transact(group)
 		if errors.Is(err, errContended) {
 			continue
+		}
+		if onStandby(err) && w.conn != nil {
+			discard(w.conn)
+			w.conn = nil
 		}
 		lost := w.conn == nil
 		if !lost && w.down {
@@ -211,6 +216,18 @@ func (w *writer) failed() bool {
 		}
 		return nil
 	}) != nil
+}
+
+// onStandby tells whether a write has failed since this server does not write any more.
+func onStandby(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == stateReadOnly
+}
+
+// discard closes a connection for good, instead of giving it back to the pool.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Close()
 }
 
 // native runs fn with the driver's own connection. A connection that fn has lost

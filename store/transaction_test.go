@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -321,5 +322,22 @@ func TestReadAfterKill(t *testing.T) {
 	for range 3 {
 		adminExec(t, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'pharos'`)
 		readers()
+	}
+}
+
+// A server that was made a standby is left for the one that the URL finds then.
+func TestPrimaryChanges(t *testing.T) {
+	s := openPostgresTest(t, postgresURL(t), quiet())
+	for _, c := range []*sql.Conn{s.w.conn, s.rows.conn} {
+		if _, err := c.ExecContext(t.Context(), `SET default_transaction_read_only = on`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := addOne(t.Context(), s, alice); err != nil {
+		t.Error(err)
+	}
+	put(t, s, Record{'r', "k", []byte("v")})
+	if n := count(t, s, alice); n != 1 {
+		t.Errorf("%d changes", n)
 	}
 }

@@ -15,21 +15,19 @@ import (
 // the database has when it is read: then it is what was committed last, by whomever.
 // One query asks for the revisions of all who are read at the moment.
 
-// maxStale is how old the answers are at most that Stale takes.
-const maxStale = time.Second
+type asOf struct{}
 
-type staleKey struct{}
-
-// Stale marks reads that may be answered as of a second ago, where other processes
-// write too: they need no look at the database while the last is not older.
-func Stale(ctx context.Context) context.Context { return context.WithValue(ctx, staleKey{}, true) }
+// AsOf marks reads that need not know what other processes have written after t: what was seen to
+// be so later than t is taken from memory without a look at the database. What reads
+// several things of a user for one purpose looks once with the time at which it has begun.
+func AsOf(ctx context.Context, t time.Time) context.Context { return context.WithValue(ctx, asOf{}, t) }
 
 // valid tells whether st is what the database has.
 func (s *Store) valid(ctx context.Context, u presence.Entity, st *userState, checked time.Time) (bool, error) {
-	now := time.Now()
-	if ctx.Value(staleKey{}) != nil && now.Sub(checked) < maxStale {
+	if t, ok := ctx.Value(asOf{}).(time.Time); ok && checked.After(t) {
 		return true, nil
 	}
+	now := time.Now()
 	revision, _, err := s.checks.get(ctx, u)
 	if err != nil || revision != st.revision {
 		return false, err
@@ -113,7 +111,6 @@ func (s *Store) readSnapshot(ctx context.Context, u presence.Entity, turn uint64
 	if err := s.query(func(ctx context.Context, c *pgx.Conn) error { return c.SendBatch(ctx, &b).Close() }); err != nil {
 		return nil, err
 	}
-	s.cache.put(u, st, turn)
-	s.cache.check(u, st, now)
+	s.cache.put(u, st, turn, now)
 	return st, ctx.Err()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"pharos/presence"
 	"pharos/store"
@@ -24,6 +25,7 @@ type state struct {
 // read reads what a user has but for documents.
 func (d *Documents) read(ctx context.Context, u presence.Entity) (*state, error) {
 	s := &state{user: u}
+	ctx = store.AsOf(ctx, time.Now()) // one look for all three
 	var err error
 	// The revision first: what is read after it may be newer, and is then found out.
 	if s.revision, err = d.c.Store.Revision(ctx, u); err != nil {
