@@ -120,8 +120,30 @@ func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error)
 }
 
 func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
+	now := time.Now()
+	for n := 1; ; n++ {
+		st, err := s.readStatements(u)
+		if err != nil {
+			return nil, err
+		}
+		if s.others.Load() && n < maxAttempts {
+			// What others write is in the answer whole or not at all.
+			if after, err := s.revisionRow(u); err != nil || after != st.revision {
+				if err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
+		s.cache.put(u, st, turn, now)
+		return st, nil
+	}
+}
+
+// readStatements reads a user piece by piece.
+func (s *Store) readStatements(u presence.Entity) (*userState, error) {
 	// The counters first: rows newer than their version do no harm, older ones would.
-	st, now := new(userState), time.Now()
+	st := new(userState)
 	var documents int64
 	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision, &documents)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -138,7 +160,6 @@ func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
 	if st.blocks, err = readBlocks(s.reads.blocks.Query(u.Domain, u.User)); err != nil {
 		return nil, err
 	}
-	s.cache.put(u, st, turn, now)
 	return st, nil
 }
 

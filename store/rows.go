@@ -106,6 +106,9 @@ func (r *rows) put(c *softCall) {
 	if r.bytes >= maxWaiting && c.err == nil {
 		c.err = ErrBusy
 	}
+	if c.err != nil {
+		c.rows, c.size = nil, 0
+	}
 	r.bytes += c.size
 	r.waiting = append(r.waiting, c)
 	first := len(r.waiting) == 1

@@ -61,7 +61,7 @@ func (w *writer) attempt(group []*job) error {
 	start := time.Now()
 	w.q.wanted, w.q.wait = w.q.wanted[:0], false
 	for n := 1; ; n++ {
-		w.q.wait = n == maxAttempts
+		w.q.wait = n >= maxAttempts
 		err := w.transact(group)
 		if errors.Is(err, errContended) {
 			continue
@@ -79,7 +79,7 @@ func (w *writer) attempt(group []*job) error {
 			return err
 		}
 		switch {
-		case !lost && (n == maxAttempts || !transient(err)):
+		case !lost && (n >= maxAttempts || !transient(err)):
 			return err
 		case lost && (w.down || time.Since(start) > w.patience):
 			if !w.down {

@@ -42,20 +42,26 @@ func (s *Store) revisions(of []presence.Entity) (map[presence.Entity]uint64, err
 		return read(context.Background(), s.reader, func() (map[presence.Entity]uint64, error) {
 			m := make(map[presence.Entity]uint64, len(of))
 			for _, u := range of {
-				var revision int64
-				err := s.reads.revision.QueryRow(u.Domain, u.User).Scan(&revision)
-				if errors.Is(err, sql.ErrNoRows) {
-					continue
-				}
+				revision, err := s.revisionRow(u)
 				if err != nil {
 					return nil, err
 				}
-				m[u] = uint64(revision)
+				m[u] = revision
 			}
 			return m, nil
 		})
 	}
 	return again(s.reader, func() (map[presence.Entity]uint64, error) { return s.revisionRows(of) })
+}
+
+// revisionRow is 0 for who has none.
+func (s *Store) revisionRow(u presence.Entity) (uint64, error) {
+	var revision int64
+	err := s.reads.revision.QueryRow(u.Domain, u.User).Scan(&revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return uint64(revision), err
 }
 
 func (s *Store) revisionRows(of []presence.Entity) (map[presence.Entity]uint64, error) {
