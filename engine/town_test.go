@@ -85,7 +85,7 @@ func (w *town) start(name string) *townNode {
 	if old := w.nodes[name]; old != nil {
 		n.epoch, n.fence = old.fence+1, old.fence
 	}
-	n.Engine = New(Config{Shards: 2, Save: n, Policies: w.pols, Mailbox: n.box, Peers: n, Loader: n, Fenced: errFenced})
+	n.Engine = New(Config{Shards: 2, Save: n, Policies: w.pols, Mailbox: n.box, Peers: townPeers{n}, Loader: n, Fenced: errFenced})
 	n.sip, n.xmpp = &desk{n: n, edge: "sip"}, &desk{n: n, edge: "xmpp"}
 	n.Register("sip", n.sip)
 	n.Register("xmpp", n.xmpp)
@@ -272,16 +272,19 @@ func (w *town) move(of presence.Entity, to string) error {
 	return nil
 }
 
-func (n *townNode) Self() string { return n.name }
+// townPeers are the Peers of a node.
+type townPeers struct{ *townNode }
 
-func (n *townNode) Owner(e presence.Entity) (string, bool) {
+func (n townPeers) Self() string { return n.name }
+
+func (n townPeers) Owner(e presence.Entity) (string, bool) {
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()
 	h, ok := n.hints[e]
 	return h.node, ok
 }
 
-func (n *townNode) Term(e presence.Entity) uint64 {
+func (n townPeers) Term(e presence.Entity) uint64 {
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()
 	if h := n.hints[e]; h.node == n.name {
@@ -290,7 +293,7 @@ func (n *townNode) Term(e presence.Entity) uint64 {
 	return 0
 }
 
-func (n *townNode) Locate(e presence.Entity, done func(string, error)) {
+func (n townPeers) Locate(e presence.Entity, done func(string, error)) {
 	n.town.wg.Go(func() {
 		time.Sleep(2 * time.Millisecond)
 		w := n.town
@@ -323,7 +326,7 @@ func (n *townNode) Locate(e presence.Entity, done func(string, error)) {
 	})
 }
 
-func (n *townNode) Send(node string, frame []byte) error {
+func (n townPeers) Send(node string, frame []byte) error {
 	if n.full.Load() {
 		return ErrOverload
 	}
@@ -350,7 +353,7 @@ func (n *townNode) Send(node string, frame []byte) error {
 	}
 }
 
-func (n *townNode) Nodes() (names []string) {
+func (n townPeers) Nodes() (names []string) {
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()
 	for name := range n.links {
@@ -360,7 +363,7 @@ func (n *townNode) Nodes() (names []string) {
 	return names
 }
 
-func (n *townNode) Valid() bool { return n.valid.Load() }
+func (n townPeers) Valid() bool { return n.valid.Load() }
 
 func (n *townNode) Save(saves []presence.Save, done func(error)) {
 	n.town.mu.Lock()
