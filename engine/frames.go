@@ -25,6 +25,7 @@ const (
 	saysMessage              // number, message: to the recipient's owner
 	saysDeliver              // number, handed, edge, message: to a node with his sessions
 	saysBack                 // number, handed: it could not be delivered there
+	saysLost                 // entity: the edges are to say again what they had said to its owner
 )
 
 // wireErrors are the errors that the other side finds with errors.Is.
@@ -113,6 +114,10 @@ func (e *Engine) receive(node string, r *transfer.Reader) error {
 		number, handed := r.Uint(), r.Uint()
 		if r.Err() == nil {
 			e.cameBack(node, number, handed)
+		}
+	case saysLost:
+		if of := r.Entity(); r.Err() == nil {
+			e.Lost(func(x presence.Entity) bool { return x == of })
 		}
 	default:
 		if r.Err() == nil {

@@ -15,7 +15,7 @@ import (
 
 // goneMemory is how long is remembered that a node has gone: a presentity that was exported
 // before another node knew of it, and is imported after, does not bring its sessions back.
-const goneMemory = time.Minute
+const goneMemory = 10 * time.Second
 
 var (
 	errMoving = errors.New("engine: the presentity is being moved already")
@@ -88,9 +88,9 @@ func (s *shard) exportNow(r *resident) {
 	}
 	m.exported = r.p.Export()
 	b := transfer.AppendBool(transfer.Begin(make([]byte, 0, 1024)), r.restored)
-	var gone []string
+	gone := []string{s.e.self} // whose sessions are of now in any case
 	for node, at := range s.gone {
-		if s.now.Sub(at) < goneMemory {
+		if s.now.Sub(at) < 2*goneMemory { // the other node may remember it a little longer
 			gone = append(gone, node)
 		}
 	}
@@ -214,8 +214,12 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 	for _, node := range nodesOf(h) {
 		at, lately := s.gone[node]
 		lately = lately && s.now.Sub(at) < goneMemory && !slices.Contains(gone, node)
-		if node != s.e.self && (lately || !slices.Contains(s.e.peers.Nodes(), node)) {
+		alive := slices.Contains(s.e.peers.Nodes(), node)
+		if node != s.e.self && (lately || !alive) {
 			s.depart(r, node)
+			if alive { // it is back, and perhaps some of it was said since
+				s.send(node, transfer.AppendEntity(message(saysLost), h.Entity))
+			}
 		}
 	}
 	if restored {

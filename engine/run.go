@@ -266,7 +266,12 @@ func (s *shard) abandon() {
 	for _, b := range s.inflight {
 		for i := range b.waiting {
 			w := &b.waiting[i]
-			refuse(&item{done: w.done, asked: w.asked})
+			it := &item{to: w.r.p.Entity(), done: w.done, asked: w.asked, far: w.far}
+			if it.asked && it.foreign() {
+				s.drop(it, errDropped) // it may be saved yet
+			} else {
+				refuse(it)
+			}
 		}
 	}
 	s.inflight = nil

@@ -20,15 +20,19 @@ const (
 // have to say again is told to them by Lost.
 func (e *Engine) Gone(node string) {
 	e.outbox.forget(node)
+	// A node that steps down itself takes leave of all; they go on.
+	died := e.peers.Valid()
 	for _, s := range e.shards {
-		s.put(func() { s.nodeGone(node) }, false)
+		s.put(func() { s.nodeGone(node, died) }, false)
 	}
 	e.callsGone(node)
 }
 
-func (s *shard) nodeGone(node string) {
+func (s *shard) nodeGone(node string, died bool) {
 	s.calm, s.unsure = s.now.Add(QuietTime), s.now.Add(ReachTime)
-	s.gone[node] = s.now
+	if died {
+		s.gone[node] = s.now
+	}
 	s.departures = append(s.departures, node)
 	for _, a := range s.requests {
 		if a.node == node {

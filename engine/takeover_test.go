@@ -48,10 +48,10 @@ func TestOwnerDies(t *testing.T) {
 			}
 		}
 		b.sip.mu.Lock()
-		defer b.sip.mu.Unlock()
 		if !slices.Equal(b.sip.adopted, []string{"alice/mine@b"}) {
 			t.Errorf("adopted %q", b.sip.adopted)
 		}
+		b.sip.mu.Unlock()
 		c.must(alice, publish("k", "tag2", time.Hour, "meeting"))
 		w.expect(c.sip, "meeting")
 		if got := b.sip.saw(); len(got) != 2 { // bob's and the adopted one, in one notice or two

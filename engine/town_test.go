@@ -25,6 +25,7 @@ type town struct {
 	choose  func(presence.Entity) string // who gets a newcomer; nil: the node that asks
 	nodes   map[string]*townNode
 	records map[saveKey]presence.Save
+	moving  map[presence.Entity]bool // homes whose state has not come yet
 	pols    *rules
 	wg      sync.WaitGroup
 }
@@ -70,7 +71,7 @@ type townFrame struct {
 var errFenced = errors.New("fenced")
 
 func newTown(t *testing.T, names ...string) *town {
-	w := &town{t: t, homes: map[presence.Entity]home{}, nodes: map[string]*townNode{}, records: map[saveKey]presence.Save{}, pols: &rules{}}
+	w := &town{t: t, moving: map[presence.Entity]bool{}, homes: map[presence.Entity]home{}, nodes: map[string]*townNode{}, records: map[saveKey]presence.Save{}, pols: &rules{}}
 	for _, name := range names {
 		w.start(name)
 	}
@@ -86,7 +87,7 @@ func (w *town) start(name string) *townNode {
 		n.epoch, n.fence = old.fence+1, old.fence
 	}
 	n.Engine = New(Config{Shards: 2, Save: n, Policies: w.pols, Mailbox: n.box, Peers: townPeers{n}, Loader: n, Fenced: errFenced})
-	n.sip, n.xmpp = &desk{n: n, edge: "sip"}, &desk{n: n, edge: "xmpp"}
+	n.sip, n.xmpp = newDesk(n, "sip"), newDesk(n, "xmpp")
 	n.Register("sip", n.sip)
 	n.Register("xmpp", n.xmpp)
 	w.mu.Lock()
@@ -260,12 +261,19 @@ func (w *town) move(of presence.Entity, to string) error {
 	h = home{to, h.epoch + 1}
 	w.homes[of] = h
 	a.hints[of] = h
+	w.moving[of] = true
 	w.mu.Unlock()
-	if err := b.Import(of, bytes.Clone(x.state)); err != nil {
-		w.t.Errorf("import: %v", err)
+	if w.delay != nil {
+		time.Sleep(w.delay(from, to))
 	}
 	w.mu.Lock()
-	b.hints[of] = h
+	delete(w.moving, of)
+	if w.homes[of] == h && b.alive { // else it has an heir already
+		if err := b.Import(of, bytes.Clone(x.state)); err != nil {
+			w.t.Errorf("import: %v", err)
+		}
+		b.hints[of] = h
+	}
 	w.mu.Unlock()
 	b.Found([]presence.Entity{of})
 	a.Forget(of)
@@ -311,11 +319,10 @@ func (n townPeers) Locate(e presence.Entity, done func(string, error)) {
 			}
 			w.homes[e] = h
 		}
-		if is := n.hints[e]; h.node != n.name || is.node == n.name || !ok {
-			n.hints[e] = h
-		}
-		if h.node == n.name && n.hints[e].node != n.name {
+		if h.node == n.name && w.moving[e] {
 			h.node = "" // it is on its way here
+		} else {
+			n.hints[e] = h
 		}
 		w.mu.Unlock()
 		if h.node == "" {
@@ -429,13 +436,15 @@ func (w *town) expect(p *desk, want ...string) {
 	}
 }
 
-// desk is an edge that says again what it has said.
+// desk is an edge that says again what it has said, and remembers what its watchers were
+// told last.
 type desk struct {
 	phone
 	n       *townNode
 	edge    string
 	mu      sync.Mutex
-	said    []said
+	now     map[string]*said            // by user and key
+	last    map[string]*presence.Notice // by user and subscription
 	adopted []string
 	calls   []string
 	answer  func(request []byte) []byte
@@ -447,22 +456,77 @@ type said struct {
 	in presence.Input
 }
 
+func newDesk(n *townNode, edge string) *desk {
+	return &desk{n: n, edge: edge, now: map[string]*said{}, last: map[string]*presence.Notice{}}
+}
+
 // say submits what is not saved, and remembers it.
-func (d *desk) say(of presence.Entity, in presence.Input) {
+func (d *desk) say(of presence.Entity, in presence.Input) { d.sayAs(of, fmt.Sprintf("%T", in), in) }
+
+// sayAs is say for what replaces what was said under the key before.
+func (d *desk) sayAs(of presence.Entity, key string, in presence.Input) {
+	x := &said{of, in}
 	d.mu.Lock()
-	d.said = append(d.said, said{of, in})
-	d.mu.Unlock()
-	if err := d.n.Submit(of, in, nil); err != nil {
-		d.n.town.t.Errorf("%s: %v", d.n.name, err)
+	defer d.mu.Unlock()
+	d.now[of.User+" "+key] = x
+	d.submit(of.User+" "+key, x)
+}
+
+// unsay takes back what was said.
+func (d *desk) unsay(of presence.Entity, key string, in presence.Input) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key = of.User + " " + key
+	if d.now[key] == nil {
+		return
+	}
+	delete(d.now, key)
+	if u, ok := in.(presence.Unwatch); ok {
+		delete(d.last, of.User+" "+u.ID)
+	}
+	d.submit(key, &said{of, in})
+}
+
+// submit says something until it is heard, as long as it is the last word; d.mu is held.
+func (d *desk) submit(key string, x *said) {
+	again := func(err error) {
+		if err == nil || errors.Is(err, ErrStopped) || errors.Is(err, presence.ErrNoSubscription) {
+			return
+		}
+		time.AfterFunc(500*time.Millisecond, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if is := d.now[key]; is == x || is == nil && takesAway(&item{in: x.in}) {
+				d.submit(key, x)
+			}
+		})
+	}
+	again(d.n.Submit(x.of, x.in, func(_ presence.Outcome, err error) { again(err) }))
+}
+
+func (d *desk) Notify(n *presence.Notice) {
+	d.phone.Notify(n)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, tg := range n.Targets {
+		key := n.Presentity.User + " " + tg.Sub
+		was := d.last[key]
+		d.last[key] = n
+		if was == nil || was.View == nil || n.View == nil {
+			continue
+		}
+		if was.View.Parts().Origin == n.View.Parts().Origin && n.View.Version < was.View.Version {
+			d.n.town.t.Errorf("%s at %s: version %d of %s after %d", tg.Sub, d.n.name, n.View.Version, n.Presentity, was.View.Version)
+		}
 	}
 }
 
 func (d *desk) Lost(lost func(presence.Entity) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range d.said {
-		if lost(s.of) {
-			_ = d.n.Submit(s.of, s.in, nil) // the queue has room
+	for key, x := range d.now {
+		if lost(x.of) {
+			d.submit(key, x)
 		}
 	}
 }
