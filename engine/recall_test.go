@@ -40,9 +40,10 @@ func TestNewOwnerTellsWhatDiffers(t *testing.T) {
 
 				// What the desk says again of the second session is something else.
 				at.xmpp.mu.Lock()
-				again := at.xmpp.said[1].in.(presence.Publish)
+				second := at.xmpp.now["alice session/desk"]
+				again := second.in.(presence.Publish)
 				again.Native.Bytes = []byte("other")
-				at.xmpp.said[1].in = again
+				second.in = again
 				at.xmpp.mu.Unlock()
 				if owner == at {
 					owner.valid.Store(false)

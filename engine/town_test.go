@@ -461,7 +461,16 @@ func newDesk(n *townNode, edge string) *desk {
 }
 
 // say submits what is not saved, and remembers it.
-func (d *desk) say(of presence.Entity, in presence.Input) { d.sayAs(of, fmt.Sprintf("%T", in), in) }
+func (d *desk) say(of presence.Entity, in presence.Input) {
+	switch in := in.(type) {
+	case presence.Publish:
+		d.sayAs(of, in.ID.String(), in)
+	case presence.Watch:
+		d.sayAs(of, in.ID, in)
+	default:
+		panic("what is this replaced by?")
+	}
+}
 
 // sayAs is say for what replaces what was said under the key before.
 func (d *desk) sayAs(of presence.Entity, key string, in presence.Input) {
