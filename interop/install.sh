@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the foreign programs that the tests (test) or the demos (demo) talk
-# to, when they are missing: Debian packages, and the npm packages of
+# Installs the foreign programs that the tests (test), the demos (demo) or the faults
+# (database: only PostgreSQL) need, when they are missing: Debian packages, and the npm packages of
 # package.json into interop/node_modules.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -10,10 +10,12 @@ need=()
 want() { # program, packages
 	[ -x "$(command -v "$1" || true)" ] || need+=("${@:2}")
 }
-want sipp sip-tester
-want baresip baresip-core
-want curl curl
-{ [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; } || need+=(python3 python3-slixmpp)
+if [ "$what" != database ]; then
+	want sipp sip-tester
+	want baresip baresip-core
+	want curl curl
+	{ [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; } || need+=(python3 python3-slixmpp)
+fi
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need+=(postgresql)
 if [ "$what" = test ]; then
 	ls /usr/lib/*/liblinphone.so.* >/dev/null 2>&1 || need+=(linphone-cli)

@@ -260,3 +260,49 @@ func BenchmarkSaved(b *testing.B) {
 		}
 	}
 }
+
+// A node takes over 10,000 presentities of another: with 64 loads at a time, and all at once.
+func BenchmarkLoadPostgres(b *testing.B) {
+	s := benchPostgres(b)
+	const n = 10_000
+	of := make([]presence.Entity, n)
+	var saves []presence.Save
+	for i := range of {
+		of[i] = presence.Entity{User: fmt.Sprintf("user%d", i), Domain: "example.com"}
+		for k := range 3 {
+			sub := benchSubscription(10*i + k)
+			saves = append(saves, presence.Save{Presentity: of[i], Kind: presence.SavedSubscription, Key: sub.ID, Subscription: sub})
+		}
+	}
+	save(b, s, saves...)
+	b.Run("Load", func(b *testing.B) {
+		for b.Loop() {
+			var wg sync.WaitGroup
+			for c := range 64 {
+				wg.Go(func() {
+					for i := c; i < n; i += 64 {
+						if _, subs, err := s.Load(context.Background(), of[i]); err != nil || len(subs) != 3 {
+							b.Error(len(subs), err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		}
+		b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "presentities/s")
+	})
+	b.Run("LoadMany", func(b *testing.B) {
+		for b.Loop() {
+			if err := s.LoadMany(context.Background(), of, func(_ presence.Entity, _ []*presence.Source, subs []*presence.Subscription) error {
+				if len(subs) != 3 {
+					b.Error(len(subs))
+				}
+				return nil
+			}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "presentities/s")
+	})
+}

@@ -29,6 +29,8 @@ const (
 	// maxReaders bounds the readers of PostgreSQL, each with a connection. With four more,
 	// and maxRegistry, that is what one server of the service takes of the database's max_connections.
 	maxReaders = 10
+	// minVersion is that of the oldest PostgreSQL that will do, as server_version_num has it.
+	minVersion = 13_00_00
 	// patience is how long a write waits for a database that has just gone; later ones
 	// fail at once, until it is back.
 	patience = 3 * time.Second
@@ -113,11 +115,16 @@ func milliseconds(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) 
 
 // checkPostgres looks whether the database is fit for us.
 func (s *Store) checkPostgres(ctx context.Context) error {
-	var encoding, fsync, commit string
+	var encoding, fsync, commit, version string
+	var number int
 	err := s.read.QueryRowContext(ctx, `SELECT current_setting('server_encoding'), current_setting('fsync'),
-		current_setting('synchronous_commit')`).Scan(&encoding, &fsync, &commit)
+		current_setting('synchronous_commit'), current_setting('server_version'),
+		current_setting('server_version_num')::int`).Scan(&encoding, &fsync, &commit, &version, &number)
 	if err != nil {
 		return err
+	}
+	if number < minVersion {
+		return fmt.Errorf("PostgreSQL %s is too old: it has to be %d or later", version, minVersion/10_000)
 	}
 	if encoding != "UTF8" {
 		return fmt.Errorf("the database's encoding is %s, and has to be UTF8", encoding)
