@@ -89,6 +89,9 @@ func atRevision(ctx context.Context, u presence.Entity, revision uint64) context
 // policy is a user's policy. It may block.
 func (e *Edge) policy(ctx context.Context, u presence.Entity) (*presence.Policy, error) {
 	p, err := e.c.Engine.Policy(ctx, u)
+	if !e.many {
+		return p, err
+	}
 	if revision, ok := ctx.Value(revisionKey{u}).(uint64); ok && err == nil && p.Revision < revision {
 		e.c.Engine.PolicyHeard(u)
 		p, err = e.c.Engine.Policy(ctx, u)
