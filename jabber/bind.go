@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"pharos/load"
 	"pharos/markup"
 	"pharos/xmpp"
 )
@@ -61,7 +60,7 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	if iq.Attr("id") == "" {
 		return refuse("bad-request") // RFC 6120 §8.1.3
 	}
-	if e.closing.Load() || !e.enter(load.Newcomer) {
+	if e.closing.Load() || !e.admit(ctx) {
 		return refuse("resource-constraint")
 	}
 	jid := st.User().Bare()

@@ -52,7 +52,7 @@ func (b *blocklist) has(e presence.Entity, resource string) bool {
 
 // blocks tells whether a user blocks somebody. It may block.
 func (e *Edge) blocks(ctx context.Context, u, who presence.Entity, resource string) bool {
-	if rec := e.reg.user(u); rec != nil {
+	if rec := e.reg.user(u); rec != nil { // true to what this node has heard of
 		return rec.blocked(who, resource)
 	}
 	names, err := e.c.Store.Blocks(ctx, u)
@@ -255,7 +255,7 @@ func (e *Edge) unblocked(ctx context.Context, u *user) {
 			}
 		}
 		if it.From {
-			for _, s := range e.reg.user(it.Contact).list() {
+			for _, s := range e.reg.user(it.Contact).list() { // others: seeElsewhere
 				s.rewatch(ctx, u.entity)
 			}
 		}

@@ -183,7 +183,7 @@ func (e *Edge) prepare(ctx context.Context, r *row) error {
 	if r.ready != nil && !e.many {
 		r.ready(ctx)
 	}
-	if r.rec = e.reg.user(r.u); r.rec == nil {
+	if r.rec = e.reg.user(r.u); r.rec == nil { // perhaps on other nodes, which hear of it
 		return nil
 	}
 	if r.rec.size < 0 {

@@ -157,7 +157,7 @@ func (e *Edge) reconcile(ctx context.Context, u presence.Entity) error {
 		case it.From && h == presence.Confirm && !e.sometimes(ctx, u, it.Contact):
 			err = e.answer(ctx, u, it.Contact, roster.Unsubscribed, func(it *store.Item, h presence.Handling) bool { return it.From && h == presence.Confirm })
 		case it.From && allows(h):
-			for _, s := range e.reg.user(it.Contact).list() {
+			for _, s := range e.reg.user(it.Contact).list() { // others: seeElsewhere
 				s.revive(ctx, u)
 			}
 		}

@@ -71,6 +71,7 @@ type Edge struct {
 	life    string
 	calls   lanes
 	renewal renewal
+	line    line
 	recent  recent
 	turns   turns
 }

@@ -97,6 +97,10 @@ const (
 	// MoveTime is how long a session that was handed over to another node is kept, in case
 	// that node dies before it has taken it.
 	MoveTime = 15 * time.Second
+	// MaxNewcomers wait in line when the gate is closed to them, for AdmitTime at most; others are
+	// told resource-constraint.
+	MaxNewcomers = 1 << 12
+	AdmitTime    = 8 * time.Second
 	// MaxCalls of other nodes that wait for one another, for each sixty-fourth of the
 	// users; beyond, they are answered as if nobody were here.
 	MaxCalls = 1 << 12

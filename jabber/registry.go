@@ -83,7 +83,15 @@ func (r *registry) sessionShard(handle string) *sessionShard {
 	return &r.sessions[maphash.String(r.seed, handle)%uint64(len(r.sessions))]
 }
 
-// user is the record of a user who has sessions, else nil.
+// user is the record of a user who has sessions, else nil. Of several nodes each has a
+// record for the sessions that are there. Whoever asks for it does so for one of these reasons:
+//   - to tell the sessions here of what their owners (Notify) or a call of another edge
+//     (functions that end in Here) bring to each node by itself;
+//   - to do here what was passed to the other nodes as well (pass, passAll, Reach);
+//   - to follow here a change of which the other nodes hear by themselves (heard.go);
+//   - to save a question of which the answer is known where there is a record: that the
+//     account exists, which End undoes on all nodes, and whom the user blocks, which is read again
+//     when it is heard to have changed.
 func (r *registry) user(e presence.Entity) *user {
 	sh := r.userShard(e)
 	sh.mu.RLock()
