@@ -56,7 +56,7 @@ type Registry interface {
 	// when the epoch is not the node's any more, or the lease had run out and the
 	// node has been declared dead.
 	Renew(ctx context.Context, m Member, lease time.Duration) error
-	// Leave gives the lease back.
+	// Leave gives the lease back; the epoch rises, so that nothing is saved under it any more.
 	Leave(ctx context.Context, name string, epoch uint64) error
 	// Members are all nodes, as of the database's clock: Expires is translated to
 	// this process's.
@@ -71,7 +71,7 @@ type Registry interface {
 	Inherit(ctx context.Context, dead string, heirs map[string]int) (map[string]int, error)
 	// Homes looks homes up; those without one are missing.
 	Homes(ctx context.Context, of []presence.Entity) (map[presence.Entity]Home, error)
-	// Settle takes homes for those who have none (compare-and-set): the answer is
+	// Settle takes homes for those who have none, or one at a node that is dead (compare-and-set): the answer is
 	// who has them now, the wish or what was there already.
 	Settle(ctx context.Context, wish map[presence.Entity]string) (map[presence.Entity]Home, error)
 	// Move changes homes of one node to another, those only that are still at from with the epoch
