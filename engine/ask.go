@@ -60,7 +60,7 @@ func readQuestion(r *transfer.Reader, m *transfer.Mirror) *question {
 
 // answer answers as the owner. p is nil when the question is light and nothing of the
 // presentity is in memory.
-func (q *question) answer(s *shard, of presence.Entity, p *presence.Presentity, now time.Time, from string) []byte {
+func (q *question) answer(s *shard, of presence.Entity, p *presence.Presentity, now time.Time) []byte {
 	switch q.kind {
 	case asksExplain:
 		x := p.Explain(now, q.watcher, q.pkg)
@@ -81,14 +81,21 @@ func (q *question) answer(s *shard, of presence.Entity, p *presence.Presentity, 
 			s.handDirect(p, q.notice)
 		}
 	case asksAgain:
-		if p != nil {
-			s.tellAgain(s.residents[of], from)
-		}
 		return transfer.AppendUint(nil, s.e.peers.Term(of))
 	case asksPolicy:
-		s.e.PolicyHeard(of)
+		s.e.known.forget(of)
+		if r := s.residents[of]; r != nil && r.policy != unknown {
+			s.load(r)
+		}
 	}
 	return nil
+}
+
+// after is what follows when the answer is on its way.
+func (q *question) after(s *shard, of presence.Entity, from string) {
+	if r := s.residents[of]; q.kind == asksAgain && r != nil {
+		s.tellAgain(r, from)
+	}
 }
 
 // asked makes an item of a question. look is for an owner here, answer for one elsewhere,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,8 +73,9 @@ func TestMaxCalls(t *testing.T) {
 		a := w.nodes["a"]
 		w.nodes["b"].sip.mute = true
 		n := 0
+		var ended atomic.Int64
 		for {
-			err := a.CallEdge("b", "sip", nil, func([]byte, error) { n-- })
+			err := a.CallEdge("b", "sip", nil, func([]byte, error) { ended.Add(1) })
 			if errors.Is(err, ErrOverload) {
 				break
 			}
@@ -87,8 +89,8 @@ func TestMaxCalls(t *testing.T) {
 		}
 		time.Sleep(CallTime + 2*callCheck)
 		synctest.Wait()
-		if n != 0 {
-			t.Errorf("%d calls have no end", n)
+		if ended.Load() != MaxCalls {
+			t.Errorf("%d calls have ended", ended.Load())
 		}
 	})
 }

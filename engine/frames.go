@@ -77,13 +77,15 @@ func (e *Engine) receive(node string, r *transfer.Reader) error {
 		}
 	case saysReply:
 		number := r.Uint()
-		if s := e.shardOfNumber(number); s != nil && r.Err() == nil {
-			s.replied(number, r)
+		if r.Err() == nil {
+			e.shardOfNumber(number).replied(number, r)
+			return nil // the rest is read there
 		}
 	case saysNotice:
 		of, term := r.Entity(), r.Uint()
 		if r.Err() == nil {
 			e.shardOf(of).hear(node, of, term, r)
+			return nil
 		}
 	case saysCall:
 		number, edge, request := r.Uint(), r.String(), r.Bytes()

@@ -53,13 +53,31 @@ func (s *shard) tell(node string, term uint64, n *presence.Notice) {
 func (s *shard) hear(node string, of presence.Entity, term uint64, r *transfer.Reader) {
 	if s.heard.Add(1) > MaxHeard {
 		s.heard.Add(-1)
-		s.put(func() { s.askAgain(of) }, true)
+		s.mu.Lock()
+		if s.missed == nil {
+			s.missed = make(map[presence.Entity]bool)
+		}
+		s.missed[of] = true
+		s.mu.Unlock()
 		return
 	}
 	s.put(func() {
-		s.heard.Add(-1)
 		s.hearNow(node, of, term, r)
+		if s.heard.Add(-1) == MaxHeard/2 {
+			s.askMissed()
+		}
 	}, true)
+}
+
+// askMissed asks about all that was not kept, now that there is room again.
+func (s *shard) askMissed() {
+	s.mu.Lock()
+	missed := s.missed
+	s.missed = nil
+	s.mu.Unlock()
+	for of := range missed {
+		s.askAgain(of)
+	}
 }
 
 func (s *shard) hearNow(node string, of presence.Entity, term uint64, r *transfer.Reader) {

@@ -26,9 +26,12 @@ func (s *shard) requested(node string, to presence.Entity, number uint64, r *tra
 			it.look = func(p *presence.Presentity, now time.Time, err error) {
 				var body []byte
 				if err == nil {
-					body = q.answer(s, to, p, now, node)
+					body = q.answer(s, to, p, now)
 				}
 				s.answerRequest(node, number, i, false, err, body)
+				if err == nil {
+					q.after(s, to, node)
+				}
 			}
 		} else {
 			it.in = r.Input()

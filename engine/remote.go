@@ -70,8 +70,9 @@ type remote struct {
 	dirty      []*away
 	requests   map[uint64]*away
 	lastNumber uint64
-	out        map[string][]byte // what this round has for other nodes
-	heard      atomic.Int64      // notices in the inbox
+	out        map[string][]byte        // what this round has for other nodes
+	heard      atomic.Int64             // notices in the inbox
+	missed     map[presence.Entity]bool // of which notices were dropped; under mu
 	terms      map[presence.Entity]uint64
 	asking     map[presence.Entity]bool // who are asked to tell again
 	departures []string                 // nodes that have gone, since the beginning
