@@ -129,6 +129,8 @@ func (n *Node) staged(from string, m message) {
 	if ok {
 		for e := range g.states {
 			a.of[e] = g
+			// What others send here before its home is known to be here waits with Locate.
+			n.hints.forget(n.hints.hash(e))
 		}
 	} else {
 		a.drop(k)

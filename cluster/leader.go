@@ -105,6 +105,11 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 			alive = append(alive, m)
 			wait = min(wait, left)
 			continue
+		case n.now()-time.Duration(n.steady.Load()) < LeaseTime:
+			// The database was away, for that one, too: it gets the time to renew.
+			alive = append(alive, m)
+			wait = min(wait, ruleAgain)
+			continue
 		default:
 			if !n.bury(ctx, &m) {
 				wait = min(wait, ruleAgain)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pharos/presence"
@@ -149,6 +150,9 @@ func living(m *Member) bool {
 
 // renewed prolongs the lease from when the renewal was begun.
 func (n *Node) renewed(begun time.Duration, wall time.Time) {
+	if begun > time.Duration(n.until.Load()) {
+		n.steady.Store(int64(begun))
+	}
 	n.untilWall.Store(wall.Add(LeaseTime - leaseMargin).UnixNano())
 	n.until.Store(int64(begun + LeaseTime - leaseMargin))
 }
@@ -247,10 +251,10 @@ func (n *Node) reach(name string, yes bool) {
 func (n *Node) cutOff(k *keeper, list []Member) string {
 	now := time.Now()
 	var v vote
+	v.leading = slices.ContainsFunc(list, func(m Member) bool { return m.Leader && m.Name == n.c.Name })
 	for i := range list {
 		m := &list[i]
 		if m.Name == n.c.Name {
-			v.leading = m.Leader
 			continue
 		}
 		if !living(m) || n.reached(m.Name) {

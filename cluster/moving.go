@@ -283,6 +283,9 @@ func (n *Node) moveGroup(ctx context.Context, group []presence.Entity, to *peer,
 		n.part(e, era)
 		n.engine.Forget(e)
 	}
+	if n.era.Load() == era {
+		n.sayLost(elsewhere) // the other has died meanwhile, and its heirs know only what is durable
+	}
 	n.handOver(id, to, era, moved)
 	return len(moved), err
 }

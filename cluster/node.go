@@ -109,7 +109,8 @@ type Node struct {
 
 	era       atomic.Uint64 // the epoch under which this node takes part; 0: it does not
 	until     atomic.Int64  // nanoseconds since born at which the lease is over
-	untilWall atomic.Int64  // the same by the wall clock, which goes on while a machine is suspended
+	steady    atomic.Int64  // nanoseconds since born since when there was always a lease
+	untilWall atomic.Int64  // the same as until by the wall clock, which goes on while a machine is suspended
 
 	own     [ownShards]ownShard
 	owned   atomic.Int64

@@ -126,7 +126,7 @@ func newFleet(t *testing.T, set func(number int, c *config.Cluster), servers int
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancelCause(context.Background())
-		n.stop, n.ended = func() { cancel(nil) }, make(chan error, 1)
+		n.stop, n.ended = cancel, make(chan error, 1)
 		go func() { n.ended <- n.server.Run(ctx) }()
 		<-n.server.Ready()
 	}

@@ -17,7 +17,7 @@ type node struct {
 	ip     netip.Addr
 
 	server *server.Server
-	stop   context.CancelFunc
+	stop   context.CancelCauseFunc
 	ended  chan error
 }
 
@@ -51,7 +51,7 @@ func (n *node) start() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	n.server, n.stop, n.ended = srv, cancel, make(chan error, 1)
 	go func() { n.ended <- srv.Run(ctx) }()
 	select {
@@ -68,7 +68,7 @@ func (n *node) end() error {
 	if n.stop == nil {
 		return nil
 	}
-	n.stop()
+	n.stop(nil)
 	n.stop = nil
 	return <-n.ended
 }
@@ -78,6 +78,10 @@ func (n *node) end() error {
 func (n *node) halt() {
 	n.w.net.cut(n.ip)
 	n.w.bus.Stop(n.name())
-	_ = n.end()
+	if n.stop != nil {
+		n.stop(server.ErrKilled)
+		n.stop = nil
+		<-n.ended
+	}
 	n.w.net.mend(n.ip)
 }
