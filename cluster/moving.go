@@ -420,6 +420,7 @@ func (n *Node) handOver(id uint64, to *peer, era uint64, moved map[presence.Enti
 	}
 	n.engine.Found(take.of)
 	n.lost(lost)
+	n.sayMoved(take.of, to.name)
 	found := message{kind: sayFound, name: to.name, number: to.epoch, of: take.of, epochs: take.epochs}
 	for _, p := range n.living() {
 		if p != to {
@@ -448,6 +449,14 @@ func (n *Node) found(m message) {
 	}
 	n.engine.Found(m.of)
 	n.lost(lost)
+	n.sayMoved(m.of, m.name)
+}
+
+// sayMoved has this node's clients told where their users live.
+func (n *Node) sayMoved(of []presence.Entity, to string) {
+	if n.c.Moved != nil {
+		n.c.Moved(of, to)
+	}
 }
 
 // obey moves users as the leader says.

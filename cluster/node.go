@@ -77,6 +77,9 @@ type Config struct {
 	Admit func(of presence.Entity) (node string)
 	// Seen gets the table of nodes each time that it was read; may be nil.
 	Seen func(nodes []Member)
+	// Moved is told of users who live at another node from now on, wherever they did before; may
+	// be nil. It must not block.
+	Moved func(of []presence.Entity, to string)
 	// Control is the load control; nil: there is none, and a node that drains moves its homes itself.
 	Control Control
 	// Heir is called on the leader, on a goroutine of its own, when a node has died or left, after its homes

@@ -7,6 +7,7 @@ import (
 
 	"pharos/config"
 	"pharos/jabber"
+	"pharos/presence"
 	"pharos/redirect"
 	"pharos/simple"
 )
@@ -62,6 +63,15 @@ func (s *Server) member(name string) (m clusterMember, ok bool) {
 		}
 	}
 	return m, false
+}
+
+// moved has clients of users who have moved go to their new server, those that follow.
+func (s *Server) moved(of []presence.Entity, to string) {
+	s.loads.tasks.Go(func() {
+		for _, u := range of {
+			s.jabber.Moved(u, to)
+		}
+	})
 }
 
 func (s *Server) simpleRedirect() *simple.Redirect {

@@ -15,6 +15,7 @@ import (
 	"pharos/cluster"
 	"pharos/config"
 	"pharos/loaddoc"
+	"pharos/markup"
 	"pharos/server"
 	"pharos/sip"
 	"pharos/store"
@@ -211,6 +212,66 @@ func TestLoadControl(t *testing.T) {
 		time.Sleep(time.Minute)
 		if one, two = f.row(1, "n1"), f.row(1, "n2"); one.State != "active" || two.State != "standby" {
 			t.Errorf("at the end: %+v, %+v", one, two)
+		}
+	})
+}
+
+// Clients that announce the feature are told by the IQ where their user lives, when he has
+// moved to the server that was added; others notice nothing.
+func TestLoadControlRedirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c", "d", "e", "f"}
+		f := newFleet(t, func(number int, c *config.Cluster) {
+			c.Max, c.Users, c.Records, c.Moves = 6, 1, 0, 1
+			c.Standing = number == 2 // in nobody's list: it is found in the table
+		}, 2, names...)
+		defer f.close()
+		var mu sync.Mutex
+		told := map[string]string{}
+		f.come(1, names...)
+		for name, c := range f.chatters {
+			feature := "urn:pharos:redirect:1"
+			if name == "f" {
+				feature = "urn:example:other"
+			}
+			c.mu.Lock()
+			c.each = func(e *markup.Element) {
+				if e.Child(nsInfo, "query") != nil && e.Attr("type") == "get" {
+					c.write("<iq type='result' id='" + e.Attr("id") + "'><query xmlns='" + nsInfo + "'><identity category='client' type='pc'/><feature var='" + feature + "'/></query></iq>")
+				}
+				if r := e.Child("urn:pharos:redirect:1", "redirect"); r != nil {
+					mu.Lock()
+					told[name] = r.Text()
+					mu.Unlock()
+				}
+			}
+			c.mu.Unlock()
+			c.stanza("presence", "", "", "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='"+name+"'/>")
+		}
+		time.Sleep(20 * time.Second)
+		two := f.row(1, "n2")
+		if two.State != "active" || two.Users < 2 {
+			t.Fatalf("n2: %+v", two)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(told) < two.Users-1 || len(told) > two.Users || told["f"] != "" {
+			t.Errorf("told %v, %d users have moved", told, two.Users)
+		}
+		for name, host := range told {
+			if host != "192.0.2.2:5222" {
+				t.Errorf("%s is sent to %s", name, host)
+			}
+		}
+		if n := f.nodes[0].server.Status().Cluster.Redirects["redirected"]; n != uint64(len(told)) {
+			t.Errorf("%d redirects are counted, %d were sent", n, len(told))
+		}
+		for _, name := range names { // all are served where they are
+			c := f.chatters[name]
+			if c.mu.Lock(); !c.online {
+				t.Errorf("%s is not connected any more", name)
+			}
+			c.mu.Unlock()
 		}
 	})
 }
