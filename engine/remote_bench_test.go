@@ -167,11 +167,49 @@ func BenchmarkFanOut(b *testing.B) {
 						told.Wait()
 						i++
 					}
-					b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
+					b.ReportMetric(float64(cpu()-start)/float64(i), "cpu-ns/op")
 				}, names...)
 			})
 		}
 	}
+}
+
+// BenchmarkMove is a user with two devices and twenty watchers who moves to another node,
+// without what the homes cost.
+func BenchmarkMove(b *testing.B) {
+	inStreet(b, func(string) Edge { return silent{} }, func(es []*Engine) {
+		ctx := context.Background()
+		for _, name := range []string{"pad", "desk"} {
+			if _, err := es[0].Step(ctx, alice, session(name, "busy")); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for i := range 20 {
+			if _, err := es[i%2].Step(ctx, alice, watch(fmt.Sprint(i), user(fmt.Sprint("w", i)))); err != nil {
+				b.Fatal(err)
+			}
+		}
+		states := make(chan []byte, 1)
+		b.ReportAllocs()
+		start := cpu()
+		i := 0
+		for ; b.Loop(); i++ {
+			from, to := es[i%2], es[(i+1)%2]
+			if err := from.Export(alice, func(state []byte, err error) {
+				if err != nil {
+					b.Error(err)
+				}
+				states <- state
+			}); err != nil {
+				b.Fatal(err)
+			}
+			if err := to.Import(alice, <-states); err != nil {
+				b.Fatal(err)
+			}
+			from.Forget(alice)
+		}
+		b.ReportMetric(float64(cpu()-start)/float64(i), "cpu-ns/op")
+	}, "a", "b")
 }
 
 // cpu is the time that this process has had on all processors.

@@ -263,6 +263,7 @@ func (s *shard) abandon() {
 	}
 	clear(s.away)
 	clear(s.requests)
+	s.flush()
 	for _, b := range s.inflight {
 		for i := range b.waiting {
 			w := &b.waiting[i]

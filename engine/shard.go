@@ -409,5 +409,6 @@ func (s *shard) settle() {
 	*l = localCounts{}
 	if s.e.self != "" {
 		s.dispatch()
+		s.flush() // of what has come home
 	}
 }

@@ -300,7 +300,7 @@ func (s *shard) stand(items []item) {
 
 // empty tells whether nothing is left to be done.
 func (s *shard) empty() bool {
-	return s.parked == 0 && len(s.inflight) == 0 && len(s.away) == 0 && len(s.kept) == 0
+	return s.parked == 0 && len(s.inflight) == 0 && s.gathering == nil && len(s.away) == 0 && len(s.kept) == 0
 }
 
 // disownIfAsked drops everything, if Disown was called.
