@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -215,9 +216,11 @@ func (d *demo) shrink(ctx context.Context, _, _ []string) error {
 	for _, c := range d.run.chats[2:] {
 		c.leave()
 	}
+	var wg sync.WaitGroup
 	for _, p := range d.run.phones[2:] {
-		p.leave()
+		wg.Go(p.leave)
 	}
+	wg.Wait()
 	return d.until(ctx, "The emptiest node has drained to standby", 2*time.Minute, func(st *clusterStatus) bool {
 		for _, n := range st.Nodes {
 			if n.State == "standby" {

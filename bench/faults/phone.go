@@ -351,9 +351,12 @@ func (p *phone) leave() {
 	p.mu.Unlock()
 	for _, w := range ws {
 		p.o.stands(p.user, w.of, false)
-		_, _ = p.send(addrOf(w.target), func(cseq uint32, auth string) string {
+		build := func(cseq uint32, auth string) string {
 			return strings.Replace(p.subscribe(w, w.target, cseq, auth), "Expires: "+strconv.Itoa(int(subscribeFor/time.Second)), "Expires: 0", 1)
-		}, "SUBSCRIBE", w.target)
+		}
+		if _, err := p.send(addrOf(w.target), build, "SUBSCRIBE", w.target); err != nil {
+			_, _ = p.anywhere(build, "SUBSCRIBE", w.target)
+		}
 	}
 	uri, callID, local := "sip:"+p.user+"@"+domain, p.id(), p.id()
 	m, err := p.anywhere(func(cseq uint32, auth string) string {
@@ -372,6 +375,10 @@ func (p *phone) watch(of string) {
 	for p.ctx.Err() == nil {
 		w := &watching{of: of, callID: p.id(), local: p.id()}
 		p.mu.Lock()
+		if p.gone {
+			p.mu.Unlock()
+			return
+		}
 		p.watching[w.callID] = w
 		p.mu.Unlock()
 		uri := "sip:" + of + "@" + domain
