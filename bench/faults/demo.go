@@ -212,12 +212,12 @@ func (d *demo) killLeader(ctx context.Context, _, _ []string) error {
 }
 
 func (d *demo) shrink(ctx context.Context, _, _ []string) error {
-	d.say("Most users go.")
-	for _, c := range d.run.chats[2:] {
+	d.say("All users but one go.")
+	for _, c := range d.run.chats[1:] {
 		c.leave()
 	}
 	var wg sync.WaitGroup
-	for _, p := range d.run.phones[2:] {
+	for _, p := range d.run.phones {
 		wg.Go(p.leave)
 	}
 	wg.Wait()
