@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -443,7 +444,8 @@ type desk struct {
 	n       *townNode
 	edge    string
 	mu      sync.Mutex
-	now     map[string]*said            // by user and key
+	now     map[string]*said // by user and key
+	count   int
 	last    map[string]*presence.Notice // by user and subscription
 	adopted []string
 	calls   []string
@@ -454,6 +456,7 @@ type desk struct {
 type said struct {
 	of presence.Entity
 	in presence.Input
+	at int // its place among all
 }
 
 func newDesk(n *townNode, edge string) *desk {
@@ -474,9 +477,10 @@ func (d *desk) say(of presence.Entity, in presence.Input) {
 
 // sayAs is say for what replaces what was said under the key before.
 func (d *desk) sayAs(of presence.Entity, key string, in presence.Input) {
-	x := &said{of, in}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.count++
+	x := &said{of, in, d.count}
 	d.now[of.User+" "+key] = x
 	d.submit(of.User+" "+key, x)
 }
@@ -493,7 +497,7 @@ func (d *desk) unsay(of presence.Entity, key string, in presence.Input) {
 	if u, ok := in.(presence.Unwatch); ok {
 		delete(d.last, of.User+" "+u.ID)
 	}
-	d.submit(key, &said{of, in})
+	d.submit(key, &said{of, in, 0})
 }
 
 // submit says something until it is heard, as long as it is the last word; d.mu is held.
@@ -533,8 +537,9 @@ func (d *desk) Notify(n *presence.Notice) {
 func (d *desk) Lost(lost func(presence.Entity) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for key, x := range d.now {
-		if lost(x.of) {
+	keys := slices.SortedFunc(maps.Keys(d.now), func(a, b string) int { return d.now[a].at - d.now[b].at })
+	for _, key := range keys { // as they were said
+		if x := d.now[key]; lost(x.of) {
 			d.submit(key, x)
 		}
 	}
