@@ -22,7 +22,7 @@ type Admin struct {
 	domains  []string
 	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
 	policy   func(presence.Entity)                        // the same of who a user lets in
-	told     func(u presence.Entity, removed bool)        // tells other nodes of a changed account; nil: there are none
+	told     func(presence.Entity)                        // tells other nodes of a changed account; nil: there are none
 }
 
 // OpenAdmin opens the store of a stopped server: its data folder or, with a URL, PostgreSQL.
@@ -132,17 +132,17 @@ func (a *Admin) put(ctx context.Context, u presence.Entity, typed, password stri
 	if err := a.store.PutAccounts(ctx, []store.Account{acct}); err != nil {
 		return err
 	}
-	a.changed(u, false)
+	a.changed(u)
 	return nil
 }
 
 // changed drops what is known of an account, here and on other nodes.
-func (a *Admin) changed(u presence.Entity, removed bool) {
+func (a *Admin) changed(u presence.Entity) {
 	if a.accounts != nil {
 		a.accounts.Changed(u)
 	}
 	if a.told != nil {
-		a.told(u, removed)
+		a.told(u)
 	}
 }
 
@@ -158,7 +158,7 @@ func (a *Admin) Remove(ctx context.Context, addr string) error {
 	if err := a.store.RemoveAccount(ctx, u); err != nil {
 		return err
 	}
-	a.changed(u, true)
+	a.changed(u)
 	if a.removed != nil {
 		return a.removed(ctx, u)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ type (
 
 // topicDocuments is for xdm.Change.
 const topicDocuments = 'x'
+
+// topicAccounts is for accounts that were made, changed or removed.
+const topicAccounts = 'a'
 
 // Times of a node.
 const (
@@ -129,6 +133,23 @@ func (s *Server) useNode() {
 		}
 		s.docs.Heard(c)
 	}, func(string) { s.docs.Missed() })
+	s.node.Topic(topicAccounts, func(_ string, b []byte) {
+		user, domain, _ := strings.Cut(string(b), "\x00")
+		s.accounts.Changed(presence.Entity{User: user, Domain: domain})
+	}, func(string) { s.accounts.Missed() })
+}
+
+// tellAccounts is Admin's told, nil without others: who has a new password, or no account any
+// more, is let in nowhere with what was known of him.
+func (s *Server) tellAccounts() func(presence.Entity) {
+	if s.node == nil {
+		return nil
+	}
+	return func(u presence.Entity) {
+		if err := s.node.Tell(topicAccounts, []byte(u.User+"\x00"+u.Domain)); err != nil {
+			s.Log.Warn("a changed account is not told to the other servers", "entity", u.String(), "err", err)
+		}
+	}
 }
 
 // tellOthers is xdm's Tell, nil without others.

@@ -247,7 +247,7 @@ func (a *Admin) importAll(ctx context.Context, users []*newcomer, im *Import, pr
 		}
 		for _, n := range batch {
 			if n.hasAccount() {
-				a.changed(n.user, false)
+				a.changed(n.user)
 			}
 			if err := a.importData(ctx, n); err != nil {
 				return fmt.Errorf("%s: %w", n.user, err)

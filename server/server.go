@@ -195,7 +195,7 @@ func (s *Server) wire() error {
 	s.engine.Register("sip", s.simple)
 	s.engine.Register("xmpp", s.jabber)
 	s.engine.Register(watchName, s.watch)
-	s.admin = &Admin{store: s.store, docs: s.docs, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved, policy: s.engine.PolicyChanged}
+	s.admin = &Admin{store: s.store, docs: s.docs, accounts: s.accounts, domains: c.Domains, removed: s.userRemoved, policy: s.engine.PolicyChanged, told: s.tellAccounts()}
 	s.http = s.routes()
 	return s.restore()
 }
