@@ -108,7 +108,7 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 
 // catchUpRows tells the sessions of those whose rows were written. The users are held.
 func (e *Edge) catchUpRows(ctx context.Context, rows []*row) (follow func()) {
-	var follows []func()
+	var follows []func(presence.Entity)
 	var done []*user
 	for _, r := range rows {
 		if r.rec == nil || slices.Contains(done, r.rec) {
@@ -118,7 +118,7 @@ func (e *Edge) catchUpRows(ctx context.Context, rows []*row) (follow func()) {
 		var known []xdm.RowChange
 		for _, o := range rows {
 			if o.rec == r.rec && o.written {
-				known = append(known, xdm.RowChange{Before: o.before, After: o.after})
+				known = append(known, xdm.RowChange{Before: o.before, After: o.after, Theirs: o.theirs})
 			}
 		}
 		if len(known) == 0 {
@@ -128,7 +128,7 @@ func (e *Edge) catchUpRows(ctx context.Context, rows []*row) (follow func()) {
 	}
 	return func() {
 		for _, f := range follows {
-			f()
+			f(presence.Entity{})
 		}
 	}
 }

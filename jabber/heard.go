@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"pharos/markup"
 	"pharos/presence"
@@ -66,11 +67,44 @@ func (e *Edge) refresh(ctx context.Context, u presence.Entity, known []xdm.RowCh
 	if rec == nil {
 		return
 	}
-	follow := e.catchUp(ctx, rec, known)
+	e.followLater(rec, e.catchUp(ctx, rec, known))
 	if err := e.refreshBlocks(ctx, rec, nil, nil); err != nil {
 		e.log.Error("block list not read", "entity", rec.bare, "err", err)
 	}
-	follow()
+}
+
+// followers is what follows from changed rows once the stanza has been told that most
+// often comes with them, and before the presence (RFC 6121 §3.1.6).
+type followers struct {
+	list []func(by presence.Entity)
+}
+
+// followLater has something follow with the next subscription stanza, or after StanzaTime. The
+// user is held.
+func (e *Edge) followLater(rec *user, follow func(by presence.Entity)) {
+	if rec.later != nil {
+		rec.later.list = append(rec.later.list, follow)
+		return
+	}
+	rec.later = &followers{list: []func(presence.Entity){follow}}
+	u := rec.entity
+	time.AfterFunc(StanzaTime, func() {
+		e.calls.put(e.lockIndex(u), func() {
+			_, release := e.hold(context.Background(), u)
+			defer release()
+			rec.followNow(presence.Entity{})
+		})
+	})
+}
+
+// followNow is the time for it. The user is held.
+func (u *user) followNow(by presence.Entity) {
+	if l := u.later; l != nil {
+		u.later = nil
+		for _, f := range l.list {
+			f(by)
+		}
+	}
 }
 
 // refreshBlocks reads the block list again and tells of what others have changed: all
@@ -134,10 +168,16 @@ func (s *session) told(version uint64) {
 	}
 }
 
+// behind tells whether a session has not been told of a version of the roster. The user is held.
+func (u *user) behind(version uint64) bool {
+	return slices.ContainsFunc(u.list(), func(s *session) bool { return s.far.version > 0 && s.far.version <= version })
+}
+
 // catchUp pushes to sessions what has changed of the roster since they were told last.
 // known are rows of which the caller knows what they were before, in the order of their versions. follow,
-// which comes afterwards, begins and ends watches. The user is held until then.
-func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (follow func()) {
+// which comes afterwards, begins and ends watches; where it is not known whose word has
+// changed the row of by, it is by's. The user is held, also then.
+func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (follow func(by presence.Entity)) {
 	var behind []*session
 	since := uint64(0)
 	for _, s := range rec.list() {
@@ -150,12 +190,12 @@ func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (f
 	}
 	if len(behind) == 0 {
 		rec.size = -1
-		return func() {}
+		return func(presence.Entity) {}
 	}
 	newer, version, err := e.newer(ctx, rec, since-1, known)
 	if err != nil {
 		e.log.Error("roster not read", "entity", rec.bare, "err", err)
-		return func() {}
+		return func(presence.Entity) {}
 	}
 	for i := range newer {
 		after := &newer[i]
@@ -178,10 +218,11 @@ func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (f
 	for _, s := range behind {
 		s.far.version = max(s.far.version, version+1)
 	}
-	return func() {
+	return func(by presence.Entity) {
 		for i := range newer {
+			k := slices.IndexFunc(known, func(r xdm.RowChange) bool { return r.After.Contact == newer[i].Contact })
 			for _, s := range behind {
-				s.followRow(ctx, &newer[i])
+				s.followRow(context.WithoutCancel(ctx), &newer[i], k >= 0 && known[k].Theirs || k < 0 && newer[i].Contact == by)
 			}
 		}
 	}
@@ -226,8 +267,8 @@ func (e *Edge) newer(ctx context.Context, rec *user, since uint64, known []xdm.R
 	return items, version, err
 }
 
-// followRow begins or ends the watch of a contact.
-func (s *session) followRow(ctx context.Context, it *store.Item) {
+// followRow begins or ends the watch of a contact; theirs is as in xdm.ItemChange.
+func (s *session) followRow(ctx context.Context, it *store.Item, theirs bool) {
 	s.mu.Lock()
 	_, watches := s.watches[it.Contact]
 	s.mu.Unlock()
@@ -236,9 +277,7 @@ func (s *session) followRow(ctx context.Context, it *store.Item) {
 	case to && !watches:
 		s.watch(ctx, it.Contact)
 	case !to && watches && it.Contact != s.user.entity:
-		// Whether it was the user's own word does not matter: where it was the contact's, the
-		// contact's rules have ended the subscription.
-		s.unwatch(ctx, it.Contact, true)
+		s.unwatch(ctx, it.Contact, !theirs)
 	}
 }
 

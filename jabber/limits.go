@@ -101,6 +101,9 @@ const (
 	// told resource-constraint.
 	MaxNewcomers = 1 << 12
 	AdmitTime    = 8 * time.Second
+	// StanzaTime is how long the presence that a change on another node brings waits for the
+	// subscription stanza that may come with it.
+	StanzaTime = 40 * time.Millisecond
 	// MaxCalls of other nodes that wait for one another, for each sixty-fourth of the
 	// users; beyond, they are answered as if nobody were here.
 	MaxCalls = 1 << 12

@@ -219,7 +219,7 @@ func (e *Edge) calledIQ(ctx context.Context, u presence.Entity, in *unpacker, an
 }
 
 func (e *Edge) calledSubscription(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	from, kind, native := in.entity(), roster.Kind(in.num()), in.bytes()
+	from, kind, native, version := in.entity(), roster.Kind(in.num()), in.bytes(), in.num()
 	answer(nil)
 	rec := e.reg.user(u)
 	if in.done() != nil || rec == nil || kind < roster.Subscribe || kind > roster.Unsubscribed {
@@ -229,9 +229,13 @@ func (e *Edge) calledSubscription(ctx context.Context, u presence.Entity, in *un
 	// of yet.
 	ctx, release := e.hold(ctx, u)
 	defer release()
-	follow := e.catchUp(ctx, rec, nil)
+	follow := func(presence.Entity) {}
+	if rec.behind(version) {
+		follow = e.catchUp(ctx, rec, nil)
+	}
 	e.tellSubscriptionHere(u, from, kind, native)
-	follow()
+	rec.followNow(from)
+	follow(from)
 }
 
 func (e *Edge) calledEvent(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {

@@ -148,7 +148,8 @@ type exchange struct {
 	says    presence.Handling // of a request, what the user's rules say
 	listed  bool              // the user has a buddy list as a document
 
-	in, back roster.Effect // at the user; of the answer, at the sender
+	in, back     roster.Effect // at the user; of the answer, at the sender
+	inRow, reply *row          // where; nil: nowhere
 }
 
 func (e *Edge) newExchange(ctx context.Context, u, from presence.Entity, k roster.Kind, native []byte) *exchange {
@@ -171,7 +172,7 @@ func (x *exchange) rows() []*row {
 	if !x.exists || x.blocked && x.kind == roster.Subscribe {
 		return nil
 	}
-	rows := []*row{{u: x.u, contact: x.from, theirs: true, ready: x.ready, fn: func(it *store.Item) bool {
+	x.inRow = &row{u: x.u, contact: x.from, theirs: true, ready: x.ready, fn: func(it *store.Item) bool {
 		x.in = roster.Effect{}
 		if x.passes != nil && !x.passes() {
 			return false
@@ -184,11 +185,11 @@ func (x *exchange) rows() []*row {
 			}
 		}
 		return x.in.Changed
-	}}}
+	}}
 	if x.kind != roster.Subscribe || !x.e.local(x.from.Domain) {
-		return rows
+		return []*row{x.inRow}
 	}
-	return append(rows, &row{u: x.from, contact: x.u, theirs: true, fn: func(it *store.Item) bool {
+	x.reply = &row{u: x.from, contact: x.u, theirs: true, fn: func(it *store.Item) bool {
 		x.back = roster.Effect{}
 		if x.in.Reply == 0 {
 			return false
@@ -198,7 +199,8 @@ func (x *exchange) rows() []*row {
 			setState(it, x.back.State, false)
 		}
 		return x.back.Changed
-	}})
+	}}
+	return []*row{x.inRow, x.reply}
 }
 
 // ready asks the user's rules, with the user held, so that they are still true when
@@ -232,10 +234,10 @@ func (x *exchange) take(it *store.Item) {
 // tell shows the stanzas, after the commit.
 func (x *exchange) tell() {
 	if x.in.Deliver && !x.blocked {
-		x.e.tellSubscription(x.u, x.from, x.kind, x.native)
+		x.e.tellSubscription(x.u, x.from, x.kind, x.native, x.inRow)
 	}
 	if x.back.Deliver {
-		x.e.tellSubscription(x.from, x.u, x.in.Reply, nil)
+		x.e.tellSubscription(x.from, x.u, x.in.Reply, nil, x.reply)
 	}
 }
 
@@ -251,11 +253,11 @@ func (e *Edge) inbound(ctx context.Context, u, from presence.Entity, k roster.Ki
 }
 
 // tellSubscription shows a stanza to those resources of a user that are
-// interested or, for a request, available (RFC 6121 §3.1.3).
-func (e *Edge) tellSubscription(u, from presence.Entity, k roster.Kind, native []byte) {
+// interested or, for a request, available (RFC 6121 §3.1.3); r is the row that has changed with it.
+func (e *Edge) tellSubscription(u, from presence.Entity, k roster.Kind, native []byte, r *row) {
 	e.tellSubscriptionHere(u, from, k, native)
 	if e.many {
-		e.pass(u, newCall(callSubscription).entity(u).entity(from).num(uint64(k)).bytes(native))
+		e.pass(u, newCall(callSubscription).entity(u).entity(from).num(uint64(k)).bytes(native).num(r.after.Version))
 	}
 }
 

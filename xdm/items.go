@@ -89,7 +89,7 @@ func (d *Documents) updateRows(ctx context.Context, cs []ItemChange) error {
 	var changes []*Change
 	for i := range cs {
 		if wrote[i] {
-			changes = note(changes, cs[i].User, before[i], cs[i].Item)
+			changes = note(changes, cs[i].User, before[i], cs[i].Item, cs[i].Theirs)
 		}
 	}
 	for _, c := range changes {
@@ -99,7 +99,7 @@ func (d *Documents) updateRows(ctx context.Context, cs []ItemChange) error {
 }
 
 // note adds a written row to what is told of its user.
-func note(changes []*Change, u presence.Entity, before, after store.Item) []*Change {
+func note(changes []*Change, u presence.Entity, before, after store.Item, theirs bool) []*Change {
 	i := slices.IndexFunc(changes, func(c *Change) bool { return c.User == u })
 	if i < 0 {
 		i = len(changes)
@@ -112,7 +112,7 @@ func note(changes []*Change, u presence.Entity, before, after store.Item) []*Cha
 		n = len(c.Items)
 		c.Items = append(c.Items, RowChange{Before: before})
 	}
-	c.Items[n].After = after
+	c.Items[n].After, c.Items[n].Theirs = after, theirs
 	b := &c.Items[n].Before
 	c.Policy = c.Policy || b.From != after.From || b.Approved != after.Approved || b.PendingIn != after.PendingIn
 	return changes
@@ -152,6 +152,12 @@ func (d *Documents) updateItems(ctx context.Context, users []presence.Entity, cs
 		next.Contact = c.Contact
 		c.Item = next
 		p.items = append(p.items, &c.Item)
+		if c.Theirs || p.theirs != nil {
+			if p.theirs == nil {
+				p.theirs = make(map[presence.Entity]bool)
+			}
+			p.theirs[c.Contact] = c.Theirs
+		}
 		say(&said[at], &before, &next, c.Theirs)
 		p.policy = p.policy || before.From != next.From || before.Approved != next.Approved || before.PendingIn != next.PendingIn
 	}

@@ -73,6 +73,7 @@ type plan struct {
 	unblockAll      bool
 	documents       []documentPlan
 	policy, byXCAP  bool
+	theirs          map[presence.Entity]bool // as in RowChange, by contact
 	version         uint64
 	written         []RowChange
 	writtenDocument []DocumentChange
@@ -149,7 +150,7 @@ func (p *plan) run(tx *store.Tx) error {
 			continue
 		}
 		at[it.Contact] = len(p.written)
-		p.written = append(p.written, RowChange{p.state.item(it.Contact), *it})
+		p.written = append(p.written, RowChange{p.state.item(it.Contact), *it, p.theirs[it.Contact]})
 	}
 	p.writtenDocument = p.writtenDocument[:0]
 	for _, w := range p.documents {

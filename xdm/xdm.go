@@ -114,4 +114,8 @@ type Change struct {
 type DocumentChange struct{ Before, After *Document }
 
 // RowChange is one roster row's, each as store.Item has it; a row that is not there is zero but for Contact.
-type RowChange struct{ Before, After store.Item }
+// Theirs is as in ItemChange, of the last of several changes.
+type RowChange struct {
+	Before, After store.Item
+	Theirs        bool
+}
