@@ -109,3 +109,25 @@ func TestNodeKilled(t *testing.T) {
 		})
 	}
 }
+
+// What a node has told all may have died with it: the others look for themselves, though it never comes back.
+func TestDeadNodeMissed(t *testing.T) {
+	inService(t, []string{"a", "b", "c"}, 3, func(t *testing.T, o *office, all []presence.Entity) {
+		count := func(d *desk) int {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.missed["c"]
+		}
+		before := map[string]int{}
+		for _, d := range o.all() {
+			before[d.name] = count(d)
+		}
+		o.kill("c")
+		time.Sleep(5 * time.Second)
+		for _, d := range o.all() {
+			if d.name != "c" && count(d) != before[d.name]+1 {
+				t.Errorf("%s counts on having heard all that c has said", d.name)
+			}
+		}
+	})
+}

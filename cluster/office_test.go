@@ -38,6 +38,7 @@ type clerk struct {
 	paused  bool // the process stands still
 	fenced  bool
 	lost    int
+	missed  map[string]int // how often something told by a node may have been missed
 	arrived []arrivalNote
 	tasks   sync.WaitGroup
 }
@@ -405,7 +406,7 @@ func (o *office) start(name string, change func(*Config)) *desk {
 	if watches == nil {
 		watches = map[presence.Entity]bool{}
 	}
-	c := &clerk{o: o, name: name, held: map[presence.Entity]*ledger{}, waiting: map[presence.Entity][]order{}, asked: map[uint64]order{}, watches: watches}
+	c := &clerk{o: o, name: name, held: map[presence.Entity]*ledger{}, waiting: map[presence.Entity][]order{}, asked: map[uint64]order{}, watches: watches, missed: map[string]int{}}
 	d.clerk = c
 	d.config = Config{
 		Name: name, Registry: d.view, Bus: o.bus.Join(name), Version: "test", Max: 1000, Hints: 1 << 12,
@@ -419,6 +420,11 @@ func (o *office) start(name string, change func(*Config)) *desk {
 	}
 	c.node = New(d.config)
 	c.node.Use(c)
+	c.node.Topic('x', func(string, []byte) {}, func(from string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.missed[from]++
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	o.mu.Lock()

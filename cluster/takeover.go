@@ -115,6 +115,13 @@ func (n *Node) ended(name string, before uint64) {
 	n.log.Info("a node has gone", "node", name, "epoch", p.epoch)
 	n.arrived.orphan(name)
 	n.count.takeovers.Add(1)
+	// What it had for all when it died may not have been sent, and it may never come back to say so.
+	// Whatever it has committed is in the database by now: its epoch is over.
+	for _, t := range n.topics {
+		if t.missed != nil {
+			t.missed(name)
+		}
+	}
 	n.engine.Gone(name)
 	n.engine.Lost(n.lostWith(p))
 	poke(n.wakeHeir)
