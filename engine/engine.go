@@ -38,6 +38,9 @@ var (
 	ErrStopped  = errors.New("engine: stopped")
 	// ErrGone: the node that was called has died before it answered.
 	ErrGone = errors.New("engine: the other node has gone")
+	// ErrTransient: what another node was asked failed there for a reason that passes by itself
+	// (Config.Transient): its own errors do not go over the wire.
+	ErrTransient = errors.New("engine: it cannot be done at present")
 )
 
 // Bounds and times.
@@ -119,7 +122,10 @@ type Config struct {
 	Peers    Peers    // nil: Alone
 	Loader   Loader   // with Peers: what brings back the state of presentities whose home has come here
 	Fenced   error    // what Save answers when this node owns nothing any more (errors.Is); nil: never
-	Log      *slog.Logger
+	// Transient tells of an error of Save, Policies, Mailbox or Loader whether it passes without anybody's doing, so
+	// that clients of other nodes learn that, too; nil: none does.
+	Transient func(error) bool
+	Log       *slog.Logger
 }
 
 // Engine owns all presentities of this node. Its methods are safe for
@@ -133,6 +139,7 @@ type Engine struct {
 	self     string // Peers.Self
 	loader   Loader
 	fenced   error
+	passes   func(error) bool // Config.Transient; may be nil
 	log      *slog.Logger
 	edges    []namedEdge
 	shards   []*shard
@@ -163,7 +170,7 @@ type namedEdge struct {
 // New makes an engine that does nothing yet.
 func New(c Config) *Engine {
 	e := &Engine{queue: int64(c.Queue), save: c.Save, policies: c.Policies, mailbox: c.Mailbox, peers: c.Peers, log: c.Log,
-		loader: c.Loader, fenced: c.Fenced}
+		loader: c.Loader, fenced: c.Fenced, passes: c.Transient}
 	if e.queue <= 0 {
 		e.queue = DefaultQueue
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"pharos/presence"
 	"pharos/presence/transfer"
@@ -31,7 +32,7 @@ const (
 // wireErrors are the errors that the other side finds with errors.Is.
 var wireErrors = transfer.Errors{
 	16: ErrOverload, 17: ErrStopped, 18: ErrGone, 19: ErrMailboxFull, 20: ErrUndeliverable,
-	21: errElsewhere, 22: errDropped, 23: errUnknown,
+	21: errElsewhere, 22: errDropped, 23: errUnknown, 24: ErrTransient,
 }
 
 // message begins a message of a kind.
@@ -129,10 +130,18 @@ func (e *Engine) receive(node string, r *transfer.Reader) error {
 	return r.Err()
 }
 
+// abroad is an error as another node is to know it.
+func (e *Engine) abroad(err error) error {
+	if err != nil && e.passes != nil && e.passes(err) {
+		return fmt.Errorf("%w: %w", ErrTransient, err)
+	}
+	return err
+}
+
 // answer sends the answer to a call.
 func (e *Engine) answer(node string, number uint64, body []byte, err error) {
 	m := transfer.AppendUint(message(saysAnswer), number)
-	m = wireErrors.Append(m, err)
+	m = wireErrors.Append(m, e.abroad(err))
 	_ = e.post(node, frameOf(transfer.AppendBytes(m, body))) // who cannot be told hears of our end
 }
 

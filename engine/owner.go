@@ -94,7 +94,7 @@ func reply(number, place uint64, rest bool, err error, body []byte) []byte {
 
 // answerRequest answers one item of another node's request.
 func (s *shard) answerRequest(node string, number, place uint64, rest bool, err error, body []byte) {
-	s.send(node, reply(number, place, rest, err, body))
+	s.send(node, reply(number, place, rest, s.e.abroad(err), body))
 }
 
 // doneBefore is for an input that may have been done by an owner that has died before it

@@ -52,6 +52,26 @@ func TestFarSubmit(t *testing.T) {
 	})
 }
 
+// TestFarTransient: that something failed at the owner for a reason that passes is known where it
+// was asked for, whatever the error is; and that it does not pass, too.
+func TestFarTransient(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		a.must(alice, presence.Touch{Package: "x"}) // lives at a
+		for err, passes := range map[error]bool{errAway: true, errors.New("the disk is full"): false} {
+			w.pols.mu.Lock()
+			w.pols.err = err
+			w.pols.mu.Unlock()
+			if _, got := b.Step(context.Background(), alice, watch("s", bob)); got == nil || errors.Is(got, ErrTransient) != passes {
+				t.Errorf("%v arrives as %v", err, got)
+			}
+			if _, got := b.Send(context.Background(), &Message{From: bob, To: alice, Body: "hi"}); got == nil || errors.Is(got, ErrTransient) != passes {
+				t.Errorf("%v of a message arrives as %v", err, got)
+			}
+		}
+	})
+}
+
 // TestFarOrder: what one node submits to one presentity arrives in order, wherever it is looked
 // for first.
 func TestFarOrder(t *testing.T) {

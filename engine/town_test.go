@@ -71,6 +71,9 @@ type townFrame struct {
 
 var errFenced = errors.New("fenced")
 
+// errAway passes by itself.
+var errAway = errors.New("the database is away")
+
 func newTown(t *testing.T, names ...string) *town {
 	w := &town{t: t, moving: map[presence.Entity]bool{}, homes: map[presence.Entity]home{}, nodes: map[string]*townNode{}, records: map[saveKey]presence.Save{}, pols: &rules{}}
 	for _, name := range names {
@@ -87,7 +90,8 @@ func (w *town) start(name string) *townNode {
 	if old := w.nodes[name]; old != nil {
 		n.epoch, n.fence = old.fence+1, old.fence
 	}
-	n.Engine = New(Config{Shards: 2, Save: n, Policies: w.pols, Mailbox: n.box, Peers: townPeers{n}, Loader: n, Fenced: errFenced})
+	n.Engine = New(Config{Shards: 2, Save: n, Policies: w.pols, Mailbox: n.box, Peers: townPeers{n}, Loader: n, Fenced: errFenced,
+		Transient: func(err error) bool { return errors.Is(err, errAway) }})
 	n.sip, n.xmpp = newDesk(n, "sip"), newDesk(n, "xmpp")
 	n.Register("sip", n.sip)
 	n.Register("xmpp", n.xmpp)

@@ -130,7 +130,7 @@ func (e *Edge) add(ctx context.Context, s *session, jid xmpp.JID) (holder *sessi
 	u, err := e.newUser(ctx, jid)
 	if err != nil {
 		e.log.Error("block list not read", "entity", jid.Bare().String(), "err", err)
-		return nil, "internal-server-error"
+		return nil, conditionOf(err)
 	}
 	s.user = u
 	holder, full := e.reg.add(s)

@@ -2,10 +2,14 @@ package jabber
 
 import (
 	"context"
+	"errors"
 	"slices"
 
+	"pharos/account"
+	"pharos/engine"
 	"pharos/markup"
 	"pharos/presence"
+	"pharos/store"
 	"pharos/xmpp"
 )
 
@@ -172,7 +176,21 @@ func (r *request) refuse(condition string) { r.session.refuse(r.iq, condition) }
 // failed answers a request that the store could not carry out.
 func (r *request) failed(what string, err error) {
 	r.log().Error(what, "err", err)
-	r.refuse("internal-server-error")
+	r.refuse(conditionOf(err))
+}
+
+// conditionOf is the stanza error for what the server could not do. What passes by itself, since the database or
+// another node is away or a queue is full, is one of type wait (RFC 6120 §8.3.3.18): the client is to ask again.
+func conditionOf(err error) string {
+	for _, e := range []error{engine.ErrOverload, engine.ErrStopped, engine.ErrGone, engine.ErrTransient, account.ErrBusy} {
+		if errors.Is(err, e) {
+			return "resource-constraint"
+		}
+	}
+	if store.Transient(err) {
+		return "resource-constraint"
+	}
+	return "internal-server-error"
 }
 
 // session3921 answers the session request of RFC 3921, without effect since

@@ -99,7 +99,7 @@ func (s *session) route(ctx context.Context, el *markup.Element, m *engine.Messa
 		return false
 	default:
 		s.log().Error("message neither delivered nor stored", "to", m.To.String(), "err", err)
-		s.refuse(el, "internal-server-error")
+		s.refuse(el, conditionOf(err))
 		return false
 	}
 	if stored {

@@ -197,7 +197,7 @@ func (s *session) unpublished(head stanzaHead, err error) {
 		return
 	}
 	s.log().Error("presence not published", "err", err)
-	s.refuse(el, "internal-server-error")
+	s.refuse(el, conditionOf(err))
 }
 
 // arrive is initial presence (RFC 6121 §4.2.2): the roster says whom to watch
@@ -219,7 +219,7 @@ func (s *session) arrive(ctx context.Context, el *markup.Element, in presence.Pu
 		var err error
 		if items, version, err = s.edge.c.Store.Roster(ctx, u); err != nil {
 			s.log().Error("roster not read", "err", err)
-			s.refuse(el, "internal-server-error")
+			s.refuse(el, conditionOf(err))
 			return false
 		}
 		s.user.size = countRows(items)

@@ -27,7 +27,7 @@ func (s *session) subscription(ctx context.Context, el *markup.Element, to xmpp.
 		s.refuse(el, "resource-constraint")
 	case err != nil:
 		s.log().Error("roster item not written", "contact", contact.String(), "err", err)
-		s.refuse(el, "internal-server-error")
+		s.refuse(el, conditionOf(err))
 	}
 }
 

@@ -136,7 +136,7 @@ func (s *Server) wire() error {
 	s.accounts.LogTo(s.Log.With("part", "login"))
 	peers, bring := s.peers()
 	s.engine = engine.New(engine.Config{
-		Peers: peers, Loader: bring, Fenced: store.ErrFenced,
+		Peers: peers, Loader: bring, Fenced: store.ErrFenced, Transient: store.Transient,
 		Save:     s.store,
 		Policies: &policy.Loader{Store: s.store, Default: handlings[c.Policy.Default]},
 		Mailbox:  mailbox{st: s.store, max: c.Limits.OfflineMessages},

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"pharos/engine"
 	"pharos/load"
 	"pharos/presence"
 )
@@ -259,6 +260,9 @@ func (e *Edge) recover(n *presence.Notice, t *presence.Target) bool {
 // find asks the owner of a presentity for a subscription; nil: there is none.
 func (e *Edge) find(presentity presence.Entity, sub string, done func(*presence.Subscription, error)) {
 	err := e.engine.CallOwner(presentity, Name, appendFind(nil, presentity, sub), func(answer []byte, err error) {
+		if err == nil && len(answer) == 0 {
+			err = engine.ErrTransient // it could not look
+		}
 		if err != nil {
 			done(nil, err)
 			return

@@ -192,13 +192,23 @@ func (r *request) failed(err error) {
 		r.fail(481, "") // RFC 6665 §4.1.2.2
 	case errors.Is(err, presence.ErrTooMany):
 		r.fail(403, "Too Many Publications Or Subscriptions")
-	case errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped),
-		errors.Is(err, account.ErrBusy), errors.Is(err, engine.ErrGone), store.Transient(err):
+	case passes(err):
 		r.retryLater(overloadWait)
 	default:
 		r.edge.log.Error("simple: request failed", "method", r.msg.Method, "entity", r.to.String(), "err", err)
 		r.fail(500, "")
 	}
+}
+
+// passes tells whether an error goes by itself, so that the client is to ask again: a queue is full, or the
+// database or another node is away.
+func passes(err error) bool {
+	for _, e := range []error{engine.ErrOverload, engine.ErrStopped, engine.ErrGone, engine.ErrTransient, account.ErrBusy, errNotOwner} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return store.Transient(err)
 }
 
 // overloadWait is the Retry-After when a queue is full and the gate did not

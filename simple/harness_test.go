@@ -119,6 +119,7 @@ type world struct {
 	edge     *Edge
 	phones   []*phone
 	edges    []engine.Edge // further ones
+	peers    engine.Peers  // nil: there is one node
 	late     time.Duration // between the engine's start and the listeners'
 	stop     func()
 }
@@ -140,9 +141,15 @@ var accountsOf = sync.OnceValue(func() (as []store.Account) {
 // inWorld runs f in a bubble with a server.
 func inWorld(t *testing.T, c Config, f func(w *world)) {
 	t.Helper()
+	inWorldOf(t, c, nil, f)
+}
+
+// inWorldOf is inWorld where the server is one of several nodes; nil: it is alone.
+func inWorldOf(t *testing.T, c Config, peers engine.Peers, f func(w *world)) {
+	t.Helper()
 	accountsOf()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: newMemNet(), dir: t.TempDir(), rules: &rules{table: map[string]presence.Handling{}}, mailbox: &mailbox{}, config: c}
+		w := &world{t: t, net: newMemNet(), dir: t.TempDir(), rules: &rules{table: map[string]presence.Handling{}}, mailbox: &mailbox{}, config: c, peers: peers}
 		w.start()
 		if err := w.store.PutAccounts(context.Background(), accountsOf()); err != nil {
 			t.Fatal(err)
@@ -172,7 +179,7 @@ func (w *world) start() {
 	}
 	w.store = st
 	w.accounts = account.New(st, []string{domain})
-	w.engine = engine.New(engine.Config{Save: st, Policies: w.rules, Mailbox: w.mailbox, Shards: 2, Log: quiet})
+	w.engine = engine.New(engine.Config{Save: st, Policies: w.rules, Mailbox: w.mailbox, Shards: 2, Peers: w.peers, Log: quiet})
 	w.docs = xdm.New(xdm.Config{Store: st, Default: presence.Allow})
 	c := w.config
 	c.Documents = w.docs

@@ -3,8 +3,10 @@ package simple
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
+	"pharos/engine"
 	"pharos/presence"
 )
 
@@ -197,7 +199,37 @@ func appendRegistration(b []byte, g registration) []byte {
 	b = appendText(b, failed)
 	b = binary.AppendUvarint(b, uint64(g.status))
 	b = appendText(b, g.reason)
-	return appendText(b, string(appendBindings(nil, g.bindings)))
+	b = appendText(b, string(appendBindings(nil, g.bindings)))
+	return append(b, kindOf(g.err))
+}
+
+// What an error of another node means to the one that has asked, behind the rest, since
+// earlier versions did not say so.
+const (
+	errorLasts    = iota // or there is none
+	errorPasses          // engine.ErrTransient
+	errorNotOwner        // errNotOwner
+)
+
+func kindOf(err error) byte {
+	switch {
+	case errors.Is(err, errNotOwner):
+		return errorNotOwner
+	case err != nil && passes(err):
+		return errorPasses
+	}
+	return errorLasts
+}
+
+// foreign makes an error of what another node has said of it.
+func foreign(text string, kind byte) error {
+	switch kind {
+	case errorNotOwner:
+		return errNotOwner
+	case errorPasses:
+		return fmt.Errorf("%w: %s", engine.ErrTransient, text)
+	}
+	return errors.New(text)
 }
 
 func decodeRegistration(b []byte) (g registration) {
@@ -208,11 +240,15 @@ func decodeRegistration(b []byte) (g registration) {
 	failed := p.text()
 	g.status, g.reason = int(p.number()), p.text()
 	g.bindings = p.bindings()
+	kind := byte(errorLasts)
+	if len(p.b) > 0 {
+		kind = p.byte()
+	}
 	switch {
 	case !p.ok:
 		return registration{err: errCall}
 	case failed != "":
-		return registration{err: errors.New(failed)}
+		return registration{err: foreign(failed, kind)}
 	}
 	return g
 }

@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -219,6 +220,13 @@ func (e *Edge) update(u presence.Entity, c *change, now time.Time, done func(reg
 	if l != nil {
 		before, waiting = l.bindings, l.waiting
 	}
+	term := e.engine.Term(u)
+	if t.shared && c.made(before) {
+		// An owner who has died, or whom the user has left, had it saved and could not say so.
+		t.mu.Unlock()
+		done(registration{bindings: before})
+		return
+	}
 	after, fresh, status, reason := c.apply(before, e.limits.Bindings, now)
 	if status != 0 {
 		t.mu.Unlock()
@@ -237,6 +245,12 @@ func (e *Edge) update(u presence.Entity, c *change, now time.Time, done func(reg
 	e.put(u, after, func(err error) {
 		if err != nil {
 			e.undo(u, version, before)
+		}
+		if t.shared && (e.engine.Term(u) != term || errors.Is(err, store.ErrFenced)) {
+			// The user's home has left meanwhile. Who has it now may have read what was saved before this.
+			err = errNotOwner
+		}
+		if err != nil {
 			done(registration{err: err})
 			return
 		}
@@ -246,6 +260,16 @@ func (e *Edge) update(u presence.Entity, c *change, now time.Time, done func(reg
 		}
 	})
 	e.sweepLater()
+}
+
+// made tells whether the bindings are there already that a change adds, from this very request.
+func (c *change) made(bs []*binding) bool {
+	return len(c.add) > 0 && !slices.ContainsFunc(c.add, func(b *binding) bool {
+		return !slices.ContainsFunc(bs, func(old *binding) bool {
+			return old.contact == b.contact && old.callID == b.callID && old.cseq == b.cseq && old.token == b.token && old.node == b.node &&
+				old.updated.Unix() == b.updated.Unix() && old.expires.Unix() == b.expires.Unix()
+		})
+	})
 }
 
 // apply works out the bindings after a change; fresh tells that a contact is

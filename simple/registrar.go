@@ -26,10 +26,25 @@ func (e *Edge) registrar(u presence.Entity, c *change, now time.Time, done func(
 	for _, b := range c.add {
 		b.node = e.engine.Self()
 	}
+	e.askRegistrar(u, c, 1, done)
+}
+
+// Times of a REGISTER whose user's home is on its way, or has just come: the registrar is asked again, after a
+// pause that doubles.
+const (
+	registrarTries = 6
+	registrarPause = 50 * time.Millisecond
+)
+
+func (e *Edge) askRegistrar(u presence.Entity, c *change, try int, done func(registration)) {
 	err := e.engine.CallOwner(u, Name, appendRegister(nil, u, c), func(answer []byte, err error) {
 		var g registration
 		if g.err = err; err == nil {
 			g = decodeRegistration(answer)
+		}
+		if errors.Is(g.err, errNotOwner) && try < registrarTries {
+			time.AfterFunc(registrarPause<<(try-1), func() { e.askRegistrar(u, c, try+1, done) })
+			return
 		}
 		if g.err == nil && g.status == 0 {
 			e.visited(u, c)

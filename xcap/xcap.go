@@ -268,7 +268,8 @@ func (r *request) failure(err error) *failure {
 		return say(http.StatusInsufficientStorage, "your documents would be larger together than the server keeps for a user")
 	case errors.As(err, &big):
 		return say(http.StatusRequestEntityTooLarge, "the body has more than %d octets", big.Limit)
-	case errors.Is(err, account.ErrBusy), store.Transient(err), errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped):
+	case errors.Is(err, account.ErrBusy), store.Transient(err), errors.Is(err, engine.ErrOverload), errors.Is(err, engine.ErrStopped),
+		errors.Is(err, engine.ErrGone), errors.Is(err, engine.ErrTransient):
 		return &failure{status: http.StatusServiceUnavailable, text: "the server cannot do it now; try again", retry: 2 * time.Second}
 	}
 	r.edge.Log.Error("xcap: request failed", "method", r.Method, "uri", r.RequestURI, "user", r.who.user.String(), "err", err)
