@@ -132,6 +132,9 @@ func (s *shard) askAgain(of presence.Entity) {
 
 // tellAgain tells the watchers at one node everything once more.
 func (s *shard) tellAgain(r *resident, node string) {
+	if r.restored {
+		return // all of them will be told
+	}
 	s.tellIf(r, func(n *presence.Notice) bool { return n.Node == node })
 }
 

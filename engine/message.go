@@ -102,7 +102,7 @@ func (e *Engine) route(ctx context.Context, m *Message, away bool) (stored bool,
 				return false, nil
 			}
 		}
-		if e.offerFar(ctx, others, m.Edge, m) {
+		if m.Edge != "" && e.offerFar(ctx, others, m.Edge, m) {
 			atomic.AddInt32(m.takers, -1)
 			return false, nil
 		}

@@ -98,11 +98,18 @@ func (s *storm) run() {
 	}
 	for range 10 {
 		time.Sleep(time.Duration(100+s.n(1500)) * time.Millisecond)
-		switch s.n(5) {
+		switch s.n(7) {
 		case 0:
 			s.killOne()
 		case 1:
 			s.fenceOne()
+		case 2:
+			n := s.someone()
+			n.full.Store(true)
+			time.Sleep(time.Duration(s.n(500)) * time.Millisecond)
+			n.full.Store(false)
+		case 3:
+			s.someone().slow.Store(int64(s.n(30)) * int64(time.Millisecond))
 		default:
 			for range 1 + s.n(4) {
 				_ = s.move(s.users[s.n(len(s.users))], []string{"a", "b", "c"}[s.n(3)]) // may meet a death

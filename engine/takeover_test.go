@@ -93,6 +93,7 @@ func TestSentBefore(t *testing.T) {
 		if len(tags) > 0 {
 			t.Fatal("answered")
 		}
+		w.delay = nil
 		w.kill("a", "b", 3*time.Second)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()

@@ -219,12 +219,19 @@ func (w *town) bury(n *townNode, heir string) {
 	}
 	w.nodes[heir].adopt(w, was)
 	w.mu.Unlock()
+	var heard sync.WaitGroup
 	for _, o := range w.nodes {
 		if o.alive && o != n {
-			o.Gone(n.name)
-			o.Lost(func(e presence.Entity) bool { return was[e] })
+			heard.Go(func() {
+				if w.delay != nil {
+					time.Sleep(20 * w.delay(n.name, o.name))
+				}
+				o.Gone(n.name)
+				o.Lost(func(e presence.Entity) bool { return was[e] })
+			})
 		}
 	}
+	heard.Wait()
 	w.nodes[heir].Arrive(heired)
 }
 
