@@ -51,23 +51,28 @@ func (b *Balancer) plan(now time.Time, active, draining []*view, budget int) []M
 // empty moves the users of a draining node to where they belong when all is even.
 func (p *planner) empty(from *view) {
 	cost := from.cost()
+	if cost == 0 { // nobody of them does anything: to each as many
+		share := (from.Users - from.given + len(p.active) - 1) / len(p.active)
+		for _, to := range p.active {
+			if users := min(share, from.Users-from.given); users > 0 && p.budget > 0 {
+				p.order(from, to, users)
+			}
+		}
+		return
+	}
 	for from.Users > from.given && p.budget > 0 {
 		to := slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.room(x), p.room(y)) })
-		users := from.Users - from.given
-		if cost > 0 {
-			fits := int(p.room(to) / cost)
-			if fits <= 0 {
-				// By rounding, or because orders are counted that show already: these
-				// are waited for. But it has to end, so then each takes its share.
-				if len(p.orders) > 0 {
-					return
-				}
-				fits = (users + len(p.active) - 1) / len(p.active)
-				to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.spare(x), p.spare(y)) })
+		fits := int(p.room(to) / cost)
+		if fits <= 0 {
+			// By rounding, or because orders are counted that show already: these are
+			// waited for. But it has to end, so then each takes its share.
+			if len(p.orders) > 0 {
+				return
 			}
-			users = min(users, fits)
+			fits = (from.Users - from.given + len(p.active) - 1) / len(p.active)
+			to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.spare(x), p.spare(y)) })
 		}
-		p.order(from, to, users)
+		p.order(from, to, min(from.Users-from.given, fits))
 	}
 }
 

@@ -26,10 +26,10 @@ type Move struct {
 
 // Decision of a round.
 type Decision struct {
-	Moves  []Move // most loaded first
-	Invite string // URI of the candidate that is to be added
-	Drain  string // the node that is to be emptied
-	Retire []string
+	Moves  []Move   // most loaded first
+	Invite string   // URI of the candidate that is to be added
+	Drain  string   // the node that is to be emptied
+	Retire []string // nodes that have been
 	// Starved: all are at their maximum, and there is nobody left to be added. Newcomers
 	// are refused as Pressure says, and those who are here are served.
 	Starved bool
@@ -92,6 +92,10 @@ func (b *Balancer) Round(now time.Time, nodes []Node, list []Candidate) Decision
 			if v.Users == 0 {
 				d.Retire = append(d.Retire, v.Name)
 			} else {
+				draining = append(draining, v)
+			}
+		case Standby:
+			if v.Users > 0 { // who came in the last moment
 				draining = append(draining, v)
 			}
 		}

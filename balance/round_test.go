@@ -356,3 +356,28 @@ func BenchmarkRound(b *testing.B) {
 		l.Round(now, all, nil)
 	}
 }
+
+// Users who do nothing are spread as well, and so are those whom a standby has got in the
+// last moment.
+func TestIdleUsersLeave(t *testing.T) {
+	for _, state := range []State{Draining, Standby} {
+		b := NewBalancer(Settings{Moves: 100})
+		now := time.Unix(1e9, 0)
+		all := append(nodes(10, 20, 30), Node{Name: "z", State: state, Users: 9, Max: 100})
+		b.Round(now, all, nil)
+		d := b.Round(now.Add(time.Second), all, nil)
+		got := map[string]int{}
+		for _, m := range d.Moves {
+			if m.From != "z" {
+				t.Errorf("%s: %+v", state, m)
+			}
+			got[m.To] += m.Users
+		}
+		if got["a"] != 3 || got["b"] != 3 || got["c"] != 3 || len(d.Retire) > 0 {
+			t.Errorf("%s: %v, retired %v", state, got, d.Retire)
+		}
+		if d = b.Round(now.Add(2*time.Second), all, nil); len(d.Moves) > 0 {
+			t.Errorf("%s: ordered twice: %v", state, d.Moves)
+		}
+	}
+}

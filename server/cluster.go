@@ -168,7 +168,12 @@ func (s *Server) tellOthers() func(*xdm.Change) {
 func (s *Server) load() (level float64, users int) {
 	st := s.engine.Stats()
 	w := balance.Weights{User: s.Config.Cluster.Users, Resource: s.Config.Cluster.Records}
-	return w.Level(st.Presentities, st.Sources+st.Subscriptions), st.Presentities
+	level, users = w.Level(st.Presentities, st.Sources+st.Subscriptions), st.Presentities
+	switch s.node.State() {
+	case cluster.Draining, cluster.Standby: // also those of whom nothing is in memory have to go
+		users = max(users, s.node.Homes())
+	}
+	return level, users
 }
 
 // admission chooses the node for newcomers.

@@ -213,6 +213,11 @@ func TestLoadControl(t *testing.T) {
 		if one, two = f.row(1, "n1"), f.row(1, "n2"); one.State != "active" || two.State != "standby" {
 			t.Errorf("at the end: %+v, %+v", one, two)
 		}
+		f.come(1, names[:5]...) // nobody is at home any more at the server that was given up
+		time.Sleep(5 * time.Second)
+		if one, two = f.row(1, "n1"), f.row(1, "n2"); one.Users < 5 || two.Users > 0 || two.State != "standby" {
+			t.Errorf("who comes back: %+v, %+v", one, two)
+		}
 	})
 }
 
