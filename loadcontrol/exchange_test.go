@@ -176,8 +176,9 @@ func TestUsersInDetail(t *testing.T) {
 				d.Servers = append(d.Servers, other)
 				d.Servers[0].Users, d.Servers[0].Count, d.Users = names(s.name, 100), 100, 200
 			})
-			s.Exchange(peersOf(a, b), "")
 		}
+		a.Exchange(peersOf(a, b), "")
+		b.Exchange(peersOf(a, b), "")
 		if h := a.hears("ps2"); len(h.Servers) != 1 || len(h.Servers[0].Users) != 100 {
 			t.Fatalf("heard %d servers", len(h.Servers))
 		}

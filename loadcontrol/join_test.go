@@ -125,6 +125,39 @@ func TestJoinStranger(t *testing.T) {
 	})
 }
 
+// Who has joined hears the main server once; when that has gone and come back, as any other.
+func TestJoinedExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		main, fresh := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
+		defer fresh.end()
+		<-main.join(fresh.uri())
+		for _, s := range []*server{main, fresh} {
+			s.Exchange(peersOf(main, fresh), "ps1")
+		}
+		time.Sleep(2 * Interval)
+		n.taken()
+		main.set(func(d *loaddoc.Document) { d.Servers[0].Level = 12 })
+		time.Sleep(2 * Interval)
+		record, _ := n.taken()
+		if !slices.Equal(record, []string{"ps1>ps2 NOTIFY", "ps2>ps1 200 NOTIFY"}) {
+			t.Errorf("a change is told as %v", record)
+		}
+		main.kill()
+		time.Sleep(3 * time.Minute)
+		main = n.serve("ps1", "192.0.2.1")
+		defer main.end()
+		main.set(func(d *loaddoc.Document) { d.Servers[0].Level = 13 })
+		for range 30 { // as the table of nodes is read
+			fresh.Exchange(peersOf(main, fresh), "ps1")
+			time.Sleep(time.Second)
+		}
+		if h := fresh.hears("ps1"); h.Find("ps1").Level != 13 {
+			t.Errorf("heard %+v", h)
+		}
+	})
+}
+
 // A candidate that is not there, and one that dies between its answer and its SUBSCRIBE.
 func TestJoinNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -34,7 +34,11 @@ func (e *Edge) current(now time.Time) *loaddoc.Document {
 		if s.ID == e.c.Name {
 			continue
 		}
-		if w := e.peers[s.ID]; w != nil && w.known != nil && s.Users == nil {
+		w := e.peers[s.ID]
+		if w == nil {
+			w = e.fetchedFrom(s.ID)
+		}
+		if w != nil && w.known != nil && s.Users == nil {
 			if heard := w.known.Find(s.ID); heard != nil {
 				s.Users = heard.Users
 			}

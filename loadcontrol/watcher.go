@@ -49,6 +49,9 @@ func (e *Edge) Exchange(peers []Peer, leader string) {
 		if p.Name == e.c.Name || p.URI == "" || !own && p.Name != leader {
 			continue
 		}
+		if e.fetchedFrom(p.Name) != nil {
+			continue // we hear all that it knows since we have joined
+		}
 		wanted[p.Name] = true
 		w := e.peers[p.Name]
 		if w != nil && w.URI == p.URI && w.own == own {
@@ -66,6 +69,17 @@ func (e *Edge) Exchange(peers []Peer, leader string) {
 			e.unsubscribe(w)
 		}
 	}
+}
+
+// fetchedFrom is the subscription with which this server has joined at another, as long as
+// it lives. The edge is locked.
+func (e *Edge) fetchedFrom(server string) *watch {
+	for _, w := range e.watches {
+		if w.Name == server && w.invite != "" {
+			return w
+		}
+	}
+	return nil
 }
 
 // subscribe begins a subscription. The edge is locked.
