@@ -93,6 +93,39 @@ func (t *tickets) holds(k *ticket, e presence.Entity) bool {
 	return !changed
 }
 
+// recent remembers for a while which homes have moved, and the epochs that they got: what others say
+// of one home may overtake each other.
+type recent struct {
+	mu       sync.Mutex
+	now, was map[uint64]uint64 // by hash
+}
+
+// maxRecent bounds each half; what is beyond is not remembered.
+const maxRecent = 1 << 17
+
+// newer tells whether an epoch is the highest that was heard of, and remembers it.
+func (r *recent) newer(hash, epoch uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if max(r.now[hash], r.was[hash]) > epoch {
+		return false
+	}
+	if r.now == nil {
+		r.now = map[uint64]uint64{}
+	}
+	if len(r.now) < maxRecent {
+		r.now[hash] = epoch
+	}
+	return true
+}
+
+// turn forgets what is old.
+func (r *recent) turn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now, r.was = nil, r.now
+}
+
 func (n *Node) shard(hash uint64) *ownShard { return &n.own[hash>>32%ownShards] }
 
 func (n *Node) home(e presence.Entity) *home {
@@ -433,6 +466,7 @@ func (n *Node) release(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+		n.recent.turn()
 		minute := uint32(n.now() / time.Minute)
 		n.minute.Store(minute)
 		idle := n.pick(maxReleased, func(_ presence.Entity, h *home) bool {

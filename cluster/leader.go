@@ -37,7 +37,7 @@ func (n *Node) Leading() (term uint64, ok bool) {
 // takeLead takes or keeps the leader's lease.
 func (n *Node) takeLead(ctx context.Context, era uint64) {
 	begun := n.now()
-	ctx, cancel := context.WithTimeout(ctx, beatWithin)
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	leader, term, err := n.c.Registry.Lead(ctx, n.c.Name, era, LeadTime)
 	if err != nil {
@@ -125,7 +125,7 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 			r.inherited[m.Name] = m.Epoch
 			heritage = true
 			if n.c.Heir != nil {
-				n.heirs.Go(func() { n.c.Heir(ctx, m.Name) })
+				n.tasks.Go(func() { n.c.Heir(ctx, m.Name) })
 			}
 		}
 	}

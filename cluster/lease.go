@@ -22,13 +22,16 @@ const (
 	// leaseMargin is for clocks that do not go equally fast, and for what was begun just
 	// before the end.
 	leaseMargin = 100 * time.Millisecond
-	// beatWithin bounds one call while a lease runs.
+	// beatWithin bounds a renewal, askWithin what else is asked between two of them.
 	beatWithin = time.Second
+	askWithin  = 400 * time.Millisecond
 	// cutAfter is how long the bus must not have reached a node that goes on renewing
 	// its lease until the two count as separated.
 	cutAfter = 1500 * time.Millisecond
 	// pairAfter is the same for two nodes both of which reach most of the others.
 	pairAfter = 5 * time.Second
+	// twinAfter is how long a lease under this node's name must not have been renewed.
+	twinAfter = renewEvery + 300*time.Millisecond
 	// enterAgain is until a node that may not enter looks again.
 	enterAgain = 100 * time.Millisecond
 	// sayAgain is between two words in the log about the same trouble.
@@ -48,12 +51,12 @@ func (n *Node) keep(ctx context.Context) {
 			pause(ctx, 5*time.Millisecond) // bounds how often others can wake it
 		case <-t.C:
 		}
-		n.mu.RLock()
-		leaving := n.leaving
-		n.mu.RUnlock()
+		leaving := n.isLeaving()
 		switch {
 		case ctx.Err() != nil || leaving && n.era.Load() == 0:
 			return
+		case leaving:
+			t.Reset(renewAgain) // Leave does the rest
 		case n.era.Load() == 0:
 			t.Reset(n.enter(ctx, &k))
 		default:
@@ -64,9 +67,11 @@ func (n *Node) keep(ctx context.Context) {
 
 // keeper is what the keeping goroutine remembers.
 type keeper struct {
-	said   time.Time
-	cuts   map[string]time.Time // since when a node is not reached
-	failed bool
+	said      time.Time
+	cuts      map[string]time.Time // since when a node is not reached
+	failed    bool
+	twin      Member // a lease under this node's name, as of twinSince
+	twinSince time.Time
 }
 
 // say logs trouble that lasts, now and then.
@@ -99,6 +104,9 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 		return renewAgain
 	}
 	n.note(list)
+	if wait := n.twin(k, list); wait > 0 {
+		return wait
+	}
 	for _, m := range list {
 		if m.Name != n.c.Name && living(&m) && !n.reached(m.Name) {
 			k.say(n.log.Warn, "this node waits until its bus reaches a node that is alive: see cluster.listen, cluster.peers and the firewall", "node", m.Name, "bus", m.Address.Bus)
@@ -141,6 +149,29 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 	poke(n.wakeHeir)
 	n.locator.again()
 	return wait
+}
+
+// twin makes sure that no other process goes by this node's name: a lease that there is may be of the last
+// process, and then nobody renews it. It returns the time until that has to be asked again.
+func (n *Node) twin(k *keeper, list []Member) time.Duration {
+	for i := range list {
+		m := &list[i]
+		if m.Name != n.c.Name || !living(m) {
+			continue
+		}
+		renewed := m.Epoch != k.twin.Epoch || m.Expires.Sub(k.twin.Expires) > renewEvery/2
+		if renewed && k.twin.Epoch != 0 {
+			k.say(n.log.Error, "another server has this one's name: each needs its own cluster.node", "node", m.Name, "version", m.Version, "bus", m.Address.Bus)
+		}
+		if renewed {
+			k.twin, k.twinSince = *m, time.Now()
+		}
+		if time.Since(k.twinSince) < twinAfter {
+			return enterAgain
+		}
+	}
+	k.twin = Member{}
+	return 0
 }
 
 // living tells whether a node holds a lease that has not run out.
@@ -186,7 +217,7 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 	n.takeLead(ctx, era)
 
 	asked := n.tick()
-	call, cancel = context.WithTimeout(ctx, beatWithin)
+	call, cancel = context.WithTimeout(ctx, askWithin)
 	list, err := n.c.Registry.Members(call)
 	cancel()
 	if err != nil {
@@ -315,7 +346,11 @@ func (n *Node) stepDown(why string) {
 	if n.era.Load() == 0 {
 		return
 	}
-	n.log.Warn("this node stops taking part", "node", n.c.Name, "epoch", n.era.Load(), "why", why)
+	log := n.log.Warn
+	if n.isLeaving() {
+		log = n.log.Info
+	}
+	log("this node stops taking part", "node", n.c.Name, "epoch", n.era.Load(), "why", why)
 	n.until.Store(0)
 	n.era.Store(0)
 	n.links.Begin(0)
@@ -348,24 +383,30 @@ func (n *Node) Leave(ctx context.Context) error {
 	n.mu.Lock()
 	n.leaving = true
 	n.mu.Unlock()
-	era := n.era.Load()
-	if err := n.links.Flush(ctx); err != nil {
-		n.log.Warn("not all that others were to be told has come to them", "err", err)
-	}
-	n.stepDown("it leaves")
 	defer poke(n.wakeKeep)
+	defer n.stepDown("it leaves")
+	era := n.era.Load()
 	if era == 0 {
 		return nil
 	}
+	if err := n.links.Flush(ctx); err != nil {
+		n.log.Warn("not all that others were to be told has come to them", "err", err)
+	}
+	n.until.Store(0)
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatWithin)
 	defer cancel()
-	return n.c.Registry.Leave(call, n.c.Name, era)
+	if err := n.c.Registry.Leave(call, n.c.Name, era); err != nil {
+		return err
+	}
+	n.sayAll(message{kind: sayEnded, name: n.c.Name, number: era + 1})
+	last, stop := context.WithTimeout(call, renewAgain)
+	defer stop()
+	_ = n.links.Flush(last) // who does not hear it sees it in the table
+	return nil
 }
 
-// Era is the epoch of this node's lease, 0 while it may not act.
-func (n *Node) Era() uint64 {
-	if !n.Valid() {
-		return 0
-	}
-	return n.era.Load()
+func (n *Node) isLeaving() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.leaving
 }

@@ -411,10 +411,13 @@ func (n *Node) handOver(id uint64, to *peer, era uint64, moved map[presence.Enti
 		return
 	}
 	var lost []presence.Entity
-	for _, e := range take.of {
+	for i, e := range take.of {
 		n.part(e, era)
-		if !n.hint(e, to) {
-			lost = append(lost, e) // it has taken them with it
+		switch x := n.hints.hash(e); {
+		case !n.recent.newer(x, take.epochs[i]):
+			n.hints.forget(x) // it is on its way already
+		case !n.hint(e, to):
+			lost = append(lost, e) // that node has taken it with it
 		}
 		n.engine.Forget(e)
 	}
@@ -436,7 +439,10 @@ func (n *Node) found(m message) {
 	over := n.floor[m.name] > m.number
 	n.mu.RUnlock()
 	var lost []presence.Entity
-	for _, e := range m.of {
+	for i, e := range m.of {
+		if !n.recent.newer(n.hints.hash(e), m.epochs[i]) {
+			continue
+		}
 		n.reads.change(e)
 		switch {
 		case p != nil && p.epoch == m.number && n.hint(e, p):

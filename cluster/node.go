@@ -141,6 +141,7 @@ type Node struct {
 	lastIndex int
 
 	reads   tickets
+	recent  recent
 	locator locator
 	arrived arrivals
 	moves   mover
@@ -149,7 +150,7 @@ type Node struct {
 	wakeKeep, wakeLead, wakeHeir chan struct{}
 	wanted                       chan Order    // moves that the leader has ordered
 	in                           chan struct{} // closed when the node has entered for the first time
-	heirs                        sync.WaitGroup
+	tasks                        sync.WaitGroup
 }
 
 type topic struct {
@@ -264,8 +265,8 @@ func (n *Node) Run(ctx context.Context) error {
 		g.Go(func() error { n.drain(ctx); return nil })
 	}
 	err := g.Wait()
-	n.heirs.Wait()
 	n.stepDown("the end")
+	n.tasks.Wait()
 	n.locator.fail(engine.ErrStopped)
 	return err
 }

@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"pharos/presence"
 )
@@ -129,5 +133,109 @@ func TestDeadNodeMissed(t *testing.T) {
 				t.Errorf("%s counts on having heard all that c has said", d.name)
 			}
 		}
+	})
+}
+
+// Two processes of one name: the second waits until the first is gone.
+func TestTwins(t *testing.T) {
+	inService(t, []string{"a"}, 30, func(t *testing.T, o *office, all []presence.Entity) {
+		o.settled(all)
+		first := o.desk("a")
+		second := o.start("a", func(c *Config) { c.Bus = NewMemory().Join("a") })
+		time.Sleep(5 * time.Second)
+		if !first.node.Valid() || second.node.Valid() {
+			t.Errorf("the first acts: %v, the second: %v", first.node.Valid(), second.node.Valid())
+		}
+		o.mu.Lock()
+		o.desks["a"] = first
+		o.mu.Unlock()
+		o.kill("a")
+		o.mu.Lock()
+		o.desks["a"] = second
+		o.mu.Unlock()
+		begun := time.Now()
+		<-second.node.Entered()
+		if took := time.Since(begun); took < 200*time.Millisecond || took > twinAfter+2*enterAgain {
+			t.Errorf("it enters after %v", took)
+		}
+	})
+}
+
+// What everybody is told comes in order, and who may have missed something hears of that.
+func TestTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		defer o.close()
+		got := map[string][]string{}
+		missed := map[string]int{}
+		for _, name := range []string{"a", "b", "c"} {
+			d := o.start(name, nil)
+			d.node.Topic('x', func(from string, b []byte) { got[name] = append(got[name], from+":"+string(b)) },
+				func(from string) { missed[name]++ })
+		}
+		time.Sleep(2 * time.Second)
+		if missed["a"] != 2 {
+			t.Errorf("missed when met: %v", missed)
+		}
+		for _, s := range []string{"1", "2", "3"} {
+			b := []byte(s)
+			if err := o.desk("a").node.Tell('x', b); err != nil || string(b) != s {
+				t.Fatal(err, b)
+			}
+		}
+		time.Sleep(time.Second)
+		for _, name := range []string{"b", "c"} {
+			if len(got[name]) != 3 || got[name][0] != "a:1" || got[name][2] != "a:3" {
+				t.Errorf("%s: %v", name, got[name])
+			}
+		}
+		if len(got["a"]) != 0 {
+			t.Errorf("a hears itself: %v", got["a"])
+		}
+	})
+}
+
+func TestMessage(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringN(0, 20, 60)
+		m := message{
+			kind: messageKind(rapid.IntRange(1, int(lastKind)).Draw(t, "kind")), name: text.Draw(t, "name"),
+			number: rapid.Uint64().Draw(t, "number"), term: rapid.Uint64().Draw(t, "term"),
+			value: rapid.Float64().Draw(t, "value"), flag: rapid.Bool().Draw(t, "flag"),
+			bytes: rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"),
+		}
+		for range rapid.IntRange(0, 5).Draw(t, "entities") {
+			m.of = append(m.of, presence.Entity{User: text.Draw(t, "user"), Domain: text.Draw(t, "domain")})
+			m.epochs = append(m.epochs, rapid.Uint64().Draw(t, "epoch"))
+		}
+		b := m.append(nil)
+		back, ok := parseMessage(b)
+		if !ok || !bytes.Equal(back.append(nil), b) || !slices.Equal(back.of, m.of) || !slices.Equal(back.epochs, m.epochs) || back.name != m.name {
+			t.Fatalf("%+v\n%+v, %v", m, back, ok)
+		}
+		for i := range b {
+			if _, ok := parseMessage(b[:i]); ok {
+				t.Fatalf("%d bytes of %d are taken for a message", i, len(b))
+			}
+		}
+	})
+}
+
+func FuzzMessage(f *testing.F) {
+	m := message{kind: sayTake, number: 3, of: people(2), epochs: []uint64{1, 2}}
+	f.Add(m.append(nil))
+	m = message{kind: sayStage, bytes: []byte("state"), flag: true, value: 1.5}
+	f.Add(m.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := parseMessage(b)
+		if !ok {
+			return
+		}
+		again, ok := parseMessage(m.append(nil))
+		if !ok || again.kind != m.kind || len(again.of) != len(m.of) {
+			t.Errorf("%+v\n%+v", m, again)
+		}
+		g := group{b: m.bytes}
+		g.parse()
 	})
 }

@@ -146,7 +146,7 @@ func (n *Node) ask(node string, m message) error {
 
 func (n *Node) setState(state string) {
 	n.mu.Lock()
-	changed := n.state != state && state != Dead && state != Left
+	changed := n.state != state && state != Dead && state != Left && (!n.ending || state == Draining)
 	if changed {
 		n.log.Info("this node changes its state", "from", n.state, "to", state)
 		n.state = state

@@ -225,9 +225,15 @@ func (n *Node) heritage(ctx context.Context) error {
 // sayLost has all edges everywhere say again what they had said to the owner of presentities that
 // have come here without it.
 func (n *Node) sayLost(of []presence.Entity) {
+	era := n.era.Load()
+	if era == 0 {
+		return // everything is said again in the next
+	}
 	for group := range slices.Chunk(of, maxListed) {
-		n.sayAll(message{kind: sayLost, of: group})
 		n.lost(group)
+		for _, p := range n.living() {
+			n.tasks.Go(func() { n.insist(p, era, message{kind: sayLost, of: group}) })
+		}
 	}
 }
 
