@@ -76,7 +76,7 @@ func (s *Server) listenOne(ctx context.Context, l config.Listener, start func(st
 	case "sip+tcp":
 		start(l.URI, func() error { return s.sip.ServeListener(ln, "TCP") })
 	case "sips":
-		start(l.URI, func() error { return s.sip.ServeListener(tls.NewListener(ln, s.cert.config("sip")), "TLS") })
+		start(l.URI, func() error { return s.sip.ServeListener(tls.NewListener(ln, s.sipTLS()), "TLS") })
 	case "xmpp":
 		start(l.URI, func() error { return s.xmpp.ServeListener(ctx, ln, xmpp.StartTLS) })
 	case "xmpps":

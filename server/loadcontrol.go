@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -61,11 +64,14 @@ func (s *Server) newLoadControl() *loadControl {
 func (s *Server) newControlEdge() (*loadcontrol.Edge, error) {
 	at := s.addresses().SIP
 	text, err := s.Config.Cluster.ReadSecret()
-	if err != nil || at == "" || text == "" {
+	if err != nil || text == "" {
 		return nil, err
 	}
 	secret, err := cluster.NewSecret(text)
 	if err != nil {
+		return nil, err
+	}
+	if s.identity, err = secret.Identity(s.node.Self()); err != nil || at == "" {
 		return nil, err
 	}
 	var observers []presence.Entity
@@ -79,6 +85,40 @@ func (s *Server) newControlEdge() (*loadcontrol.Edge, error) {
 		Observers: observers, Accounts: s.accounts,
 		State: c.state, Join: c.join, Joined: c.joinEnded, Log: s.Log.With("part", "load control"),
 	}), nil
+}
+
+// sipTLS is that of the listeners for SIP over TLS: other servers of the service show each
+// other certificates that follow from its secret, clients get the usual one.
+func (s *Server) sipTLS() *tls.Config {
+	c := s.cert.config("sip")
+	if s.identity != nil {
+		nodes := s.identity.TLS("")
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if cluster.IsNode(hello) {
+				return nodes, nil
+			}
+			return nil, nil
+		}
+	}
+	return c
+}
+
+// nodeTLS is how this server opens TLS towards another of the service; nil for everybody
+// else.
+func (s *Server) nodeTLS(t sip.Target) *tls.Config {
+	if s.identity == nil {
+		return nil
+	}
+	at := "sips:" + net.JoinHostPort(t.Host, strconv.Itoa(int(t.Addr.Port())))
+	for _, m := range s.node.Members() {
+		if sameHost(m.Address.SIP, at) {
+			return s.identity.TLS(m.Name)
+		}
+	}
+	if s.loads.entry(at) != nil {
+		return s.identity.TLS("") // any node: it is not in the table yet
+	}
+	return nil
 }
 
 // system is simple's: nil where there are no other servers.

@@ -67,6 +67,7 @@ type Server struct {
 	admission *admission
 	loads     *loadControl // nil: this server is alone
 	redirects *redirect.Redirects
+	identity  *cluster.Identity // nil: this server is alone, or shares no secret
 	sip       *sip.Stack
 	simple    *simple.Edge
 	jabber    *jabber.Edge
@@ -174,7 +175,7 @@ func (s *Server) wire() error {
 	})
 	s.sip = sip.NewStack(sip.Config{
 		Handler: s.simple, Log: s.Log.With("part", "sip"), TLS: &tls.Config{MinVersion: tls.VersionTLS12},
-		Limits: sipLimits(c.Limits), Dial: s.net.Dial, Overload: gate.Loss,
+		Limits: sipLimits(c.Limits), Dial: s.net.Dial, Overload: gate.Loss, TLSFor: s.nodeTLS,
 	})
 	s.simple.Use(s.sip)
 	if s.loads != nil && s.loads.edge != nil {

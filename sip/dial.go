@@ -35,7 +35,7 @@ func (c *conn) open(t Target) {
 	ctx, cancel := context.WithTimeout(s.context, s.limits.Dial)
 	nc, err := s.dial(ctx, "tcp", t.Addr.String())
 	if err == nil && t.Transport == "TLS" {
-		nc, err = s.handshake(ctx, nc, t.Host)
+		nc, err = s.handshake(ctx, nc, t)
 	}
 	cancel()
 	s.conns.dialed()
@@ -57,10 +57,16 @@ func (c *conn) open(t Target) {
 
 // handshake checks the certificate against the domain that was asked for, not
 // against the host that SRV named (RFC 5922 §7.1).
-func (s *Stack) handshake(ctx context.Context, nc net.Conn, name string) (net.Conn, error) {
-	cfg := s.tls.Clone()
+func (s *Stack) handshake(ctx context.Context, nc net.Conn, to Target) (net.Conn, error) {
+	var cfg *tls.Config
+	if s.tlsFor != nil {
+		cfg = s.tlsFor(to)
+	}
+	if cfg == nil {
+		cfg = s.tls.Clone()
+	}
 	if cfg.ServerName == "" {
-		cfg.ServerName = name
+		cfg.ServerName = to.Host
 	}
 	t := tls.Client(nc, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {

@@ -181,11 +181,19 @@ func TestTLSTarget(t *testing.T) {
 	resolve := Override(map[string][]Target{
 		"sip.example.com":   {{Transport: "TLS", Addr: addr["TLS"], Host: "sip.example.com"}},
 		"other.example.com": {{Transport: "TLS", Addr: addr["TLS"], Host: "other.example.com"}},
+		"node.example.com":  {{Transport: "TLS", Addr: addr["TLS"], Host: "node.example.com"}},
 	}, nil)
-	s, _ := onLoopback(t, Config{Resolve: resolve, TLS: &tls.Config{RootCAs: pool}}, server)
+	own := func(to Target) *tls.Config { // one target has a configuration of its own
+		if to.Host == "node.example.com" {
+			return &tls.Config{RootCAs: pool, ServerName: "sip.example.com"}
+		}
+		return nil
+	}
+	s, _ := onLoopback(t, Config{Resolve: resolve, TLS: &tls.Config{RootCAs: pool}, TLSFor: own}, server)
 	for next, want := range map[string]string{
 		"sips:sip.example.com":   "200",
 		"sips:other.example.com": ErrTransport.Error(),
+		"sips:node.example.com":  "200",
 	} {
 		ended := make(chan string, 1)
 		s.Request(OutRequest{Method: "OPTIONS", URI: next, NextHop: next,

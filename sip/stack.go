@@ -44,7 +44,10 @@ type Config struct {
 	Handler Handler      // nil: every request gets 503
 	Log     *slog.Logger // nil: slog.Default()
 	TLS     *tls.Config  // for connections that we open to sips: targets
-	Resolve Resolver     // RFC 3263; nil: DNS of the system
+	// TLSFor is asked for the configuration towards one target, which is the stack's
+	// then; nil, also as its answer: TLS is used.
+	TLSFor  func(Target) *tls.Config
+	Resolve Resolver // RFC 3263; nil: DNS of the system
 	Limits  Limits
 	// Overload is the share of requests, in percent, that is being refused: clients that know of
 	// RFC 7339 are told to hold back so much. Nil: nobody is.
@@ -64,6 +67,7 @@ type Stack struct {
 	handler  Handler
 	log      *slog.Logger
 	tls      *tls.Config
+	tlsFor   func(Target) *tls.Config
 	resolve  Resolver
 	limits   Limits
 	host     string
@@ -120,6 +124,7 @@ func NewStack(c Config) *Stack {
 		handler:  c.Handler,
 		log:      c.Log,
 		tls:      c.TLS,
+		tlsFor:   c.TLSFor,
 		resolve:  c.Resolve,
 		limits:   c.Limits.withDefaults(),
 		host:     c.Host,

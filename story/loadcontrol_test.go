@@ -120,7 +120,8 @@ func newFleet(t *testing.T, set func(number int, c *config.Cluster), servers int
 		o := server.Options{Config: config.Defaults(), Data: t.TempDir(), Version: "story", Log: w.logger(n.number), Network: tapped{host{w.net, n.ip}, f.tap},
 			Share: w.store.Node(), Bus: w.bus.Join(n.name())}
 		o.Config.Domains = []string{home}
-		o.Config.Listen = []string{"sip+udp://" + n.at(sipPort).String(), "sip+tcp://" + n.at(sipPort).String(), "xmpp+insecure://" + n.at(xmppPort).String()}
+		o.Config.Listen = []string{"sip+udp://" + n.at(sipPort).String(), "sip+tcp://" + n.at(sipPort).String(), "xmpp+insecure://" + n.at(xmppPort).String(),
+			"sips://" + n.at(sipsPort).String()}
 		o.Config.Cluster.Node, o.Config.Cluster.Secret = n.name(), "a secret of all servers"
 		set(n.number, &o.Config.Cluster)
 		if n.server, err = server.New(o); err != nil {
@@ -277,6 +278,26 @@ func TestLoadControlRedirect(t *testing.T) {
 				t.Errorf("%s is not connected any more", name)
 			}
 			c.mu.Unlock()
+		}
+	})
+}
+
+// Between the servers over TLS: both show certificates that follow from the secret.
+func TestLoadControlTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, func(number int, c *config.Cluster) {
+			c.Max, c.Users, c.Records = 2, 1, 0
+			c.SIP = fmt.Sprintf("sips:192.0.2.%d:%d", number, sipsPort)
+			c.Standing = number == 2
+		}, 2, "a", "b")
+		defer f.close()
+		f.come(1, "a", "b")
+		time.Sleep(10 * time.Second)
+		if two := f.row(1, "n2"); two.State != "active" {
+			t.Errorf("n2: %+v", two)
+		}
+		if record, _ := f.tap.taken(); len(record) > 0 {
+			t.Errorf("in the clear: %v", record)
 		}
 	})
 }
