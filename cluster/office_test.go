@@ -120,9 +120,8 @@ func (c *clerk) locate(o order) {
 
 // later runs something unless the node is dead by then.
 func (c *clerk) later(d time.Duration, f func()) {
-	c.o.tasks.Add(1)
-	time.AfterFunc(d, func() {
-		defer c.o.tasks.Done()
+	c.o.tasks.Go(func() {
+		time.Sleep(d)
 		c.mu.Lock()
 		dead := c.dead
 		c.mu.Unlock()

@@ -11,6 +11,9 @@ import (
 // errAlone: a command for several servers.
 var errAlone = errors.New("this server is alone: cluster.node is not set in its configuration")
 
+// Node is this server as one of several; nil: it is alone.
+func (s *Server) Node() *cluster.Node { return s.node }
+
 // controlCluster adds what 'pharos cluster' asks for.
 func (s *Server) controlCluster(m *http.ServeMux) {
 	m.HandleFunc("GET /cluster", func(w http.ResponseWriter, r *http.Request) {

@@ -36,6 +36,8 @@ func (w *world) act(l line) error {
 		return w.halt()
 	case "start":
 		return w.start()
+	case "server":
+		return w.serverDoes(l.words[1:])
 	}
 	if len(l.words) < 2 {
 		return fmt.Errorf("who does what?")

@@ -2,11 +2,14 @@ package story
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 
+	"pharos/cluster"
 	"pharos/server"
 )
 
@@ -84,4 +87,33 @@ func (n *node) halt() {
 		<-n.ended
 	}
 	n.w.net.mend(n.ip)
+}
+
+// serverDoes has something happen to one of several servers.
+func (w *world) serverDoes(words []string) error {
+	if len(words) != 2 {
+		return errors.New("want 'server NUMBER what'")
+	}
+	i, err := strconv.Atoi(words[0])
+	if err != nil || i < 1 || i > len(w.nodes) || len(w.nodes) == 1 {
+		return fmt.Errorf("no server %q", words[0])
+	}
+	n := w.nodes[i-1]
+	switch words[1] {
+	case "dies":
+		n.halt()
+	case "stops":
+		return n.end()
+	case "starts":
+		return n.start()
+	case "isolated": // its bus; its clients and the database are there
+		w.bus.Isolate(n.name())
+	case "back":
+		w.bus.Heal()
+	case "drains":
+		return n.server.Node().SetState(n.name(), cluster.Draining)
+	default:
+		return fmt.Errorf("a server cannot be %q", words[1])
+	}
+	return nil
 }

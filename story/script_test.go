@@ -3,6 +3,7 @@ package story
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,7 @@ type script struct {
 	about  string // its first comment
 	actors []actorLine
 	policy string // [policy] default
+	nodes  int    // servers that it needs; 0: any number will do
 	blocks []block
 
 	documents map[string]string // by name; see testdata/README.md
@@ -90,6 +92,10 @@ func parseScript(name, text string) (*script, error) {
 			s.documents[inside] = ""
 		case l.words[0] == "policy" && len(l.words) == 2:
 			s.policy = l.words[1]
+		case l.words[0] == "servers" && len(l.words) == 2 && cur == nil:
+			if s.nodes, err = strconv.Atoi(l.words[1]); err != nil {
+				return nil, fmt.Errorf("%s:%d: %w", name, l.number, err)
+			}
 		default:
 			if cur == nil || len(cur.expected) > 0 || cur.anyOrder {
 				s.blocks = append(s.blocks, block{})

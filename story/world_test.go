@@ -1,6 +1,7 @@
 package story
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -326,7 +327,7 @@ func TestStories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tell(t, s, *servers)
+			tell(t, s, cmp.Or(s.nodes, *servers))
 		})
 	}
 }
