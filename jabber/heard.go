@@ -34,7 +34,9 @@ func (e *Edge) heard(c *xdm.Change) {
 			e.log.Warn("picture not read again: too many wait", "entity", c.User.String())
 		}
 	}
-	if len(c.Items)+len(c.Blocked)+len(c.Unblocked) == 0 {
+	if c.Doubtful && e.many {
+		e.photos.put(c.User)
+	} else if len(c.Items)+len(c.Blocked)+len(c.Unblocked) == 0 {
 		return
 	}
 	known := c.Items

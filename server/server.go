@@ -315,6 +315,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if orderly {
 		err = errors.Join(err, leave(drain, true))
 	}
+	s.docs.Close()
 	err = errors.Join(err, s.store.Close())
 	if served {
 		s.Log.Info("stopped")

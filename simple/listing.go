@@ -538,6 +538,10 @@ func (t *listTable) decided(who presence.Entity) {
 // documentsChanged hears of each commit of a user's documents. It tells the user's
 // own lists by the presentity, which may be another node's.
 func (e *Edge) documentsChanged(c *xdm.Change) {
+	if c.Missed() {
+		e.documentsMissed(c.User)
+		return
+	}
 	if c.Policy {
 		e.lists.decided(c.User)
 	}
@@ -549,15 +553,20 @@ func (e *Edge) documentsChanged(c *xdm.Change) {
 		if n.AUID != xdm.ResourceLists && n.AUID != xdm.RLSServices {
 			continue
 		}
-		for _, p := range packages {
-			if p.members == nil {
-				continue
-			}
-			if err := e.engine.Submit(c.User, presence.Touch{Package: p.key}, nil); err != nil {
-				e.log.Warn("simple: lists are not told of a change", "owner", c.User.String(), "err", err)
-			}
-		}
+		e.touchLists(c.User)
 		return
+	}
+}
+
+// touchLists has the lists of a user told by the presentity.
+func (e *Edge) touchLists(owner presence.Entity) {
+	for _, p := range packages {
+		if p.members == nil {
+			continue
+		}
+		if err := e.engine.Submit(owner, presence.Touch{Package: p.key}, nil); err != nil {
+			e.log.Warn("simple: lists are not told of a change", "owner", owner.String(), "err", err)
+		}
 	}
 }
 

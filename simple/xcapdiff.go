@@ -132,7 +132,7 @@ type diffWatch struct {
 // diffsChanged hears of each commit of a user's documents.
 func (e *Edge) diffsChanged(c *xdm.Change) {
 	ws := e.diffs.of(c.User)
-	if len(c.Documents) == 0 {
+	if len(c.Documents) == 0 { // what was missed: see documentsMissed
 		return
 	}
 	for _, w := range ws {

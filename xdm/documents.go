@@ -202,9 +202,7 @@ func (d *Documents) bound(ctx context.Context, k Name, before *Document, body []
 // tell calls the listeners, with the user held, and has other nodes hear of it.
 func (d *Documents) tell(c *Change) {
 	d.listened(c)
-	if d.c.Tell != nil {
-		d.c.Tell(c)
-	}
+	d.tellOthers(c)
 }
 
 // hasFace tells whether a document has another face.

@@ -83,6 +83,13 @@ func (d *Documents) updateRows(ctx context.Context, cs []ItemChange) error {
 	for i := range rows {
 		cs[i].Item = rows[i].Item
 	}
+	if errors.Is(err, store.ErrUnknown) {
+		users := make([]presence.Entity, len(cs))
+		for i := range cs {
+			users[i] = cs[i].User
+		}
+		d.doubt(users)
+	}
 	if err != nil || len(d.listeners) == 0 {
 		return err
 	}

@@ -119,6 +119,9 @@ func (d *Documents) commit(ctx context.Context, plans ...*plan) error {
 	if errors.Is(err, store.ErrFull) && len(plans) == 1 && plans[0].byXCAP {
 		return ErrTooMany
 	}
+	if errors.Is(err, store.ErrUnknown) {
+		d.doubt(users)
+	}
 	if err != nil {
 		return err
 	}

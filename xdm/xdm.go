@@ -79,6 +79,7 @@ type Documents struct {
 	locks     locks
 	listeners []func(*Change)
 	hearing   hearing
+	doubts    doubts
 }
 
 // New makes one; the listeners are told in the order in which they were added, before use.
@@ -107,8 +108,13 @@ type Change struct {
 	Unblocked []string
 	Policy    bool // what decides about watchers may have changed
 	Remote    bool // made on another node, which does what is to be done once; documents come without their bodies. Without User: see Missed
+	Doubtful  bool // with Remote: of the user something may have changed, what is not known
 	ByXCAP    bool // by Update, or by the first look at a document; false: by UpdateItems or SetBlocks, whose caller knows of it
 }
+
+// Missed tells that whatever there is of the user may have changed, or, without User, of all users: changes
+// of other nodes may have been lost, or it is not known what was committed.
+func (c *Change) Missed() bool { return c.Remote && (c.Doubtful || c.User == presence.Entity{}) }
 
 // DocumentChange is one document's. Before nil: it was not there; After nil: it is gone.
 type DocumentChange struct{ Before, After *Document }
