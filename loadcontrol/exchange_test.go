@@ -273,3 +273,38 @@ func TestLeave(t *testing.T) {
 		}
 	})
 }
+
+// However large the service: a document fits into a SIP message.
+func TestLargestDocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
+		defer a.end()
+		defer b.end()
+		b.set(func(d *loaddoc.Document) {
+			d.Servers[0].Users = nil
+			for i := range 1000 {
+				uri := fmt.Sprintf("sip:server-%04d.presence.example.com:5060;transport=tcp", i)
+				d.Addable = append(d.Addable, uri)
+				s := loaddoc.Server{ID: fmt.Sprintf("server-%04d", i), URI: uri, State: "draining", Level: 123456.78, Max: 100000, Count: 100000}
+				for k := range 30 {
+					s.Users = append(s.Users, loaddoc.User{ID: fmt.Sprintf("user%d-%d@example.com", i, k), XMPP: true, SIP: true, Presence: "<basic>open</basic>"})
+				}
+				d.Servers = append(d.Servers, s)
+			}
+		})
+		<-b.join(a.uri())
+		time.Sleep(3 * Interval)
+		_, messages := n.taken()
+		largest := 0
+		for _, m := range messages {
+			largest = max(largest, len(m.Append(nil)))
+		}
+		if largest > sip.MaxMessage || largest < 40_000 {
+			t.Errorf("the largest message has %d octets", largest)
+		}
+		if a.got == nil || len(a.got.Servers) != MaxServers {
+			t.Errorf("it has not arrived: %v, %d", a.joined, largest)
+		}
+	})
+}

@@ -31,7 +31,9 @@ const (
 	// MaxSubscriptions are taken of servers and observers together; more get 503.
 	MaxSubscriptions = 256
 	// MaxServers are told of in a document, the first ones by name; the counts are of all.
-	MaxServers = 200
+	MaxServers = 150
+	// MaxAddable are told of as servers that can be added, the first ones.
+	MaxAddable = 50
 	// ListedUsers is up to how many users of a service its document names them all, where a
 	// subscriber has not said what he wants.
 	ListedUsers = 200

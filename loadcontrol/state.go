@@ -28,6 +28,7 @@ func (e *Edge) current(now time.Time) *loaddoc.Document {
 	if len(d.Servers) > MaxServers {
 		d.Servers = d.Servers[:MaxServers]
 	}
+	d.Addable = d.Addable[:min(len(d.Addable), MaxAddable)]
 	for i := range d.Servers {
 		s := &d.Servers[i]
 		s.Level, s.Max = loaddoc.Round(s.Level), loaddoc.Round(s.Max)
@@ -91,8 +92,10 @@ func (e *Edge) part(d *loaddoc.Document, own bool, u users) *loaddoc.Document {
 	return &out
 }
 
-// room is how many octets of users fit into a document beside the rest: a SIP message
-// has 65,535.
+// maxBody is how large a document may be: a SIP message has 65,535 octets, with its head.
+const maxBody = 60_000
+
+// room is how many octets of users fit into a document beside the rest.
 func room(d *loaddoc.Document) int {
-	return max(4000, 50_000-250*len(d.Servers)-100*len(d.Addable))
+	return max(0, maxBody-len(loaddoc.Append(nil, loaddoc.Cut(d, 0))))
 }

@@ -301,3 +301,35 @@ func TestLoadControlTLS(t *testing.T) {
 		}
 	})
 }
+
+// All are above the maximum, and nobody is left to be added: newcomers are refused, and who
+// is there goes on.
+func TestLoadControlFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c", "d", "e", "f"}
+		f := newFleet(t, func(_ int, c *config.Cluster) { c.Max, c.Users, c.Records = 5, 1, 0 }, 2, append(names, "g", "h", "i", "j", "k", "l", "late")...)
+		defer f.close()
+		f.come(1, names...)
+		f.come(2, "g", "h", "i", "j", "k", "l") // twelve, where ten are the maximum
+		time.Sleep(5 * time.Second)
+		late := &chatter{w: f.world, name: "late", user: "late@" + home, resource: "home", from: netip.MustParseAddr("198.51.100.99"), node: f.nodes[0]}
+		defer late.close()
+		if err := late.connect(false); err == nil || !strings.Contains(err.Error(), "resource-constraint") || !strings.Contains(err.Error(), "wait") {
+			t.Errorf("a newcomer: %v", err)
+		}
+		for _, name := range names {
+			c := f.chatters[name]
+			c.stanza("presence", "", "", "<status>still here</status>")
+			if err := c.query("get", "<query xmlns='"+nsRoster+"'/>"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, c := range f.chatters { // room again
+			c.close()
+		}
+		time.Sleep(15 * time.Second)
+		if err := late.connect(false); err != nil {
+			t.Errorf("when there is room again: %v", err)
+		}
+	})
+}
