@@ -175,10 +175,21 @@ func (s *shard) settleIn(r *resident, subs []*presence.Subscription) {
 func (s *shard) notLoaded(r *resident, err error) {
 	s.count.loadErrors.Add(1)
 	s.e.log.Error("presentity not loaded", "entity", r.p.Entity().String(), "err", err)
-	for _, it := range s.takeParked(r) {
-		s.drop(&it, err)
+	if r.failing.IsZero() {
+		r.failing = s.now
 	}
-	if !r.arrived {
+	patient := s.now.Sub(r.failing) < PatientTime
+	for _, it := range s.takeParked(r) {
+		switch {
+		case it.foreign():
+			s.refuse(&it, errElsewhere) // who has sent it knows how long it may wait
+		case patient && it.patient():
+			s.park(r, &it)
+		default:
+			s.drop(&it, err)
+		}
+	}
+	if !r.arrived && len(r.parked) == 0 {
 		s.forget(r)
 		return
 	}

@@ -37,7 +37,10 @@ const (
 	WaitTime = 4 * time.Second
 	// AnswerTime is how long an owner has time to answer; ErrGone then, and the input may
 	// have taken effect.
-	AnswerTime = 20 * time.Second
+	AnswerTime = 10 * time.Second
+	// PatientTime is how long inputs wait, for an owner or his answer, that take something away
+	// or come from a session: nobody would say them again.
+	PatientTime = 10 * time.Minute
 
 	firstRetry = 50 * time.Millisecond // to ask for the owner again; doubles
 	lastRetry  = time.Second
@@ -101,8 +104,10 @@ type away struct {
 	locating bool
 	tries    int
 	since    time.Time // when it began to wait
+	sentAt   time.Time // of the request
 	due      time.Time // when to look after it
 	dirty    bool
+	warned   bool
 }
 
 type fate uint8
@@ -276,7 +281,11 @@ func (s *shard) comeHome(a *away) {
 // locate asks for the owner.
 func (s *shard) locate(a *away) {
 	a.locating = true
-	s.look(a, a.since.Add(WaitTime))
+	until := a.since.Add(WaitTime)
+	if !until.After(s.now) {
+		until = s.now.Add(lastRetry)
+	}
+	s.look(a, until)
 	of := a.of
 	s.e.peers.Locate(of, func(node string, err error) {
 		s.put(func() { s.located(of, node, err) }, false)
@@ -331,22 +340,92 @@ func (s *shard) lookAfter() {
 		}
 		switch {
 		case a.number != 0:
-			s.log("an owner does not answer", a)
-			s.settleRequest(a, waits)
+			s.unanswered(a)
 		case s.now.Sub(a.since) >= WaitTime:
-			s.log("no owner is found", a)
-			delete(s.away, a.of)
-			s.count.overloads.Add(uint64(len(a.queue)))
-			for i := range a.queue {
-				s.refuse(&a.queue[i], ErrOverload)
-			}
+			s.notFound(a)
 		default:
 			s.tidy(a)
 		}
 	}
 }
 
+// unanswered has those who wait for an owner's answer wait no longer, but for those who can.
+func (s *shard) unanswered(a *away) {
+	s.log("an owner does not answer", a)
+	if s.now.Sub(a.sentAt) >= PatientTime {
+		s.settleRequest(a, waits)
+		return
+	}
+	queue := a.queue[:a.sent]
+	for i := range a.queue {
+		it := &a.queue[i]
+		switch {
+		case i >= a.sent && it.patient():
+			queue = append(queue, *it)
+		case i >= a.sent:
+			s.refuse(it, ErrOverload)
+		case a.fates[i] == waits && !it.patient():
+			a.fates[i] = answered
+			a.left--
+			s.drop(it, ErrGone)
+			*it = item{}
+		}
+	}
+	clear(a.queue[len(queue):])
+	if a.queue = queue; a.left == 0 {
+		s.settleRequest(a, answered)
+		return
+	}
+	s.look(a, s.now.Add(AnswerTime))
+}
+
+// notFound has those who wait for an owner wait no longer, but for those who can.
+func (s *shard) notFound(a *away) {
+	s.log("no owner is found", a)
+	queue := a.queue[:0]
+	for i := range a.queue {
+		switch it := &a.queue[i]; {
+		case it.foreign():
+			s.refuse(it, errElsewhere) // it is asked for there
+		case it.patient() && s.now.Sub(a.since) < PatientTime:
+			queue = append(queue, *it)
+		case it.far != nil && it.far.again:
+			s.refuse(it, ErrGone)
+		default:
+			s.count.overloads.Add(1)
+			s.refuse(it, ErrOverload)
+		}
+	}
+	clear(a.queue[len(queue):])
+	if a.queue = queue; a.locating && len(queue) > 0 {
+		s.look(a, s.now.Add(lastRetry))
+		return
+	}
+	a.locating = false
+	s.tidy(a)
+}
+
+// patient inputs wait long rather than being refused: those that take something away, lest
+// ghosts stay, and what sessions say, for which no client waits and which nobody would say again.
+func (it *item) patient() bool {
+	switch in := it.in.(type) {
+	case presence.Publish:
+		return it.done == nil || in.ID.Kind == presence.Session && in.IfMatch == ""
+	case presence.Watch:
+		return it.done == nil || in.Lifetime == 0 && !in.Fetch
+	case presence.Direct:
+		return true
+	case nil:
+		return false
+	}
+	return it.done == nil || takesAway(it)
+}
+
 func (s *shard) log(msg string, a *away) {
+	if a.warned {
+		return
+	}
+	a.warned = true
 	s.e.log.Warn(msg, "entity", a.of.String(), "node", a.node, "inputs", len(a.queue))
 }
 
@@ -380,6 +459,7 @@ func (s *shard) request(a *away, node string) {
 	a.node, a.sent, a.left, a.astray = node, n, n, false
 	a.fates = append(a.fates[:0], make([]fate, n)...)
 	s.requests[a.number] = a
+	a.sentAt = s.now
 	s.look(a, s.now.Add(AnswerTime))
 	m := transfer.AppendEntity(message(saysRequest), a.of)
 	m = transfer.AppendUint(m, a.number)
@@ -513,7 +593,7 @@ func (s *shard) settleRequest(a *away, open fate) {
 	}
 	a.queue, a.number, a.sent, a.fates = queue, 0, 0, a.fates[:0]
 	if progress {
-		a.tries = 0
+		a.tries, a.warned = 0, false
 	}
 	if a.tries == 0 {
 		a.since = s.now

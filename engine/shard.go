@@ -70,9 +70,10 @@ type resident struct {
 	restored bool      // its subscriptions want to be told once the policy is there
 	reload   time.Time // when to try again to load
 	parked   []item
-	held     bool // worked on: not to be let go as idle
-	absent   bool // what was saved of it is being loaded
-	arrived  bool // it is wanted here even if nobody has asked for it
+	held     bool      // worked on: not to be let go as idle
+	absent   bool      // what was saved of it is being loaded
+	failing  time.Time // since when that does not work
+	arrived  bool      // it is wanted here even if nobody has asked for it
 	moving   *moving
 	quiet    time.Time // until then nobody is told by answers; zero: now
 	late     []item    // what waits for that

@@ -278,10 +278,10 @@ func (s *shard) stand(items []item) {
 		}
 	}
 	clear(items)
-	if s.now.Sub(s.stoodSince) >= WaitTime {
+	if stood := s.now.Sub(s.stoodSince); stood >= WaitTime {
 		kept := s.kept[:0]
 		for i := range s.kept {
-			if it := &s.kept[i]; it.far != nil && it.far.run != nil {
+			if it := &s.kept[i]; it.far != nil && it.far.run != nil || it.patient() && stood < PatientTime {
 				kept = append(kept, *it)
 			} else {
 				s.count.overloads.Add(1)

@@ -216,18 +216,76 @@ func TestStandsTooLong(t *testing.T) {
 		a.must(alice, presence.Touch{Package: "x"})
 		a.valid.Store(false)
 		start := time.Now()
-		_, err := a.Step(context.Background(), alice, session("pad", "busy"))
+		_, err := a.Step(context.Background(), alice, publish("k", "tag", time.Hour, "busy"))
 		if took := time.Since(start); !errors.Is(err, ErrOverload) || took < WaitTime || took > WaitTime+time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		// And so for those of whom nobody knows where they live.
 		start = time.Now()
-		_, err = a.Step(context.Background(), carol, session("pad", "busy"))
+		_, err = a.Step(context.Background(), carol, publish("k", "tag", time.Hour, "busy"))
 		if took := time.Since(start); !errors.Is(err, ErrOverload) || took > WaitTime+time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		a.valid.Store(true)
 	})
+}
+
+// TestPatience: what sessions say and take back waits for a long time, whatever is in the
+// way, and is done in its order; what a client waits for does not.
+func TestPatience(t *testing.T) {
+	ways := map[string]func(w *town, on bool){
+		"no lease": func(w *town, on bool) { w.nodes["b"].valid.Store(!on) },
+		"no owner": func(w *town, on bool) {
+			w.lost.Store(on)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			clear(w.nodes["a"].hints)
+		},
+		"a silent owner":  func(w *town, on bool) { w.nodes["b"].full.Store(on) },
+		"no old state":    func(w *town, on bool) { w.unread.Store(on) },
+		"owner stands by": func(w *town, on bool) { w.nodes["b"].valid.Store(!on); w.lost.Store(on) },
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, func(w *town) {
+				a, b := w.nodes["a"], w.nodes["b"]
+				b.must(alice, presence.Touch{Package: "x"})
+				if name != "no old state" {
+					a.must(alice, session("old", "busy"))
+				}
+				way(w, true)
+				var order []string
+				say := func(what string, in presence.Input) {
+					if err := a.Submit(alice, in, func(_ presence.Outcome, err error) {
+						if err != nil {
+							what = "not " + what
+						}
+						order = append(order, what)
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				say("publish", publish("k", "tag", time.Hour, "busy"))
+				say("retract", presence.Retract{ID: presence.SourceID{Kind: presence.Session, Key: "old"}})
+				say("session", session("new", "away"))
+				time.Sleep(60 * time.Second)
+				synctest.Wait()
+				if !slices.Equal(order, []string{"not publish"}) {
+					t.Errorf("within a minute: %q", order)
+				}
+				way(w, false)
+				time.Sleep(AnswerTime + 5*time.Second)
+				synctest.Wait()
+				if !slices.Equal(order, []string{"not publish", "retract", "session"}) {
+					t.Errorf("then: %q", order)
+				}
+				x, err := a.Explain(context.Background(), alice, alice)
+				if err != nil || len(x.Sources) == 0 || x.Sources[len(x.Sources)-1].ID.Key != "new" || slices.ContainsFunc(x.Sources, func(s *presence.Source) bool { return s.ID.Key == "old" }) {
+					t.Errorf("%+v, %v", x.Sources, err)
+				}
+			})
+		})
+	}
 }
 
 // TestUnsaved: what is owed counts when a presentity comes to life again.

@@ -27,6 +27,8 @@ type town struct {
 	nodes   map[string]*townNode
 	records map[saveKey]presence.Save
 	moving  map[presence.Entity]bool // homes whose state has not come yet
+	lost    atomic.Bool              // Locate finds nobody
+	unread  atomic.Bool              // Load fails
 	pols    *rules
 	wg      sync.WaitGroup
 }
@@ -318,7 +320,7 @@ func (n townPeers) Locate(e presence.Entity, done func(string, error)) {
 		time.Sleep(2 * time.Millisecond)
 		w := n.town
 		w.mu.Lock()
-		if !n.valid.Load() {
+		if !n.valid.Load() || w.lost.Load() {
 			w.mu.Unlock()
 			done("", errors.New("not in the service"))
 			return
@@ -417,6 +419,9 @@ func (n *townNode) disk() {
 func (n *townNode) Load(_ context.Context, of presence.Entity) (sources []*presence.Source, subs []*presence.Subscription, err error) {
 	time.Sleep(time.Millisecond)
 	n.loads.Add(1)
+	if n.town.unread.Load() {
+		return nil, nil, errDisk
+	}
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()
 	for k, sv := range n.town.records {
