@@ -28,6 +28,11 @@ func (idle) Export(_ presence.Entity, done func([]byte, error)) error { done(nil
 // busyNode is a node with homes of its own and hints of another's, on a store in memory
 // or on a disk.
 func busyNode(b *testing.B, crowd int) (*Node, []presence.Entity) {
+	n, _, all := twoNodes(b, crowd)
+	return n, all
+}
+
+func twoNodes(b *testing.B, crowd int) (n, other *Node, all []presence.Entity) {
 	b.Helper()
 	st, err := store.Open(context.Background(), b.TempDir())
 	if err != nil {
@@ -35,9 +40,9 @@ func busyNode(b *testing.B, crowd int) (*Node, []presence.Entity) {
 	}
 	b.Cleanup(func() { st.Close() })
 	bus := NewMemory()
-	n := New(Config{Name: "a", Registry: st.Node(), Bus: bus.Join("a"), Max: 1e6})
+	n = New(Config{Name: "a", Registry: st.Node(), Bus: bus.Join("a"), Max: 1e6, Moves: 1e6})
 	n.Use(idle{})
-	other := New(Config{Name: "b", Registry: st.Node(), Bus: bus.Join("b"), Max: 1e6})
+	other = New(Config{Name: "b", Registry: st.Node(), Bus: bus.Join("b"), Max: 1e6, Moves: 1e6})
 	other.Use(idle{})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -49,11 +54,11 @@ func busyNode(b *testing.B, crowd int) (*Node, []presence.Entity) {
 	for len(n.Nodes()) == 0 || len(other.Nodes()) == 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
-	all := people(crowd)
+	all = people(crowd)
 	locateAll(b, n, all[:crowd/2])
 	locateAll(b, other, all[crowd/2:])
 	locateAll(b, n, all[crowd/2:])
-	return n, all
+	return n, other, all
 }
 
 func locateAll(b *testing.B, n *Node, all []presence.Entity) {
@@ -148,4 +153,33 @@ func locateSome(b *testing.B, n *Node, of []presence.Entity) {
 		locateAll(b, n, of[:k])
 		of = of[k:]
 	}
+}
+
+// One presentity there, as part of a group; without what the engines do.
+func BenchmarkMove(b *testing.B) {
+	n, other, all := twoNodes(b, 10_000)
+	all = all[:len(all)/2]
+	metered(b)
+	begun := time.Now()
+	moved := 0
+	for moved < b.N {
+		part := all[:min(len(all), b.N-moved)]
+		if k, err := n.Move(b.Context(), part, other.Self()); err != nil || k != len(part) {
+			b.Fatal(k, err)
+		}
+		moved += len(part)
+		for other.Homes() < 5_000+len(part) {
+			time.Sleep(time.Millisecond)
+		}
+		n, other = other, n
+		if k, err := n.Move(b.Context(), part, other.Self()); err != nil || k != len(part) {
+			b.Fatal(k, err)
+		}
+		moved += len(part)
+		n, other = other, n
+		for n.Homes() < 5_000 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	b.ReportMetric(float64(moved)/time.Since(begun).Seconds(), "moves/s")
 }

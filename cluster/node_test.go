@@ -6,6 +6,7 @@ import (
 	"flag"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,22 +169,37 @@ func TestTopics(t *testing.T) {
 		defer o.close()
 		got := map[string][]string{}
 		missed := map[string]int{}
+		var mu sync.Mutex
+		o.before = func(n *Node) {
+			name := n.Self()
+			n.Topic('y', func(from string, b []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				got[name] = append(got[name], from+":"+string(b))
+			}, func(string) {
+				mu.Lock()
+				defer mu.Unlock()
+				missed[name]++
+			})
+		}
 		for _, name := range []string{"a", "b", "c"} {
-			d := o.start(name, nil)
-			d.node.Topic('x', func(from string, b []byte) { got[name] = append(got[name], from+":"+string(b)) },
-				func(from string) { missed[name]++ })
+			o.start(name, nil)
 		}
 		time.Sleep(2 * time.Second)
+		mu.Lock()
 		if missed["a"] != 2 {
 			t.Errorf("missed when met: %v", missed)
 		}
+		mu.Unlock()
 		for _, s := range []string{"1", "2", "3"} {
 			b := []byte(s)
-			if err := o.desk("a").node.Tell('x', b); err != nil || string(b) != s {
+			if err := o.desk("a").node.Tell('y', b); err != nil || string(b) != s {
 				t.Fatal(err, b)
 			}
 		}
 		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		for _, name := range []string{"b", "c"} {
 			if len(got[name]) != 3 || got[name][0] != "a:1" || got[name][2] != "a:3" {
 				t.Errorf("%s: %v", name, got[name])

@@ -373,6 +373,7 @@ type office struct {
 	began  time.Time
 	tasks  sync.WaitGroup
 	closed atomic.Bool
+	before func(*Node) // is called with each node before it runs
 
 	mu    sync.Mutex
 	desks map[string]*desk
@@ -419,6 +420,9 @@ func (o *office) start(name string, change func(*Config)) *desk {
 	}
 	c.node = New(d.config)
 	c.node.Use(c)
+	if o.before != nil {
+		o.before(c.node)
+	}
 	c.node.Topic('x', func(string, []byte) {}, func(from string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -542,7 +546,7 @@ func (o *office) referee(entities []presence.Entity) {
 				owner = d.name
 			}
 		}
-		time.Sleep(7 * time.Millisecond)
+		time.Sleep(23 * time.Millisecond)
 	}
 }
 
