@@ -261,7 +261,7 @@ func (e *Engine) callAt(x *call, node string) {
 		return
 	}
 	if node == e.self {
-		e.asOwner(x.owner, x.here, func() { e.callAgain(x) })
+		e.asOwner(x.owner, x.here, func() { e.callAgain(x) }, func() { e.callAnswered(x.number, nil, ErrOverload) })
 		return
 	}
 	switch err := e.post(node, frameOf(x.make(x.number))); {
@@ -273,15 +273,16 @@ func (e *Engine) callAt(x *call, node string) {
 }
 
 // asOwner has something done in the order of what is submitted to a presentity, if this node
-// owns it then.
-func (e *Engine) asOwner(of presence.Entity, do, elsewhere func()) {
-	e.shardOf(of).put(func() {
+// owns it then. late is called instead when this node may not act for too long.
+func (e *Engine) asOwner(of presence.Entity, do, elsewhere, late func()) {
+	run := func() {
 		if node, ok := e.peers.Owner(of); ok && node == e.self {
 			do()
 		} else {
 			elsewhere()
 		}
-	}, false)
+	}
+	e.shardOf(of).putFar(&far{run: run, late: late})
 }
 
 // callAgain makes a call of the owner once more, after a while that grows. CallTime bounds it.
@@ -322,6 +323,7 @@ func (e *Engine) calledAsOwner(from string, number uint64, of presence.Entity, e
 // ifOwner has something done that another node has asked the owner for, or refuses.
 func (e *Engine) ifOwner(from string, number uint64, of presence.Entity, do func()) {
 	elsewhere := func() { e.answer(from, number, nil, errElsewhere) }
+	late := func() { e.answer(from, number, nil, ErrOverload) }
 	node, ok := e.peers.Owner(of)
 	switch {
 	case !ok: // perhaps it has just been settled here
@@ -330,11 +332,11 @@ func (e *Engine) ifOwner(from string, number uint64, of presence.Entity, do func
 				elsewhere()
 				return
 			}
-			e.asOwner(of, do, elsewhere)
+			e.asOwner(of, do, elsewhere, late)
 		})
 	case node != e.self:
 		elsewhere()
 	default:
-		e.asOwner(of, do, elsewhere)
+		e.asOwner(of, do, elsewhere, late)
 	}
 }

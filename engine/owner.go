@@ -64,7 +64,12 @@ func (s *shard) requested(node string, to presence.Entity, number uint64, r *tra
 		return
 	}
 	s.open.Add(int64(n))
-	s.inbox = append(s.inbox, item{far: &far{run: func() { s.takeRequest(to, items) }, from: node}})
+	late := func() {
+		for i := range items {
+			s.refuse(&items[i], errElsewhere) // who has sent it knows how long it may wait
+		}
+	}
+	s.inbox = append(s.inbox, item{far: &far{run: func() { s.takeRequest(to, items) }, late: late, from: node}})
 	s.rouse()
 }
 

@@ -64,6 +64,7 @@ type far struct {
 	answer  func(r *transfer.Reader) // takes what the owner has said to it
 	run     func()                   // something to do in the order of the inbox; all else is zero then
 	always  bool                     // of run: also while this node may not act
+	late    func()                   // instead of run, when this node may not act for too long; may be nil
 }
 
 // remote is what a shard has to do with other nodes.
@@ -86,6 +87,7 @@ type remote struct {
 	fenced     bool
 	standing   bool // this node may not act as an owner
 	stoodSince time.Time
+	gaveUp     bool   // what waited when it began to stand still was refused
 	kept       []item // what came meanwhile
 }
 
@@ -120,13 +122,15 @@ const (
 )
 
 // put has something done in the order of the inbox. It is not for clients: nothing bounds it.
-func (s *shard) put(run func(), always bool) {
+func (s *shard) put(run func(), always bool) { s.putFar(&far{run: run, always: always}) }
+
+func (s *shard) putFar(f *far) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
 		return
 	}
-	s.inbox = append(s.inbox, item{far: &far{run: run, always: always}})
+	s.inbox = append(s.inbox, item{far: f})
 	s.rouse()
 }
 

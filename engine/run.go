@@ -57,11 +57,14 @@ func (s *shard) run(kill <-chan struct{}) {
 				s.settle()
 				return
 			}
+			wait := time.Hour
 			if next := s.next(); !next.IsZero() {
-				timer.Reset(next.Sub(s.now))
-			} else {
-				timer.Reset(time.Hour)
+				wait = next.Sub(s.now)
 			}
+			if s.e.self != "" && s.open.Load() > 0 {
+				wait = min(wait, leaseLook)
+			}
+			timer.Reset(wait)
 			select {
 			case <-s.wake:
 			case <-timer.C:

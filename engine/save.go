@@ -25,6 +25,7 @@ type waiting struct {
 	done  func(presence.Outcome, error)
 	asked bool
 	saves bool // has records in this batch
+	late  bool // was told already that it may not have been done
 	in    presence.Input
 	far   *far // in and far only where there are other nodes: see disown
 }
@@ -126,7 +127,7 @@ func (s *shard) complete(b *batch) {
 	for i := 0; i < len(b.waiting); i++ {
 		w := b.waiting[i]
 		err := w.err
-		if b.err != nil && w.saves && w.asked {
+		if b.err != nil && w.saves && (w.asked || w.late) {
 			err = fmt.Errorf("engine: not saved: %w", b.err)
 		}
 		if w.done != nil {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"pharos/presence"
@@ -10,6 +11,7 @@ import (
 // Times of a node that may not act.
 const (
 	standTime = 50 * time.Millisecond // between two looks whether it may again
+	leaseLook = time.Second           // between two looks whether it may still, when somebody waits for something
 	walkChunk = 512                   // residents that a walk looks at between two rounds
 )
 
@@ -253,7 +255,7 @@ func (s *shard) disown() {
 func (s *shard) mayAct() bool {
 	s.standing = s.fenced || !s.e.peers.Valid()
 	if !s.standing {
-		s.stoodSince = time.Time{}
+		s.stoodSince, s.gaveUp = time.Time{}, false
 	}
 	return !s.standing
 }
@@ -281,7 +283,10 @@ func (s *shard) stand(items []item) {
 	if stood := s.now.Sub(s.stoodSince); stood >= WaitTime {
 		kept := s.kept[:0]
 		for i := range s.kept {
-			if it := &s.kept[i]; it.far != nil && it.far.run != nil || it.patient() && stood < PatientTime {
+			if it := &s.kept[i]; it.far != nil && it.far.late != nil {
+				s.count.overloads.Add(1)
+				it.far.late()
+			} else if it.far != nil && it.far.run != nil || it.patient() && stood < PatientTime {
 				kept = append(kept, *it)
 			} else {
 				s.count.overloads.Add(1)
@@ -290,12 +295,58 @@ func (s *shard) stand(items []item) {
 		}
 		clear(s.kept[len(kept):])
 		s.kept = kept
+		s.giveUp()
 	}
 	if !s.awayDue.IsZero() && !s.awayDue.After(s.now) {
 		s.lookAfter()
 	}
 	s.dispatch()
 	s.settle()
+}
+
+// giveUp answers what had come before this node stood still and waits for a save, for a policy or for another node:
+// clients are not to wait for as long as a database may be away. What is under way may have
+// its effect yet, but for a save that fails, which is undone as ever.
+func (s *shard) giveUp() {
+	if s.gaveUp {
+		return
+	}
+	s.gaveUp = true
+	for _, b := range append(slices.Clone(s.inflight), s.gathering) {
+		if b == nil {
+			continue
+		}
+		for i := range b.waiting {
+			if w := &b.waiting[i]; w.asked && !(&item{in: w.in, done: w.done}).patient() {
+				s.drop(&item{done: w.done, asked: true}, ErrGone)
+				w.asked, w.done, w.late = false, nil, true
+			}
+		}
+	}
+	for _, a := range s.requests {
+		s.unanswered(a)
+	}
+	if s.parked == 0 {
+		return
+	}
+	keep := func(list []item) []item {
+		return slices.DeleteFunc(list, func(it item) bool {
+			if !it.asked || it.patient() {
+				return false
+			}
+			s.parked--
+			s.count.overloads.Add(1)
+			if it.foreign() {
+				s.refuse(&it, errElsewhere) // who has sent it knows how long it may wait
+			} else {
+				s.refuse(&it, ErrOverload)
+			}
+			return true
+		})
+	}
+	for _, r := range s.residents {
+		r.parked, r.late = keep(r.parked), keep(r.late)
+	}
 }
 
 // empty tells whether nothing is left to be done.

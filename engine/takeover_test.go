@@ -288,6 +288,69 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// TestStandsWithWork: what had come when a node ceases to act is answered, too: it waits for a save, for a policy, for
+// another node, or is a call. What turns out not to have been saved is undone, since that was said.
+func TestStandsWithWork(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		a.must(alice, publish("k", "tag", time.Hour, "here"))
+		a.must(bob, presence.Touch{Package: "x"})
+		b.must(carol, presence.Touch{Package: "x"})
+		a.slow.Store(int64(20 * time.Second))
+		b.slow.Store(int64(20 * time.Second))
+		w.pols.mu.Lock()
+		w.pols.delay = 20 * time.Second
+		w.pols.mu.Unlock()
+		start := time.Now()
+		type answer struct {
+			what string
+			err  error
+			took time.Duration
+		}
+		answers := make(chan answer, 10)
+		submit := func(what string, n *townNode, of presence.Entity, in presence.Input) {
+			if err := n.Submit(of, in, func(_ presence.Outcome, err error) { answers <- answer{what, err, time.Since(start)} }); err != nil {
+				t.Fatal(what, err)
+			}
+		}
+		submit("save", a, alice, publish("k2", "tag2", time.Hour, "busy"))
+		submit("policy", a, bob, watch("s", alice))
+		submit("far", a, carol, publish("k3", "tag3", time.Hour, "busy"))
+		submit("from afar", b, alice, publish("k4", "tag4", time.Hour, "busy"))
+		time.Sleep(10 * time.Millisecond)
+		w.mu.Lock()
+		a.broken = true
+		w.mu.Unlock()
+		a.valid.Store(false)
+		b.valid.Store(false)
+		if err := a.CallOwner(alice, "sip", nil, func(_ []byte, err error) { answers <- answer{"call", err, time.Since(start)} }); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			x := <-answers
+			if !errors.Is(x.err, ErrGone) && !errors.Is(x.err, ErrOverload) || x.took > WaitTime+leaseLook+2*standTime {
+				t.Errorf("%s: %v after %v", x.what, x.err, x.took)
+			}
+		}
+		time.Sleep(50 * time.Second)
+		a.slow.Store(0)
+		b.slow.Store(0)
+		w.mu.Lock()
+		a.broken = false
+		w.mu.Unlock()
+		w.pols.mu.Lock()
+		w.pols.delay = 0
+		w.pols.mu.Unlock()
+		a.valid.Store(true)
+		b.valid.Store(true)
+		time.Sleep(5 * time.Second)
+		x, err := a.Explain(context.Background(), alice, bob)
+		if err != nil || len(x.Sources) != 1 || x.Sources[0].Tag != "tag" {
+			t.Errorf("what failed is there: %+v, %v", x.Sources, err)
+		}
+	})
+}
+
 // TestUnsaved: what is owed counts when a presentity comes to life again.
 func TestUnsaved(t *testing.T) {
 	inTown(t, func(w *town) {

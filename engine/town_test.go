@@ -41,23 +41,24 @@ type home struct {
 // townNode is one of them; it is its Peers, Saver and Loader.
 type townNode struct {
 	*Engine
-	town  *town
-	name  string
-	sip   *desk
-	xmpp  *desk
-	box   *box
-	links map[string]*townLink // to others
-	hints map[presence.Entity]home
-	stale bool // hints are kept when they are wrong
-	valid atomic.Bool
-	full  atomic.Bool // links refuse
-	epoch uint64      // under which it saves; town.mu
-	alive bool        // town.mu
-	fence uint64      // epochs below are fenced; town.mu
-	stop  func() error
-	saves chan diskWrite
-	slow  atomic.Int64 // nanoseconds a save takes
-	loads atomic.Int64
+	town   *town
+	name   string
+	sip    *desk
+	xmpp   *desk
+	box    *box
+	links  map[string]*townLink // to others
+	hints  map[presence.Entity]home
+	stale  bool // hints are kept when they are wrong
+	valid  atomic.Bool
+	full   atomic.Bool // links refuse
+	epoch  uint64      // under which it saves; town.mu
+	alive  bool        // town.mu
+	fence  uint64      // epochs below are fenced; town.mu
+	broken bool        // saves fail; town.mu
+	stop   func() error
+	saves  chan diskWrite
+	slow   atomic.Int64 // nanoseconds a save takes
+	loads  atomic.Int64
 }
 
 type townLink struct {
@@ -399,6 +400,11 @@ func (n *townNode) disk() {
 		time.Sleep(time.Duration(n.slow.Load()))
 		w := n.town
 		w.mu.Lock()
+		if n.broken {
+			w.mu.Unlock()
+			x.done(errAway)
+			continue
+		}
 		if x.epoch < n.fence {
 			w.mu.Unlock()
 			x.done(fmt.Errorf("%w", errFenced))
