@@ -338,7 +338,7 @@ func (r *run) populate(ctx context.Context, phones, chats []string, watch int) e
 		for _, of := range watched(u, phones, chats, watch) {
 			go p.watch(of)
 		}
-		go r.talk(ctx, func() { _ = p.publish() })
+		go r.talk(ctx, p.say)
 	}
 	for i, u := range chats {
 		c := newChat(ctx, r.o, u, r.lab.hub, r.addrs(xmppPort), i%len(r.nodes), watched(u, phones, chats, watch), false)
@@ -403,6 +403,13 @@ func (r *run) suffer(ctx context.Context, f fault, settle time.Duration) (Result
 	}
 	if err := r.calm(ctx, 20*time.Second); err != nil {
 		res.Wrong = r.o.wrong()
+		for _, p := range r.phones {
+			p.mu.Lock()
+			if p.trouble != "" {
+				res.Wrong = append(res.Wrong, fmt.Sprintf("%s could not publish: %s", p.user, p.trouble))
+			}
+			p.mu.Unlock()
+		}
 	}
 	var of lag
 	res.Told, res.P50, res.Worst, of = r.o.since(from)

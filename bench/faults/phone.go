@@ -52,8 +52,9 @@ type phone struct {
 	order    []string
 	etag     string
 	said     int
-	gone     bool // says nothing any more
-	doubt    int  // PUBLISHes without an answer since the last that had one
+	gone     bool   // says nothing any more
+	trouble  string // why the last PUBLISH was not acknowledged; empty: it was
+	doubt    int    // PUBLISHes without an answer since the last that had one
 }
 
 // watching is a subscription.
@@ -288,6 +289,17 @@ func (p *phone) body(n int) string {
 		`"><tuple id="t"><status><basic>open</basic></status><note>n` + strconv.Itoa(n) + `</note></tuple></presence>`
 }
 
+// say is publish; what went wrong is kept for the report.
+func (p *phone) say() {
+	err := p.publish()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = ""
+	if err != nil {
+		p.trouble = err.Error()
+	}
+}
+
 // publish says the next thing. It is the truth once it is acknowledged. A lost entity-tag is a breach:
 // the publication was acknowledged, and is refreshed in time.
 func (p *phone) publish() error {
@@ -333,7 +345,7 @@ func (p *phone) publish() error {
 			p.o.says(p.user, n, false)
 			return nil
 		default:
-			return fmt.Errorf("PUBLISH: %d", m.Status)
+			return fmt.Errorf("PUBLISH: %d %s", m.Status, m.Reason)
 		}
 	}
 }
