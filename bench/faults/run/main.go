@@ -23,6 +23,7 @@ func main() {
 	watch := flag.Int("watch", 5, "users of each world that everybody watches")
 	settle := flag.Duration("settle", 8*time.Second, "how long the service is looked at after each fault")
 	asJSON := flag.Bool("json", false, "print the results as JSON")
+	loop := flag.Bool("loopback", false, "on addresses of 127/8, without namespaces: fewer faults, no rights needed")
 	keep := flag.String("keep", "", "folder for the nodes' logs; else they go")
 	flag.Parse()
 	dir := *keep
@@ -37,7 +38,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o := faults.Options{Dir: dir, Phones: *phones, Chats: *chats, Watch: *watch, Settle: *settle, Log: os.Stderr}
+	o := faults.Options{Dir: dir, Phones: *phones, Chats: *chats, Watch: *watch, Settle: *settle, Loopback: *loop, Log: os.Stderr}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
 	}
