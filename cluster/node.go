@@ -293,6 +293,14 @@ func (n *Node) Valid() bool {
 	return int64(now.Sub(n.born)) < n.until.Load() && now.UnixNano() < n.untilWall.Load() && n.era.Load() != 0
 }
 
+// Era is engine.Peers': the epoch of this node's lease, 0 while it may not act.
+func (n *Node) Era() uint64 {
+	if !n.Valid() {
+		return 0
+	}
+	return n.era.Load()
+}
+
 // Members are all nodes, as last seen. The caller must not change them.
 func (n *Node) Members() []Member {
 	n.mu.RLock()

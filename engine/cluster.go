@@ -37,12 +37,6 @@ func (e *Engine) Self() string { return e.peers.Self() }
 // Nodes are the other nodes that are alive.
 func (e *Engine) Nodes() []string { return e.peers.Nodes() }
 
-// Era is the number of this node's lease: another one when it had to stop and has begun
-// anew, and 0 while it may not act. Whatever an edge holds from an earlier era may have been taken over by others
-// meanwhile. A node alone is always in its first.
-func (e *Engine) Era() uint64 {
-	if p, ok := e.peers.(interface{ Era() uint64 }); ok {
-		return p.Era()
-	}
-	return 1
-}
+// Era is Peers.Era. Whatever an edge holds from an earlier era may have been taken over by
+// others meanwhile.
+func (e *Engine) Era() uint64 { return e.peers.Era() }

@@ -25,6 +25,9 @@ type Peers interface {
 	// has it; else 0. An edge that keeps something of a user at his owner knows by it
 	// whether it is still the newest.
 	Term(e presence.Entity) uint64
+	// Era is the number of this node's lease: another one when it had to stop and has begun
+	// anew, 0 while it may not act.
+	Era() uint64
 	// Locate asks the truth for the owner, since Owner knew none or a wrong one, and has one
 	// chosen for a presentity that has none. done is called once, on another goroutine.
 	Locate(e presence.Entity, done func(node string, err error))
@@ -51,6 +54,9 @@ func (Alone) Owner(presence.Entity) (string, bool) { return "", true }
 
 // Term is always the first.
 func (Alone) Term(presence.Entity) uint64 { return 1 }
+
+// Era is always the first.
+func (Alone) Era() uint64 { return 1 }
 
 // Locate finds this node.
 func (Alone) Locate(_ presence.Entity, done func(string, error)) { go done("", nil) }

@@ -31,6 +31,7 @@ type streetFrame struct {
 func (p *street) Self() string                                    { return p.self }
 func (p *street) Owner(e presence.Entity) (string, bool)          { return p.owner(e), true }
 func (p *street) Term(presence.Entity) uint64                     { return 1 }
+func (p *street) Era() uint64                                     { return 1 }
 func (p *street) Locate(e presence.Entity, d func(string, error)) { go d(p.owner(e), nil) }
 func (p *street) Valid() bool                                     { return true }
 func (p *street) Nodes() (list []string) {

@@ -307,6 +307,8 @@ func (n townPeers) Owner(e presence.Entity) (string, bool) {
 	return h.node, ok
 }
 
+func (n townPeers) Era() uint64 { return 1 }
+
 func (n townPeers) Term(e presence.Entity) uint64 {
 	n.town.mu.Lock()
 	defer n.town.mu.Unlock()

@@ -50,6 +50,8 @@ func (p *testPeers) Owner(e presence.Entity) (string, bool) {
 	return n, ok
 }
 
+func (p *testPeers) Era() uint64 { return 1 }
+
 func (p *testPeers) Term(e presence.Entity) uint64 {
 	p.ns.mu.Lock()
 	defer p.ns.mu.Unlock()
