@@ -289,8 +289,7 @@ func (e *Edge) deliverTo(rec *user, to []*session, m *engine.Message) bool {
 	done := false
 	// The sessions answer for the message together: where none ever
 	// acknowledges it, it goes elsewhere.
-	d := &duty{message: m}
-	d.open.Store(int32(len(to)))
+	d := e.newDuty(m, len(to))
 	for _, s := range to {
 		if s.deliver(d, head, rest) {
 			done = true

@@ -268,7 +268,7 @@ func packQueue(p packer, queue []sent) packer {
 	return p
 }
 
-func (u *unpacker) queue() (queue []sent) {
+func (e *Edge) unpackQueue(u *unpacker) (queue []sent) {
 	for range u.count() {
 		var q sent
 		for i := range q.parts {
@@ -280,8 +280,8 @@ func (u *unpacker) queue() (queue []sent) {
 			in.entity()
 			in.bool()
 			if m := readMessage(in.bytes()); m != nil {
-				q.duty = &duty{message: m}
-				q.duty.open.Store(1)
+				q.duty = e.newDuty(m, 1)
+				e.recent.put(q.duty)
 			}
 		}
 		queue = append(queue, q)
@@ -327,7 +327,7 @@ func (e *Edge) unpack(u presence.Entity, in *unpacker) *session {
 	s.capsAsked = in.str()
 	s.unpackWatches(in)
 	s.sm = &management{token: in.str(), lifetime: time.Duration(in.num()), acked: uint32(in.num())}
-	s.sm.put(in.queue())
+	s.sm.put(e.unpackQueue(in))
 	s.sm.handed = len(s.sm.queue)
 	if in.done() != nil || s.resource == "" || s.handle == "" {
 		return nil
@@ -473,7 +473,7 @@ func (e *Edge) takeRest(ctx context.Context, s *session, node, token string) boo
 		return false
 	}
 	rest := &unpacker{b: in.bytes()}
-	tail := rest.queue()
+	tail := e.unpackQueue(rest)
 	if in.done() != nil || rest.done() != nil {
 		s.log().Error("what came last for a session cannot be read", "node", node)
 	}
@@ -485,7 +485,6 @@ func (e *Edge) takeRest(ctx context.Context, s *session, node, token string) boo
 	for i := range tail {
 		if d := tail[i].duty; d != nil {
 			known[e.recent.key(d.message)] = true
-			e.recent.put(d)
 		}
 	}
 	all = append(all, tail...)

@@ -253,7 +253,7 @@ func (ns *nodes) close() {
 	for _, n := range ns.names {
 		ns.worlds[n].closeEdge()
 	}
-	settle() // what the edges said last
+	time.Sleep(100 * time.Millisecond) // for what the edges said last
 	ns.mu.Lock()
 	for _, n := range ns.names {
 		ns.dead[n], ns.down[n] = true, true

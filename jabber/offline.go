@@ -35,8 +35,7 @@ func (s *session) takeOffline(ctx context.Context) {
 		}
 		head, rest := messageBytes(m)
 		end := len(rest) - len("</message>")
-		d := &duty{message: m}
-		d.open.Store(1)
+		d := s.edge.newDuty(m, 1)
 		if !s.deliver(d, head, rest[:end:end], appendDelay(nil, m, s.user.entity.Domain)) {
 			return // still in the mailbox
 		}

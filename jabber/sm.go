@@ -43,8 +43,26 @@ type sent struct {
 // duty is shared by the sessions that were handed one message.
 type duty struct {
 	message *engine.Message
-	open    atomic.Int32 // sessions that may still acknowledge it
-	met     atomic.Bool  // one of them has it
+	*fate
+	own fate
+}
+
+// fate is what becomes of a message at the sessions that were handed it.
+type fate struct {
+	open atomic.Int32 // sessions that may still acknowledge it
+	met  atomic.Bool  // one of them has it
+}
+
+// newDuty is for so many sessions. Of several nodes, what becomes of the message is remembered for
+// longer than the message.
+func (e *Edge) newDuty(m *engine.Message, sessions int) *duty {
+	d := &duty{message: m}
+	d.fate = &d.own
+	if e.many {
+		d.fate = new(fate)
+	}
+	d.open.Store(int32(sessions))
+	return d
 }
 
 func (s *sent) size() int { return len(s.parts[0]) + len(s.parts[1]) + len(s.parts[2]) }
