@@ -8,7 +8,8 @@ import (
 	"pharos/store"
 )
 
-// LeadTime is how long the leader's lease lasts after it was taken or kept.
+// LeadTime is how long the leader's lease lasts after it was taken or kept. It is in the same
+// proportion to Config.Lease.
 const LeadTime = 2 * time.Second
 
 const (
@@ -39,7 +40,7 @@ func (n *Node) takeLead(ctx context.Context, era uint64) {
 	begun := n.now()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	leader, term, err := n.c.Registry.Lead(ctx, n.c.Name, era, LeadTime)
+	leader, term, err := n.c.Registry.Lead(ctx, n.c.Name, era, n.c.scaled(LeadTime))
 	if err != nil {
 		return // what there is of it runs out
 	}
@@ -54,7 +55,7 @@ func (n *Node) takeLead(ctx context.Context, era uint64) {
 			n.log.Info("this node leads", "node", n.c.Name, "term", term)
 			n.count.terms.Add(1)
 		}
-		n.lead = leading{term, begun + LeadTime - leaseMargin}
+		n.lead = leading{term, begun + n.c.scaled(LeadTime) - leaseMargin}
 	}
 }
 
@@ -105,7 +106,7 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 			alive = append(alive, m)
 			wait = min(wait, left)
 			continue
-		case n.now()-time.Duration(n.steady.Load()) < LeaseTime:
+		case n.now()-time.Duration(n.steady.Load()) < n.c.lease():
 			// The database was away, for that one, too: it gets the time to renew.
 			alive = append(alive, m)
 			wait = min(wait, ruleAgain)

@@ -16,7 +16,7 @@ const (
 	// LeaseTime is how long a node may act after its last renewal was begun, and how
 	// long others wait after it before they take over.
 	LeaseTime = 2500 * time.Millisecond
-	// renewEvery leaves time for two more tries.
+	// renewEvery leaves time for two more tries. It is in the same proportion to Config.Lease.
 	renewEvery = 700 * time.Millisecond
 	renewAgain = 100 * time.Millisecond
 	// leaseMargin is for clocks that do not go equally fast, and for what was begun just
@@ -114,7 +114,7 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 		}
 	}
 	begun, wall := n.now(), time.Now()
-	epoch, err := n.c.Registry.Enter(call, n.row(0), LeaseTime)
+	epoch, err := n.c.Registry.Enter(call, n.row(0), n.c.lease())
 	if err != nil {
 		k.say(n.log.Error, "the lease cannot be taken", "err", err)
 		return renewAgain
@@ -184,8 +184,8 @@ func (n *Node) renewed(begun time.Duration, wall time.Time) {
 	if begun > time.Duration(n.until.Load()) {
 		n.steady.Store(int64(begun))
 	}
-	n.untilWall.Store(wall.Add(LeaseTime - leaseMargin).UnixNano())
-	n.until.Store(int64(begun + LeaseTime - leaseMargin))
+	n.untilWall.Store(wall.Add(n.c.lease() - leaseMargin).UnixNano())
+	n.until.Store(int64(begun + n.c.lease() - leaseMargin))
 }
 
 // renew prolongs the lease, takes or keeps the leader's, and reads the table. It returns
@@ -194,7 +194,7 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 	era := n.era.Load()
 	begun, wall := n.now(), time.Now()
 	call, cancel := context.WithTimeout(ctx, beatWithin)
-	err := n.c.Registry.Renew(call, n.row(era), LeaseTime)
+	err := n.c.Registry.Renew(call, n.row(era), n.c.lease())
 	cancel()
 	switch {
 	case n.era.Load() != era:
@@ -235,7 +235,7 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 		return enterAgain
 	}
 	poke(n.wakeLead)
-	return max(0, renewEvery-(n.now()-begun))
+	return max(0, n.c.scaled(renewEvery)-(n.now()-begun))
 }
 
 // LeaseLeft is the time for which this node may still act without another renewal.
@@ -302,7 +302,7 @@ func (n *Node) cutOff(k *keeper, list []Member) string {
 			k.cuts[m.Name] = now
 		}
 		switch cut := now.Sub(since); {
-		case cut < cutAfter || !m.Expires.Add(-LeaseTime).After(since):
+		case cut < cutAfter || !m.Expires.Add(-n.c.lease()).After(since):
 			v.with++ // for the time being
 			v.leader = v.leader || m.Leader
 		default:

@@ -70,6 +70,8 @@ type Config struct {
 	Max      float64 // level that this node may reach
 	State    string  // in which it begins: Active (also "") or Standby
 	Moves    int     // users moved away a second, at most; 0: 1000
+	// Lease is how long this node may act without renewing it, the same for all nodes; 0: LeaseTime.
+	Lease time.Duration
 	// Load is this node's level and how many users it has; nil: each home counts one.
 	Load func() (level float64, users int)
 	// Admit chooses the node for somebody without a home; nil: this one if it is active,
@@ -209,6 +211,18 @@ func (c *Config) hints() int {
 		return c.Hints
 	}
 	return MaxHints
+}
+
+func (c *Config) lease() time.Duration {
+	if c.Lease > 0 {
+		return c.Lease
+	}
+	return LeaseTime
+}
+
+// scaled is a time that goes with the lease.
+func (c *Config) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (float64(c.lease()) / float64(LeaseTime)))
 }
 
 // Use sets the engine, before Run.

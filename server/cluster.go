@@ -79,7 +79,7 @@ func (s *Server) newNode() error {
 	}
 	s.node = cluster.New(cluster.Config{
 		Name: c.Node, Registry: s.store, Bus: bus, Address: s.addresses(), Version: s.Version,
-		Max: c.Max, State: state, Moves: c.Moves, Load: s.load, Fence: s.store.Fence,
+		Max: c.Max, State: state, Moves: c.Moves, Lease: s.Lease, Load: s.load, Fence: s.store.Fence,
 		Admit: s.admission.admit, Seen: s.seen, Moved: s.moved, Heir: s.heir, Control: s.loads, Redirects: s.redirected, Log: s.Log.With("part", "cluster"),
 	})
 	return nil

@@ -45,8 +45,10 @@ type Options struct {
 	Network    Network        // nil: the machine's own, and the control socket
 	// Of several nodes in one process, for stories: the store that they share, which stays the
 	// caller's, as this node sees it, and the bus between them. Nil: as configured.
+	// Lease is cluster.Config's, longer where hours go by in a moment and no node fails.
 	Share *store.Store
 	Bus   cluster.Bus
+	Lease time.Duration
 }
 
 // DrainWithin bounds a shutdown, from the end of Run's context to its return.

@@ -48,7 +48,7 @@ func (n *node) start() error {
 	if len(w.nodes) > 1 {
 		o.Data = filepath.Join(w.t.TempDir(), n.name()) // its own: the certificate
 		o.Config.Cluster.Node, o.Config.Cluster.Secret = n.name(), "a secret of all servers"
-		o.Share, o.Bus = w.store.Node(), w.bus.Join(n.name())
+		o.Share, o.Bus, o.Lease = w.store.Node(), w.bus.Join(n.name()), w.lease
 	}
 	srv, err := server.New(o)
 	if err != nil {

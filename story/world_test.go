@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"pharos/cluster"
 	"pharos/config"
@@ -48,6 +49,7 @@ type world struct {
 	nodes []*node // one, or those that are one service
 	store *store.Store
 	bus   *cluster.Memory
+	lease time.Duration // of servers
 
 	sips bool // somebody speaks TLS
 
@@ -83,7 +85,7 @@ func newWorld(t *testing.T, s *script, nodes int, log io.Writer) (*world, error)
 	w := &world{
 		t: t, net: newNetwork(), data: t.TempDir(), log: log,
 		phones: map[string]*phone{}, chatters: map[string]*chatter{}, clients: map[string]*client{}, users: map[string]bool{},
-		documents: s.documents,
+		documents: s.documents, lease: longLease,
 	}
 	w.config = config.Defaults()
 	w.config.Domains = []string{home}
@@ -144,21 +146,25 @@ func (w *world) start() error {
 		}
 		w.store, w.bus = st, cluster.NewMemory()
 	}
-	for _, n := range w.nodes {
-		if err := n.start(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.each((*node).start)
 }
 
-// end stops all servers as SIGTERM does, one after the other.
-func (w *world) end() error {
-	var errs []error
+// each does something with all servers at once.
+func (w *world) each(do func(*node) error) error {
+	var g errgroup.Group
 	for _, n := range w.nodes {
-		errs = append(errs, n.end())
+		g.Go(func() error { return do(n) })
 	}
-	return errors.Join(append(errs, w.closeStore())...)
+	return g.Wait()
+}
+
+// longLease is for servers none of which is to fail: hours go by in a story, and each renewal
+// is a commit.
+const longLease = 10 * time.Minute
+
+// end stops all servers as SIGTERM does.
+func (w *world) end() error {
+	return errors.Join(w.each((*node).end), w.closeStore())
 }
 
 func (w *world) closeStore() error {

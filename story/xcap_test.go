@@ -94,7 +94,8 @@ func (c *client) does(verb string, a *args) error {
 		}
 		header.Set("If-None-Match", v)
 	}
-	u := &url.URL{Scheme: "http", Host: c.node.at(httpPort).String(), Path: target}
+	// All servers are one service with one name, the first one's address.
+	u := &url.URL{Scheme: "http", Host: c.w.nodes[0].at(httpPort).String(), Path: target}
 	for _, v := range strings.FieldsFunc(a.get("xmlns", ""), func(r rune) bool { return r == ',' }) { // prefix:namespace
 		prefix, space, _ := strings.Cut(v, ":")
 		u.RawQuery += "xmlns(" + prefix + "=" + url.QueryEscape(space) + ")"
