@@ -26,6 +26,8 @@ type row struct {
 	full          bool
 	before, after store.Item
 	written       bool
+	ruled         bool // of withdraw: the user has rules, and they have
+	allowed       bool // let the contact watch
 	refused       bool // a new row for a full roster
 }
 
@@ -154,13 +156,21 @@ func (e *Edge) decided(ctx context.Context, r *row) {
 // withdrawn ends what a rule alone had allowed a contact: the user has cancelled
 // a subscription of which the roster knows nothing.
 func (e *Edge) withdrawn(ctx context.Context, r *row) {
-	if !e.has(ctx, xdm.Name{AUID: xdm.PresRules, User: r.u, Path: xdm.Index}) {
+	if !r.ruled {
 		return
 	}
-	if allows(e.decision(ctx, r.u, r.contact)) { // as it was until now
+	if r.allowed {
 		e.cancelled(ctx, r.u, r.contact)
 	}
 	e.c.Engine.PolicyChanged(r.u)
+}
+
+// ruledBefore looks what the user's rules say of a contact, before they change. The user is held.
+func (e *Edge) ruledBefore(ctx context.Context, r *row) {
+	r.allowed = false
+	if r.ruled = e.has(ctx, xdm.Name{AUID: xdm.PresRules, User: r.u, Path: xdm.Index}); r.ruled {
+		r.allowed = allows(e.decision(ctx, r.u, r.contact))
+	}
 }
 
 // has tells whether a user has a document by now.

@@ -53,6 +53,9 @@ func (e *Edge) outbound(ctx context.Context, u, contact presence.Entity, k roste
 		if o.ready != nil {
 			o.ready(ctx)
 		}
+		if own.withdraw {
+			e.ruledBefore(ctx, own)
+		}
 		listed = o.byRules && e.has(ctx, xdm.Name{AUID: xdm.ResourceLists, User: u, Path: xdm.Index})
 	}
 	own.fn = func(it *store.Item) bool {
