@@ -28,6 +28,12 @@ type ManyLoader interface {
 	LoadMany(ctx context.Context, of []presence.Entity) (map[presence.Entity]Loaded, error)
 }
 
+// Preparer is an Edge that may have to read something before Deliver can tell whether a user is there,
+// since the user's home has come to this node only now. Prepare does so; it may block.
+type Preparer interface {
+	Prepare(ctx context.Context, of presence.Entity)
+}
+
 // Term is Peers.Term: not 0 while this node owns the entity.
 func (e *Engine) Term(of presence.Entity) uint64 { return e.peers.Term(of) }
 

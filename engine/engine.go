@@ -157,6 +157,7 @@ type Engine struct {
 	states   stateLoader
 	mirror   *transfer.Mirror
 	handed   handed
+	heard    heardOf
 	messages sync.WaitGroup // of other nodes, that are worked on
 	carrying atomic.Int64   // their number
 }
@@ -241,6 +242,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.stopWork()
 	close(kill)
 	<-done
+	e.heard.close()
 	e.calls.close()
 	e.loads.wait()
 	e.states.wg.Wait()

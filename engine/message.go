@@ -92,6 +92,13 @@ func (e *Engine) sendHere(ctx context.Context, m *Message) (stored bool, err err
 // route is Send to one who takes messages of the sender; away: the sender must not
 // find a resource.
 func (e *Engine) route(ctx context.Context, m *Message, away bool) (stored bool, err error) {
+	if e.self != "" {
+		for i := range e.edges {
+			if p, ok := e.edges[i].Edge.(Preparer); ok {
+				p.Prepare(ctx, m.To)
+			}
+		}
+	}
 	others := e.elsewhere(ctx, m)
 	if m.ToResource != "" && !away {
 		m.takers = new(int32)

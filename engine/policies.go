@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"time"
 
 	"pharos/presence"
 )
@@ -166,6 +167,73 @@ func hash(of presence.Entity) uint32 {
 func (e *Engine) PolicyHeard(of presence.Entity) {
 	e.known.forget(of)
 	e.shardOf(of).policyChanged(of)
+}
+
+// HeardTime is how long the one who has changed a policy on another node has to tell the owner himself.
+const HeardTime = time.Second
+
+// MaxHeardPolicies bounds the policies of which that is waited for; those beyond are loaded at once.
+const MaxHeardPolicies = 1 << 14
+
+// PolicyHeardOf is PolicyHeard for a change whose maker has more to do at the owner before
+// the new policy (subscriptions to end for a reason of their own), and then calls PolicyChanged.
+// Should his node die before, the policy is loaded again all the same, after HeardTime.
+func (e *Engine) PolicyHeardOf(of presence.Entity) {
+	e.known.forget(of)
+	if !e.heard.add(e, of) {
+		e.shardOf(of).policyChanged(of)
+	}
+}
+
+// heardOf are policies that are loaded again when their time has come.
+type heardOf struct {
+	mu    sync.Mutex
+	list  []heardAt // in the order of time
+	timer *time.Timer
+	ended bool
+}
+
+type heardAt struct {
+	of presence.Entity
+	at time.Time
+}
+
+func (h *heardOf) add(e *Engine, of presence.Entity) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended || len(h.list) >= MaxHeardPolicies {
+		return h.ended
+	}
+	h.list = append(h.list, heardAt{of, time.Now().Add(HeardTime)})
+	if h.timer == nil {
+		h.timer = time.AfterFunc(HeardTime, func() { h.due(e) })
+	}
+	return true
+}
+
+func (h *heardOf) due(e *Engine) {
+	now := time.Now()
+	h.mu.Lock()
+	n := 0
+	for n < len(h.list) && !h.list[n].at.After(now) {
+		n++
+	}
+	due := h.list[:n]
+	if h.list, h.timer = h.list[n:], nil; len(h.list) > 0 && !h.ended {
+		h.timer = time.AfterFunc(h.list[0].at.Sub(now), func() { h.due(e) })
+	}
+	h.mu.Unlock()
+	for _, x := range due {
+		e.shardOf(x.of).policyChanged(x.of)
+	}
+}
+
+func (h *heardOf) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended = true; h.timer != nil {
+		h.timer.Stop()
+	}
 }
 
 // PoliciesMissed has every policy loaded again: changes on other nodes may not have been heard.

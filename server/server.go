@@ -209,6 +209,8 @@ func (s *Server) policyChanged(c *xdm.Change) {
 	switch {
 	case c.Remote && c.User.Domain == "":
 		s.engine.PoliciesMissed()
+	case c.Remote && !c.ByXCAP && !c.Doubtful && (c.Policy || len(c.Items) > 0):
+		s.engine.PolicyHeardOf(c.User)
 	case c.Remote && (c.Policy || len(c.Items) > 0 || len(c.Documents) > 0): // rules may name a list of the user's
 		s.engine.PolicyHeard(c.User)
 	case c.Policy && c.ByXCAP:

@@ -536,7 +536,7 @@ func (t *listTable) decided(who presence.Entity) {
 }
 
 // documentsChanged hears of each commit of a user's documents. It tells the user's
-// own lists by the presentity, which may be another node's.
+// own lists by the presentity, which may be another node's; who has made the change has told it.
 func (e *Edge) documentsChanged(c *xdm.Change) {
 	if c.Missed() {
 		e.documentsMissed(c.User)
@@ -544,6 +544,9 @@ func (e *Edge) documentsChanged(c *xdm.Change) {
 	}
 	if c.Policy {
 		e.lists.decided(c.User)
+	}
+	if c.Remote {
+		return
 	}
 	for _, d := range c.Documents {
 		n := d.After

@@ -1,6 +1,9 @@
 package simple
 
 import (
+	"maps"
+	"slices"
+
 	"pharos/presence"
 )
 
@@ -10,6 +13,9 @@ func (e *Edge) documentsMissed(u presence.Entity) {
 	diffs, lists := []presence.Entity{u}, []presence.Entity{u}
 	if u == (presence.Entity{}) {
 		diffs, lists = e.diffs.users(), e.lists.owners()
+		for _, who := range e.lists.refusers() {
+			e.lists.decided(who)
+		}
 	} else {
 		e.lists.decided(u)
 	}
@@ -17,9 +23,7 @@ func (e *Edge) documentsMissed(u presence.Entity) {
 		for _, w := range e.diffs.of(u) {
 			w.lost()
 		}
-		if err := e.engine.Submit(u, presence.Touch{Package: diffPackage.key}, nil); err != nil {
-			e.log.Warn("simple: a change of documents is not told", "user", u.String(), "err", err)
-		}
+		e.touchDiffs(u)
 	}
 	for _, u := range lists {
 		e.touchLists(u)
@@ -51,4 +55,11 @@ func (t *listTable) owners() (list []presence.Entity) {
 		list = append(list, u)
 	}
 	return list
+}
+
+// refusers are those who have said no to lists here.
+func (t *listTable) refusers() []presence.Entity {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.refused))
 }

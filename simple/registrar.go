@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -144,8 +145,22 @@ func (t *locationTable) registered(u presence.Entity, now time.Time) bool {
 	return slices.ContainsFunc(list, func(b *binding) bool { return b.expires.After(now) })
 }
 
+// Prepare reads what a user has registered whose home has come here (engine.Preparer).
+func (e *Edge) Prepare(ctx context.Context, u presence.Entity) {
+	term := e.engine.Term(u)
+	if !e.bindings.shared || term == 0 || e.bindings.read(u, term) {
+		return
+	}
+	ready := make(chan struct{})
+	e.atHome(u, func(bool) { close(ready) })
+	select {
+	case <-ready:
+	case <-ctx.Done():
+	}
+}
+
 // deliverLater takes a message for a user of whom it is not known yet what there is
-// registered. Where nothing is, the message is given back.
+// registered, since his home came here after Prepare. Where nothing is, the message is given back.
 func (e *Edge) deliverLater(m *engine.Message) bool {
 	if e.engine.Term(m.To) == 0 {
 		return false // another node's

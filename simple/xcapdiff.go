@@ -2,6 +2,7 @@ package simple
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -127,14 +128,18 @@ type diffWatch struct {
 	// versions are those that documents have had since a NOTIFY was written, oldest
 	// first, where patches are to be made of them.
 	versions map[xdm.Name][]*xdm.Document
+	// Of several nodes: the content that told has of documents which patches are wanted of, since what
+	// other nodes have changed comes without it. maxVersionBytes bounds it.
+	bodies map[xdm.Name]*xdm.Document
 }
 
-// diffsChanged hears of each commit of a user's documents.
+// diffsChanged hears of each commit of a user's documents. Of one on another node, that one
+// has told the presentity.
 func (e *Edge) diffsChanged(c *xdm.Change) {
-	ws := e.diffs.of(c.User)
-	if len(c.Documents) == 0 { // what was missed: see documentsMissed
+	if c.Remote || len(c.Documents) == 0 { // what was missed: see documentsMissed
 		return
 	}
+	ws := e.diffs.of(c.User)
 	for _, w := range ws {
 		w.mu.Lock()
 		for i := range c.Documents {
@@ -143,8 +148,12 @@ func (e *Edge) diffsChanged(c *xdm.Change) {
 		w.mu.Unlock()
 	}
 	// By the presentity, since the dialog may be another node's.
-	if err := e.engine.Submit(c.User, presence.Touch{Package: diffPackage.key}, nil); err != nil {
-		e.log.Warn("simple: a change of documents is not told", "user", c.User.String(), "err", err)
+	e.touchDiffs(c.User)
+}
+
+func (e *Edge) touchDiffs(u presence.Entity) {
+	if err := e.engine.Submit(u, presence.Touch{Package: diffPackage.key}, nil); err != nil {
+		e.log.Warn("simple: a change of documents is not told", "user", u.String(), "err", err)
 	}
 }
 
@@ -202,6 +211,9 @@ func tellDiff(t *telling) content {
 	if t.before == nil || t.must {
 		before = nil
 	}
+	if t.edge.bindings.shared && (mode == aggregate || mode == xcapPatching) {
+		versions = w.between(before, now, versions, func(n xdm.Name) (xdm.Document, error) { return t.edge.documents.Get(ctx, n) })
+	}
 	d := xcapdiff.Diff{Root: sel.root}
 	if d.Root == "" && t.edge.xcap.Root != nil {
 		d.Root = t.edge.xcap.Root(t.view.Presentity.Domain)
@@ -237,6 +249,50 @@ func tellDiff(t *telling) content {
 	w.told = told
 	w.mu.Unlock()
 	return content{body: t.fitting(&d)}
+}
+
+// between finds the versions of which a change on another node is to be told, and keeps those that
+// the subscriber has now. What he is to be told goes from what he was told before to now.
+func (w *diffWatch) between(before map[string]diffItem, now []diffItem, versions map[xdm.Name][]*xdm.Document,
+	get func(xdm.Name) (xdm.Document, error)) map[xdm.Name][]*xdm.Document {
+	w.mu.Lock()
+	bodies := w.bodies
+	w.mu.Unlock()
+	kept, size := map[xdm.Name]*xdm.Document{}, 0
+	all := maps.Clone(versions)
+	if all == nil {
+		all = map[xdm.Name][]*xdm.Document{}
+	}
+	for i := range now {
+		item := &now[i]
+		n := xdm.Canonical(item.name)
+		if item.node || kept[n] != nil {
+			continue
+		}
+		is := bodies[n]
+		if vs := versions[n]; len(vs) > 0 {
+			is = vs[len(vs)-1]
+		}
+		if is == nil || is.ETag != item.etag {
+			doc, err := get(n)
+			if err != nil || doc.ETag != item.etag {
+				continue // to be fetched, or followed by another change
+			}
+			is = &doc
+		}
+		was, old := before[item.key()], bodies[n]
+		known := slices.ContainsFunc(versions[n], func(v *xdm.Document) bool { return v.ETag == was.etag })
+		if old != nil && old.ETag == was.etag && was.etag != item.etag && (!known || versions[n][len(versions[n])-1] != is) {
+			all[n] = []*xdm.Document{old, is}
+		}
+		if size += len(is.Body); size <= maxVersionBytes {
+			kept[n] = is
+		}
+	}
+	w.mu.Lock()
+	w.bodies = kept
+	w.mu.Unlock()
+	return all
 }
 
 // fitting writes the document so that it can be sent: patches that make it too
