@@ -82,7 +82,7 @@ func (q *question) answer(s *shard, of presence.Entity, p *presence.Presentity, 
 		}
 	case asksAgain:
 		return transfer.AppendUint(nil, s.e.peers.Term(of))
-	case asksPolicy:
+	case asksPolicy: // at once: what follows is decided by the new one
 		s.e.known.forget(of)
 		if r := s.residents[of]; r != nil && r.policy != unknown {
 			s.load(r)

@@ -301,13 +301,9 @@ func (e *Engine) PolicyChanged(of presence.Entity) {
 	e.known.forget(of)
 	s := e.shardOf(of)
 	if e.self != "" {
-		if node, ok := e.peers.Owner(of); ok && node != e.self {
+		if node, ok := e.peers.Owner(of); !ok || node != e.self {
 			s.putItem(e.asked(of, &question{kind: asksPolicy},
-				func(_ *presence.Presentity, _ time.Time, err error) {
-					if err == nil {
-						s.policyChanged(of)
-					}
-				}, func(*transfer.Reader) {}))
+				func(*presence.Presentity, time.Time, error) { s.policyChanged(of) }, func(*transfer.Reader) {}))
 			return
 		}
 	}

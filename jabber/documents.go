@@ -144,28 +144,50 @@ func (e *Edge) reconcile(ctx context.Context, u presence.Entity) error {
 		return err
 	}
 	for i := range items {
-		it := &items[i]
-		if it.Removed || !it.PendingIn && !it.From || it.Contact == u {
-			continue
-		}
-		h := e.decision(ctx, u, it.Contact)
-		switch {
-		case it.PendingIn && allows(h):
-			err = e.answer(ctx, u, it.Contact, roster.Subscribed, func(it *store.Item, h presence.Handling) bool { return it.PendingIn && allows(h) })
-		case it.PendingIn && h == presence.Block:
-			err = e.answer(ctx, u, it.Contact, roster.Unsubscribed, func(it *store.Item, h presence.Handling) bool { return it.PendingIn && h == presence.Block })
-		case it.From && h == presence.Confirm && !e.sometimes(ctx, u, it.Contact):
-			err = e.answer(ctx, u, it.Contact, roster.Unsubscribed, func(it *store.Item, h presence.Handling) bool { return it.From && h == presence.Confirm })
-		case it.From && allows(h):
-			for _, s := range e.reg.user(it.Contact).list() { // others: seeElsewhere
-				s.revive(ctx, u)
-			}
-		}
-		if err != nil {
+		if err := e.reconcileRow(ctx, u, &items[i]); err != nil {
 			return err
 		}
 	}
 	e.seeElsewhere(ctx, u, false)
+	return nil
+}
+
+func (e *Edge) reconcileRow(ctx context.Context, u presence.Entity, it *store.Item) (err error) {
+	if it.Removed || !it.PendingIn && !it.From || it.Contact == u {
+		return nil
+	}
+	h := e.decision(ctx, u, it.Contact)
+	switch {
+	case it.PendingIn && allows(h):
+		err = e.answer(ctx, u, it.Contact, roster.Subscribed, func(it *store.Item, h presence.Handling) bool { return it.PendingIn && allows(h) })
+	case it.PendingIn && h == presence.Block:
+		err = e.answer(ctx, u, it.Contact, roster.Unsubscribed, func(it *store.Item, h presence.Handling) bool { return it.PendingIn && h == presence.Block })
+	case it.From && h == presence.Confirm && !e.sometimes(ctx, u, it.Contact):
+		err = e.answer(ctx, u, it.Contact, roster.Unsubscribed, func(it *store.Item, h presence.Handling) bool { return it.From && h == presence.Confirm })
+	case it.From && allows(h):
+		for _, s := range e.reg.user(it.Contact).list() {
+			s.revive(ctx, u)
+		}
+	}
+	return err
+}
+
+// ask asks a user about a contact who waits for an answer. With several nodes the node that has
+// changed the rules may not have come to take back what they do not carry any more: the contact
+// would seem to be let in already.
+func (e *Edge) ask(ctx context.Context, u, contact presence.Entity) error {
+	if e.many {
+		items, _, err := e.c.Store.Roster(ctx, u)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(items, func(it store.Item) bool { return it.Contact == contact }); i >= 0 && items[i].From {
+			if err := e.reconcileRow(ctx, u, &items[i]); err != nil {
+				return err
+			}
+		}
+	}
+	e.inbound(ctx, u, contact, roster.Subscribe)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"pharos/presence"
-	"pharos/roster"
 )
 
 // WatcherChanged has a watcher of another edge that waits for an answer asked
@@ -152,7 +151,7 @@ func (e *Edge) settle(ctx context.Context, c change) {
 	var err error
 	switch c.what {
 	case asked:
-		e.inbound(ctx, c.u, c.contact, roster.Subscribe)
+		err = e.ask(ctx, c.u, c.contact)
 	case listed:
 		err = e.subscribeListed(ctx, c.u, c.contact)
 	case unlisted:

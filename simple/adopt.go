@@ -99,18 +99,27 @@ func (e *Edge) adopt(sub *presence.Subscription) *dialog {
 	return d
 }
 
-// retarget gives a dialog that was another node's our address. Nobody knows d yet.
+// retarget gives a dialog that was another node's our address. Nobody knows d yet. Where the listeners
+// are not open yet, flowHere does so later.
 func (e *Edge) retarget(d *dialog) {
 	s := d.load()
-	if f, ok := e.stack.FlowLike(s.part[partFlow]); ok {
-		d.flow = f
-		s.part[partFlow], s.part[partContact] = f.Token(), "sip:"+e.contact(f)
-	} else if s.part[partFlow] != "" && strings.HasPrefix(s.part[partFlow], udpToken) || e.address == "" {
-		return
-	} else {
+	if !e.flowHere(d, &s) && !strings.HasPrefix(s.part[partFlow], udpToken) && e.address != "" {
 		s.part[partContact] = e.address
+		d.state = s.encode()
 	}
+}
+
+// flowHere finds a way from a socket of this node to a watcher on UDP who spoke to another node.
+// d.mu is held, where others know d.
+func (e *Edge) flowHere(d *dialog, s *dialogState) bool {
+	f, ok := e.stack.FlowLike(s.part[partFlow])
+	if !ok {
+		return false
+	}
+	d.flow = f
+	s.part[partFlow], s.part[partContact] = f.Token(), "sip:"+e.contact(f)
 	d.state = s.encode()
+	return true
 }
 
 // Lost says again what the edge has told owners who have gone, and what is not saved

@@ -3,6 +3,8 @@ package simple
 import (
 	"hash/fnv"
 	"strconv"
+	"sync"
+	"time"
 	"unsafe"
 
 	"pharos/filter"
@@ -72,19 +74,124 @@ func (e *Edge) conditional(d *dialog, n *notice, turn uint32) (bodyless, ok bool
 
 // unchanged tells whether a refresh may be answered 204: the condition holds for
 // what the engine would have told the watcher (RFC 5839 §6.3).
-func (d *dialog) unchanged(out *presence.Outcome, condition string) bool {
-	if condition == "" || out.State != presence.Active {
+func (d *dialog) unchanged(v *presence.View, condition string) bool {
+	if v == nil {
 		return false
 	}
 	d.mu.Lock()
 	f := d.filter()
 	d.mu.Unlock()
+	return condition == anyTag || condition == d.pkg.tag(v, f)
+}
+
+// conditionTime is how long the answer to a SUBSCRIBE with a condition waits for what the
+// presentity's owner on another node has to tell: less than the client's first retransmission.
+const conditionTime = 300 * time.Millisecond
+
+// A hearing is a SUBSCRIBE with a condition, where the owner may be another node: whether the
+// condition holds is known with his notice, which may come before his answer. It is kept until it is known
+// whether the watcher is to be told.
+type hearing struct {
+	notice *presence.Notice // that came; its only target is the dialog
+	decide func(*presence.View)
+}
+
+// awaits begins a hearing. d.mu is held.
+func (e *Edge) awaits(d *dialog, condition string) {
+	if condition != "" && e.bindings.shared {
+		d.memory.hearing = &hearing{}
+	}
+}
+
+// heard keeps or uses the notice of a hearing; true: it is not to be told now.
+func (d *dialog) heard(n *presence.Notice, t *presence.Target) bool {
+	if !n.Answer {
+		return false
+	}
+	d.mu.Lock()
+	h := (*hearing)(nil)
+	if d.memory != nil {
+		h = d.memory.hearing
+	}
+	switch {
+	case h == nil:
+		d.mu.Unlock()
+		return false
+	case h.decide == nil:
+		one := *n
+		one.Targets = []presence.Target{*t}
+		h.notice = &one
+		d.mu.Unlock()
+		return true
+	}
+	d.memory.hearing = nil
+	d.mu.Unlock()
+	h.decide(n.View)
+	return false // 204 has muted it
+}
+
+// refreshed finishes a refresh when it is known whether the condition holds.
+func (e *Edge) refreshed(d *dialog, out *presence.Outcome, condition string, finish func(status int)) {
+	var once sync.Once
+	decide := func(v *presence.View) {
+		once.Do(func() {
+			if d.unchanged(v, condition) {
+				finish(204) // RFC 5839 §6.3: and no NOTIFY
+			} else {
+				finish(200)
+			}
+		})
+	}
+	answer := (*presence.Notice)(nil)
 	for _, n := range out.Notices {
-		if n.Answer && n.View != nil && len(n.Targets) > 0 && n.Targets[0].Sub == d.id {
-			return condition == anyTag || condition == d.pkg.tag(n.View, f)
+		if n.Answer && len(n.Targets) > 0 && n.Targets[0].Sub == d.id {
+			answer = n
 		}
 	}
-	return false
+	d.mu.Lock()
+	h := (*hearing)(nil)
+	if d.memory != nil {
+		h = d.memory.hearing
+	}
+	if h != nil && condition != "" && out.State == presence.Active && answer == nil && h.notice == nil {
+		h.decide = decide
+		d.mu.Unlock()
+		time.AfterFunc(conditionTime, func() { decide(nil) })
+		return
+	}
+	if h != nil {
+		d.memory.hearing = nil
+	}
+	d.mu.Unlock()
+	switch {
+	case condition == "" || out.State != presence.Active:
+		finish(200)
+	case answer != nil:
+		decide(answer.View)
+	case h != nil:
+		decide(h.notice.View)
+	default:
+		finish(200)
+	}
+	e.told(d, h)
+}
+
+// unheard ends a hearing whose SUBSCRIBE has failed.
+func (e *Edge) unheard(d *dialog) {
+	d.mu.Lock()
+	h := (*hearing)(nil)
+	if d.memory != nil {
+		h, d.memory.hearing = d.memory.hearing, nil
+	}
+	d.mu.Unlock()
+	e.told(d, h)
+}
+
+// told passes on a notice that was kept.
+func (e *Edge) told(d *dialog, h *hearing) {
+	if h != nil && h.notice != nil && d.note(h.notice, &h.notice.Targets[0]) {
+		e.out.add([]*dialog{d})
+	}
 }
 
 // tagOf is the entity-tag of what a watcher with a filter is shown of a view.

@@ -46,7 +46,7 @@ func (e *Edge) Notify(n *presence.Notice) {
 			e.dialogs.drop(d) // it ran out while no server ran, and the watcher has forgotten it
 			continue
 		}
-		if d.note(n, t) {
+		if !d.heard(n, t) && d.note(n, t) {
 			ready = append(ready, d)
 		}
 	}
@@ -373,6 +373,8 @@ func (e *Edge) route(d *dialog, s *dialogState) (out sip.OutRequest, ok bool) {
 		out.Flow = d.flow
 	} else if f, ok := e.stack.FlowByToken(s.part[partFlow]); ok && f.Alive() {
 		d.flow, out.Flow = f, f
+	} else if e.bindings.shared && e.flowHere(d, s) {
+		out.Flow = d.flow
 	} else {
 		d.flow = nil
 		if f := e.bindings.flow(d.watcher, s.part[partTarget], s.part[partInstance]); f != nil {

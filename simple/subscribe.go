@@ -232,6 +232,7 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 	}
 	condition := r.condition(d.pkg)
 	d.remember(&s, body, condition)
+	e.awaits(d, condition)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
 		Lifetime: lifetime, Durable: true, Opaque: d.save(&s), Package: d.pkg.key, Private: d.pkg.private,
@@ -239,6 +240,9 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 	reserved := s.ceiling
 	d.mu.Unlock()
 	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
+		if err != nil || out.State == presence.Terminated {
+			e.unheard(d)
+		}
 		if err != nil {
 			r.failed(err)
 			return
@@ -247,22 +251,21 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 			r.fail(403, "")
 			return
 		}
-		status := 200
-		if d.unchanged(&out, condition) {
-			status = 204 // RFC 5839 §6.3: and no NOTIFY
-		}
-		d.mu.Lock()
-		d.ceiling = max(d.ceiling, reserved)
-		if d.memory != nil {
-			d.memory.mute = status == 204
-		}
-		d.mu.Unlock()
-		r.subscribed(d, status, contact, granted(lifetime, out.Lifetime))
-		if d.pkg.refresh != nil {
-			d.pkg.refresh(e, d)
-		}
+		e.refreshed(d, &out, condition, func(status int) {
+			d.mu.Lock()
+			d.ceiling = max(d.ceiling, reserved)
+			if d.memory != nil {
+				d.memory.mute = status == 204
+			}
+			d.mu.Unlock()
+			r.subscribed(d, status, contact, granted(lifetime, out.Lifetime))
+			if d.pkg.refresh != nil {
+				d.pkg.refresh(e, d)
+			}
+		})
 	})
 	if err != nil {
+		e.unheard(d)
 		r.failed(err)
 	}
 }

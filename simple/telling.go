@@ -52,6 +52,7 @@ type memory struct {
 	filters  *filter.Set    // RFC 4660; nil: none
 	seen     *presence.View // the last that the filters looked at
 	suppress string         // the watcher's condition (RFC 5839); "": none
+	hearing  *hearing       // of a SUBSCRIBE with a condition; nil: none
 	mute     bool           // the coming answer to a SUBSCRIBE was answered by 204
 	rates    *rates         // RFC 6446; nil: none
 }

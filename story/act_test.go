@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"pharos/markup"
@@ -26,6 +27,8 @@ func (w *world) act(l line) error {
 		if err := w.end(); err != nil {
 			return err
 		}
+		synctest.Wait()
+		w.stopped()
 		return w.start()
 	case "kill":
 		if err := w.halt(); err != nil {

@@ -34,6 +34,9 @@ func TestMatch(t *testing.T) {
 		{"perhaps, and it did not", []string{"NOTIFY open", "perhaps NOTIFY open", "NOTIFY closed"}, false, 0},
 		{"perhaps is no licence", []string{"perhaps NOTIFY open", "NOTIFY open"}, false, 2},
 		{"perhaps in any order", []string{"NOTIFY closed", "NOTIFY open", "perhaps NOTIFY open"}, true, 0},
+		{"also, in the same", []string{"NOTIFY open", "also NOTIFY note=desk", "NOTIFY closed"}, false, 0},
+		{"also, in the next", []string{"NOTIFY open", "also NOTIFY closed"}, false, 0},
+		{"also, and it never came", []string{"NOTIFY open", "NOTIFY closed", "also NOTIFY note=lunch"}, false, 1},
 		{"no such word", []string{"NOTIFY open !activity", "NOTIFY closed !note"}, false, 0},
 	} {
 		var want []line

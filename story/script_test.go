@@ -146,6 +146,7 @@ func split(s string) ([]string, error) {
 type event struct {
 	words []string
 	quiet bool // need not be written down: an answer that says yes, a roster push
+	last  bool // a NOTIFY while the servers of one service stop one after the other: see world.stopped
 	raw   string
 }
 
@@ -166,13 +167,15 @@ func (e event) has(wanted []string) bool {
 	return true
 }
 
-// wanted are the words of an expectation; perhaps: it need not come.
-func (l line) wanted() (words []string, perhaps bool) {
+// wanted are the words of an expectation; perhaps: it need not come; also: it may come
+// together with the one before.
+func (l line) wanted() (words []string, perhaps, also bool) {
 	words = l.words[1:]
-	if perhaps = len(words) > 0 && words[0] == "perhaps"; perhaps {
+	for len(words) > 0 && (words[0] == "perhaps" || words[0] == "also") {
+		perhaps, also = perhaps || words[0] == "perhaps", also || words[0] == "also"
 		words = words[1:]
 	}
-	return words, perhaps
+	return words, perhaps, also
 }
 
 // breaches are words for what a peer must not do, whatever else it says.
@@ -199,7 +202,7 @@ func match(actor string, got []event, want []line, anyOrder bool) []string {
 	for _, e := range got {
 		hit := -1
 		for i := next; i < len(want); i++ {
-			words, perhaps := want[i].wanted()
+			words, perhaps, _ := want[i].wanted()
 			if !used[i] && e.has(words) {
 				hit = i
 				break
@@ -211,6 +214,13 @@ func match(actor string, got []event, want []line, anyOrder bool) []string {
 		switch {
 		case hit >= 0:
 			used[hit] = true
+			for i := hit + 1; i < len(want); i++ {
+				words, _, also := want[i].wanted()
+				if !also || !e.has(words) {
+					break
+				}
+				used[i] = true
+			}
 			if b := e.breach(want[hit].words); b != "" {
 				wrong = append(wrong, fmt.Sprintf("%s got what nobody may send, %s: %s", actor, b, e))
 			}
@@ -222,7 +232,7 @@ func match(actor string, got []event, want []line, anyOrder bool) []string {
 		}
 	}
 	for i, u := range used {
-		if _, perhaps := want[i].wanted(); !u && !perhaps {
+		if _, perhaps, _ := want[i].wanted(); !u && !perhaps {
 			wrong = append(wrong, fmt.Sprintf("%s never got (%s)", actor, want[i]))
 		}
 	}

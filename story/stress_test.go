@@ -84,7 +84,8 @@ func newCrowd(t *testing.T, seed uint64) *crowd {
 	if *stressSeed != 0 {
 		log = c.log
 	}
-	w, err := newWorld(t, s, *servers, log)
+	ns := counts(t, s)
+	w, err := newWorld(t, s, ns[seed%uint64(len(ns))], log)
 	c.w = w
 	if err != nil {
 		w.close()
