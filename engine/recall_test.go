@@ -84,3 +84,22 @@ func TestNewOwnerTellsWhatDiffers(t *testing.T) {
 		})
 	}
 }
+
+// What a subscription was told here is forgotten when it goes on at another node.
+func TestLeft(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		a.must(alice, presence.Touch{Package: "x"}) // lives at a
+		b.must(alice, watch("s", bob))
+		a.must(alice, publish("k", "tag", time.Hour, "busy"))
+		time.Sleep(time.Second)
+		if n := b.mirror.Len(); n != 1 {
+			t.Fatalf("%d are remembered", n)
+		}
+		b.Left(alice, "s")
+		a.Left(alice, "s")
+		if n := b.mirror.Len(); n != 0 {
+			t.Errorf("%d are remembered", n)
+		}
+	})
+}

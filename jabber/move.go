@@ -181,6 +181,10 @@ func (e *Edge) calledTaken(_ context.Context, u presence.Entity, in *unpacker, a
 // still has it.
 func (s *session) drop() {
 	s.ended = true
+	for of := range s.watches {
+		s.edge.c.Engine.Left(of, s.handle)
+	}
+	s.edge.c.Engine.Left(s.user.entity, s.handle+reachMark)
 	if m := s.far.moving; m != nil {
 		m.timer.Stop()
 	}

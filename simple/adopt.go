@@ -58,6 +58,7 @@ func (e *Edge) ask(d *dialog, era uint64) {
 	e.find(d.presentity, d.id, func(sub *presence.Subscription, err error) {
 		if err == nil && (sub == nil || sub.Via.Node != e.engine.Self()) {
 			e.dialogs.drop(d)
+			e.engine.Left(d.presentity, d.id)
 			return
 		}
 		d.mu.Lock()
@@ -256,7 +257,7 @@ func (e *Edge) recover(n *presence.Notice, t *presence.Target) bool {
 		case err != nil:
 			e.log.Warn("simple: watcher not told: dialog not found", "sub", t.Sub, "err", err)
 		case sub == nil || sub.Via.Node != e.engine.Self():
-			// Ended, or at another node by now.
+			e.engine.Left(n.Presentity, one.Targets[0].Sub) // ended, or at another node by now
 		case len(sub.Opaque) == 0 || e.adopt(sub) == nil:
 			e.forget(n.Presentity, one.Targets[0].Sub) // a fetch, or not to be read
 		default:

@@ -292,6 +292,7 @@ func (e *Edge) Called(_ string, request []byte, answer func([]byte)) {
 	case callDrop:
 		if d := e.dialogs.get(c.sub); d != nil {
 			e.dialogs.drop(d)
+			e.engine.Left(d.presentity, d.id)
 		}
 		answer(nil)
 	case callSend:
