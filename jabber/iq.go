@@ -3,6 +3,7 @@ package jabber
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"pharos/account"
@@ -175,8 +176,13 @@ func (r *request) refuse(condition string) { r.session.refuse(r.iq, condition) }
 
 // failed answers a request that the store could not carry out.
 func (r *request) failed(what string, err error) {
-	r.log().Error(what, "err", err)
-	r.refuse(conditionOf(err))
+	condition := conditionOf(err)
+	level := slog.LevelError
+	if condition == "resource-constraint" {
+		level = slog.LevelDebug // of a database that is away the store says so once, not each client
+	}
+	r.log().Log(context.Background(), level, what, "err", err)
+	r.refuse(condition)
 }
 
 // conditionOf is the stanza error for what the server could not do. What passes by itself, since the database or
