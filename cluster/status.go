@@ -139,7 +139,7 @@ func (n *Node) SetMax(node string, level float64) error {
 
 func (n *Node) ask(node string, m message) error {
 	if n.peer(node) == nil {
-		return fmt.Errorf("cluster: no node %s takes part", node)
+		return fmt.Errorf("cluster: no node %s takes part: 'pharos cluster status' shows which do", node)
 	}
 	return n.say(node, m)
 }

@@ -101,7 +101,7 @@ func writeCluster(w io.Writer, st *server.ClusterStatus) {
 	}
 	fmt.Fprintf(w, "\n%s: %d homes, %d moved away, %d come, %d taken over from servers that have gone\n",
 		st.Node, st.Homes, st.Counts.Moved, st.Counts.Came, st.Counts.Inherited)
-	if st.Epoch == 0 {
+	if st.Epoch == 0 || st.LeaseLeft <= 0 {
 		fmt.Fprintf(w, "%s does not take part at present: it does not reach the database or the others\n", st.Node)
 	}
 	for _, what := range []string{"redirected", "followed", "served"} {
