@@ -210,6 +210,18 @@ func wanted(typ string) string {
 // CheckFiles finds what is wrong with the files that the configuration names.
 // Serving does so by itself; it is for those who want to know before.
 func (c Config) CheckFiles() error {
+	return errors.Join(c.checkTLS(), c.checkSecret())
+}
+
+func (c Config) checkSecret() error {
+	if c.Cluster.Node == "" {
+		return nil
+	}
+	_, err := c.Cluster.ReadSecret()
+	return err
+}
+
+func (c Config) checkTLS() error {
 	if c.TLS.Cert == "" {
 		return nil
 	}
