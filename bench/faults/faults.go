@@ -23,7 +23,7 @@ type Options struct {
 	// Loopback has the nodes on addresses of 127/8 instead of in namespaces, for which one
 	// has to be root: nothing can be cut or slowed down then.
 	Loopback bool
-	Log    io.Writer // progress
+	Log      io.Writer // progress
 }
 
 // Result of one fault.
