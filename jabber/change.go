@@ -78,6 +78,7 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 	for i, r := range rows {
 		r.after = changes[i].Item
 	}
+	var told telling
 	for _, r := range rows {
 		if !r.written {
 			if r.withdraw {
@@ -86,15 +87,14 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 			continue
 		}
 		e.decided(ctx, r)
-		if r.rec == nil || e.many {
-			continue
+		switch {
+		case r.rec == nil:
+		case e.many:
+			told.tell(ctx, e, r.rec, rows)
+		default:
+			e.count(r.rec, &r.before, &r.after)
+			e.push(r.rec, &r.before, &r.after)
 		}
-		e.count(r.rec, &r.before, &r.after)
-		e.push(r.rec, &r.before, &r.after)
-	}
-	follow := func() {}
-	if e.many {
-		follow = e.catchUpRows(ctx, rows)
 	}
 	if say != nil {
 		say()
@@ -104,35 +104,31 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 			e.follow(ctx, r.rec, &r.before, &r.after, r.theirs)
 		}
 	}
-	follow()
+	for _, f := range told.follow {
+		f(presence.Entity{})
+	}
 	return nil
 }
 
-// catchUpRows tells the sessions of those whose rows were written. The users are held.
-func (e *Edge) catchUpRows(ctx context.Context, rows []*row) (follow func()) {
-	var follows []func(presence.Entity)
-	var done []*user
+// telling is what transact has told of users of whom other nodes may have changed something, too.
+type telling struct {
+	users  []*user
+	follow []func(presence.Entity)
+}
+
+// tell tells the sessions of a user what has changed since they were told last. The users are held.
+func (t *telling) tell(ctx context.Context, e *Edge, u *user, rows []*row) {
+	if slices.Contains(t.users, u) {
+		return
+	}
+	t.users = append(t.users, u)
+	var known []xdm.RowChange
 	for _, r := range rows {
-		if r.rec == nil || slices.Contains(done, r.rec) {
-			continue
-		}
-		done = append(done, r.rec)
-		var known []xdm.RowChange
-		for _, o := range rows {
-			if o.rec == r.rec && o.written {
-				known = append(known, xdm.RowChange{Before: o.before, After: o.after, Theirs: o.theirs})
-			}
-		}
-		if len(known) == 0 {
-			continue
-		}
-		follows = append(follows, e.catchUp(ctx, r.rec, byVersion(known)))
-	}
-	return func() {
-		for _, f := range follows {
-			f(presence.Entity{})
+		if r.rec == u && r.written {
+			known = append(known, xdm.RowChange{Before: r.before, After: r.after, Theirs: r.theirs})
 		}
 	}
+	t.follow = append(t.follow, e.catchUp(ctx, u, byVersion(known)))
 }
 
 // decided has those who watch the user decided anew, where a row has changed what

@@ -202,7 +202,7 @@ func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (f
 	for i := range newer {
 		after := &newer[i]
 		push := true
-		if k := slices.IndexFunc(known, func(r xdm.RowChange) bool { return r.After.Contact == after.Contact }); k >= 0 {
+		if k := rowOf(known, after); k >= 0 {
 			before := known[k].Before
 			before.Removed = before.Removed || before.Version == 0
 			push = shown(&before) != shown(after) || shown(after) && !sameItem(&before, after)
@@ -222,12 +222,20 @@ func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (f
 	}
 	return func(by presence.Entity) {
 		for i := range newer {
-			k := slices.IndexFunc(known, func(r xdm.RowChange) bool { return r.After.Contact == newer[i].Contact })
+			k := rowOf(known, &newer[i])
 			for _, s := range behind {
 				s.followRow(context.WithoutCancel(ctx), &newer[i], k >= 0 && known[k].Theirs || k < 0 && newer[i].Contact == by)
 			}
 		}
 	}
+}
+
+// rowOf finds a row among changes: the change that made it what it is, or one of its contact.
+func rowOf(known []xdm.RowChange, it *store.Item) int {
+	if k := slices.IndexFunc(known, func(r xdm.RowChange) bool { return r.After.Version == it.Version }); k >= 0 {
+		return k
+	}
+	return slices.IndexFunc(known, func(r xdm.RowChange) bool { return r.After.Contact == it.Contact })
 }
 
 // newer are the rows that have changed after a version, in the order of their changes. Where
