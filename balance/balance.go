@@ -45,9 +45,6 @@ func (w Weights) Level(users, resources int) float64 {
 	return float64(users)*w.User + float64(resources)*w.Resource
 }
 
-// room is the level that n can still take, negative above the maximum.
-func (n *Node) room() float64 { return n.Max - n.Level }
-
 // cost is what one user of n adds to its level, 0 when there is none.
 func (n *Node) cost() float64 {
 	if n.Users <= 0 {

@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -58,7 +58,7 @@ func (l *natsLog) Warnf(format string, v ...any) {
 // Fatalf see Noticef. It ends the bus, not the process.
 func (l *natsLog) Fatalf(format string, v ...any) {
 	select {
-	case l.fatal <- errors.New(fmt.Sprintf(format, v...)):
+	case l.fatal <- fmt.Errorf(format, v...):
 	default:
 	}
 }
@@ -82,7 +82,7 @@ func (l *natsLog) Errorf(format string, v ...any) {
 
 // Debugf see Noticef.
 func (l *natsLog) Debugf(format string, v ...any) {
-	if l.log.Enabled(nil, slog.LevelDebug) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.Debug("bus", "says", fmt.Sprintf(format, v...))
 	}
 }

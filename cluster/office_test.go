@@ -40,7 +40,6 @@ type clerk struct {
 	lost    int
 	missed  map[string]int // how often something told by a node may have been missed
 	arrived []arrivalNote
-	tasks   sync.WaitGroup
 }
 
 type arrivalNote struct {
@@ -377,7 +376,6 @@ type office struct {
 
 	mu    sync.Mutex
 	desks map[string]*desk
-	moves int
 }
 
 // desk is one node in it.

@@ -48,7 +48,6 @@ type townNode struct {
 	box    *box
 	links  map[string]*townLink // to others
 	hints  map[presence.Entity]home
-	stale  bool // hints are kept when they are wrong
 	valid  atomic.Bool
 	full   atomic.Bool // links refuse
 	epoch  uint64      // under which it saves; town.mu

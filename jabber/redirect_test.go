@@ -21,12 +21,6 @@ type homes struct {
 	events  []redirect.Event
 }
 
-func (h *homes) set(user, node string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.at[user] = node
-}
-
 func (h *homes) redirect(try bool) *Redirect {
 	owner := func(e presence.Entity) string {
 		h.mu.Lock()
