@@ -9,7 +9,7 @@ import (
 
 func TestWriteCluster(t *testing.T) {
 	var b strings.Builder
-	st := server.ClusterStatus{Node: "n1", Epoch: 3, Homes: 7, Redirects: map[string]uint64{"redirected": 4, "followed": 3}}
+	st := server.ClusterStatus{Node: "n1", Epoch: 3, LeaseLeft: 2.04, Homes: 7, Redirects: map[string]uint64{"redirected": 4, "followed": 3}}
 	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n1", State: "active", Leader: true, Level: 12.34, Max: 100, Users: 11, LeaseLeft: 2.04, Version: "1", SIP: "sip:192.0.2.1:5060"})
 	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n2", State: "active", Reached: true, RTT: 0.25, LeaseLeft: 1})
 	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n3", State: "dead", XMPP: "192.0.2.3:5222"})
@@ -32,5 +32,10 @@ redirected 4  followed 3
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
+	}
+	b.Reset()
+	writeCluster(&b, &server.ClusterStatus{Node: "n1", Epoch: 3}) // its lease has run out
+	if !strings.Contains(b.String(), "does not take part at present") {
+		t.Errorf("nothing of the lease in\n%s", b.String())
 	}
 }
