@@ -50,6 +50,11 @@ func (w *world) act(l line) error {
 	switch {
 	case verb == "and" && len(l.words) == 5 && strings.Join(l.words[3:], " ") == "are friends":
 		return w.befriend(name, l.words[2])
+	case (verb == "goes" || verb == "lives") && len(l.words) == 5 && l.words[3] == "server":
+		if verb == "goes" { // to server 2
+			return w.goes(name, l.words[4])
+		}
+		return w.lives(name, l.words[4]) // at server 2
 	case w.phones[name] != nil:
 		err = w.phoneDoes(w.phones[name], verb, args)
 	case w.clients[name] != nil:

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"pharos/cluster"
+	"pharos/presence"
 	"pharos/server"
 )
 
@@ -89,16 +92,104 @@ func (n *node) halt() {
 	n.w.net.mend(n.ip)
 }
 
+// node is one of several by its number, or "leader".
+func (w *world) node(word string) (*node, error) {
+	for _, n := range w.nodes {
+		if strconv.Itoa(n.number) == word && len(w.nodes) > 1 {
+			return n, nil
+		}
+		if word == "leader" && n.stop != nil && n.server.Node() != nil {
+			if _, leads := n.server.Node().Leading(); leads {
+				return n, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("no server %q", word)
+}
+
+// number of the server at an address, as words write it; "" for none.
+func (w *world) numberAt(uri string) string {
+	for _, n := range w.nodes {
+		if len(w.nodes) > 1 && strings.Contains(uri, n.ip.String()+":") {
+			return strconv.Itoa(n.number)
+		}
+	}
+	return ""
+}
+
+// lives gives a user a home at a server.
+func (w *world) lives(name, number string) error {
+	to, err := w.node(number)
+	if err != nil {
+		return err
+	}
+	user, domain, _ := strings.Cut(w.address(name), "@")
+	of := presence.Entity{User: user, Domain: domain}
+	for range 2 { // the first has a home given to who has none, of which its server does not know yet
+		for _, n := range w.nodes {
+			if n.stop == nil {
+				continue
+			}
+			found := make(chan error, 1)
+			n.server.Node().Locate(of, func(_ string, err error) { found <- err })
+			if err := <-found; err != nil {
+				return err
+			}
+		}
+	}
+	for _, n := range w.nodes {
+		if n.stop == nil {
+			continue
+		}
+		if at, ok := n.server.Node().Owner(of); ok && at == n.name() && n != to {
+			moved, err := n.server.Node().Move(w.t.Context(), []presence.Entity{of}, to.name())
+			if err == nil && moved != 1 {
+				err = fmt.Errorf("%s could not be moved", name)
+			}
+			return err
+		}
+	}
+	if at, ok := to.server.Node().Owner(of); !ok || at != to.name() {
+		return fmt.Errorf("%s lives nowhere", name)
+	}
+	return nil
+}
+
+// goes has an actor speak to another server from now on.
+func (w *world) goes(name, number string) error {
+	to, err := w.node(number)
+	if err != nil {
+		return err
+	}
+	switch {
+	case w.phones[name] != nil:
+		p := w.phones[name]
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.node, p.server, p.went = to, net.UDPAddrFromAddrPort(to.at(sipPort)), true
+		if p.conn != nil {
+			p.conn.Close()
+			p.conn = nil
+		}
+	case w.chatters[name] != nil:
+		w.chatters[name].node = to
+	case w.clients[name] != nil:
+		w.clients[name].node = to
+	default:
+		return fmt.Errorf("no actor %q", name)
+	}
+	return nil
+}
+
 // serverDoes has something happen to one of several servers.
 func (w *world) serverDoes(words []string) error {
 	if len(words) != 2 {
 		return errors.New("want 'server NUMBER what'")
 	}
-	i, err := strconv.Atoi(words[0])
-	if err != nil || i < 1 || i > len(w.nodes) || len(w.nodes) == 1 {
-		return fmt.Errorf("no server %q", words[0])
+	n, err := w.node(words[0])
+	if err != nil {
+		return err
 	}
-	n := w.nodes[i-1]
 	switch words[1] {
 	case "dies":
 		n.halt()

@@ -31,6 +31,7 @@ type phone struct {
 	conn   net.Conn
 	ln     net.Listener
 	server net.Addr
+	went   bool         // to another server: everything goes there, also what belongs to dialogs
 	n      atomic.Int64 // makes tags, branches and Call-IDs
 
 	mu       sync.Mutex
@@ -51,6 +52,7 @@ type transaction struct {
 	build   func(cseq uint32, auth string) string // whole message
 	tried   bool
 	uri     string
+	to      string // address that it goes to; "": the phone's server
 	done    func(m *sip.Message)
 	waiting chan struct{}
 }
@@ -287,6 +289,9 @@ func (p *phone) notify(m *sip.Message, raw string, status int) int {
 		words = append(words, "no-contact")
 	} else {
 		s.target = c.URI
+		if n := p.w.numberAt(c.URI); n != "" {
+			words = append(words, "at="+n)
+		}
 	}
 	st, ok, err := m.SubscriptionState()
 	if err != nil || !ok {
@@ -422,7 +427,11 @@ func (p *phone) transmit(t *transaction, auth string) {
 		return
 	}
 	if p.stream == "" {
-		p.pc.WriteTo([]byte(msg), p.server)
+		to := p.server
+		if a, err := netip.ParseAddrPort(t.to); err == nil {
+			to = net.UDPAddrFromAddrPort(a)
+		}
+		p.pc.WriteTo([]byte(msg), to)
 	} else {
 		p.writeStream(msg)
 	}
@@ -561,9 +570,13 @@ func (p *phone) subscribe(s *subscription, expires string) error {
 // resubscribe refreshes or ends a dialog.
 func (p *phone) resubscribe(s *subscription, expires string) error {
 	p.mu.Lock()
-	uri := s.target
+	uri, to := s.target, ""
+	if n := p.w.numberAt(uri); n != "" && s.remote != "" && !p.went {
+		at, _ := p.w.node(n)
+		to = at.at(sipPort).String() // RFC 3261 §12.2.1.1: where the last Contact was
+	}
 	p.mu.Unlock()
-	return p.send(&transaction{method: "SUBSCRIBE", uri: uri, build: func(cseq uint32, auth string) string {
+	return p.send(&transaction{method: "SUBSCRIBE", uri: uri, to: to, build: func(cseq uint32, auth string) string {
 		to := "<sip:" + s.of + ">"
 		if s.remote != "" {
 			to += ";tag=" + s.remote

@@ -47,10 +47,11 @@ type world struct {
 	data   string
 	log    io.Writer
 
-	nodes []*node // one, or those that are one service
-	store *store.Store
-	bus   *cluster.Memory
-	lease time.Duration // of servers
+	nodes   []*node // one, or those that are one service
+	store   *store.Store
+	bus     *cluster.Memory
+	lease   time.Duration // of servers; 0: as usual
+	started bool
 
 	sips bool // somebody speaks TLS
 
@@ -149,6 +150,15 @@ func (w *world) start() error {
 			return err
 		}
 		w.store, w.bus = st, cluster.NewMemory()
+	}
+	if w.lease == 0 && !w.started { // the first one leads
+		w.started = true
+		for _, n := range w.nodes {
+			if err := n.start(); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return w.each((*node).start)
 }

@@ -35,11 +35,12 @@ type client struct {
 }
 
 func newClient(w *world, at *node, name, user string, from netip.Addr) *client {
+	c := &client{w: w, node: at, name: name, user: user, etag: map[string]string{}}
 	dial := func(_ context.Context, _, _ string) (net.Conn, error) {
-		return w.net.dial(from, at.at(httpPort).String())
+		return w.net.dial(from, c.node.at(httpPort).String())
 	}
-	return &client{w: w, node: at, name: name, user: user, etag: map[string]string{},
-		http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	return c
 }
 
 // does puts, gets and deletes PATH: AUID/document[/~~/node selector], in the user's
