@@ -51,7 +51,7 @@ var mayImport = map[string]string{
 	"story":             "*",
 	"interop":           "server config",
 	"interop/demo":      "interop",
-	"bench":             "server config sip xmpp markup store/postgrestest",
+	"bench":             "server config sip xmpp markup presence account store store/postgrestest",
 	"bench/run":         "bench",
 	"bench/faults/run":  "bench/faults",
 	"bench/faults/demo": "bench/faults",

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -16,7 +18,8 @@ import (
 // It answers every NOTIFY with 200. One goroutine reads; writes are direct.
 type sipClient struct {
 	conn   *net.UDPConn
-	local  string // host:port
+	to     netip.AddrPort // of requests, where the socket is not connected: others may speak to it too
+	local  string         // host:port
 	remote string
 	seq    int
 
@@ -46,13 +49,41 @@ func newSIPClient(addr string) (*sipClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	return runSIPClient(c, addr, netip.AddrPort{})
+}
+
+// newRoamingClient answers NOTIFYs from wherever they come.
+func newRoamingClient(addr string) (*sipClient, error) {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	return runSIPClient(c, addr, to)
+}
+
+func runSIPClient(c *net.UDPConn, addr string, to netip.AddrPort) (*sipClient, error) {
 	if err := c.SetReadBuffer(8 << 20); err != nil {
 		return nil, err
 	}
-	s := &sipClient{conn: c, local: c.LocalAddr().String(), remote: addr, waiting: map[string]*pending{}}
+	s := &sipClient{conn: c, to: to, local: c.LocalAddr().String(), remote: addr, waiting: map[string]*pending{}}
 	go s.read()
 	go s.resend()
 	return s, nil
+}
+
+// write sends to one who has spoken, or to the server.
+func (c *sipClient) write(b []byte, to netip.AddrPort) error {
+	var err error
+	if c.to.IsValid() {
+		_, err = c.conn.WriteToUDPAddrPort(b, to)
+	} else {
+		_, err = c.conn.Write(b)
+	}
+	return err
 }
 
 func (c *sipClient) close() { c.conn.Close() }
@@ -61,9 +92,12 @@ func (c *sipClient) read() {
 	buf := make([]byte, 65536)
 	out := make([]byte, 0, 2048)
 	for {
-		n, err := c.conn.Read(buf)
-		if err != nil {
+		n, from, err := c.conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) || err != nil && !c.to.IsValid() {
 			return
+		}
+		if err != nil {
+			continue // a server that is not there any more
 		}
 		m := buf[:n]
 		if bytes.HasPrefix(m, []byte("SIP/2.0 ")) {
@@ -86,7 +120,7 @@ func (c *sipClient) read() {
 			out = append(append(append(out, h...), line(m, h)...), "\r\n"...)
 		}
 		out = append(out, "Content-Length: 0\r\n\r\n"...)
-		c.conn.Write(out)
+		c.write(out, from)
 		if c.onNotify != nil {
 			c.onNotify(m)
 		}
@@ -100,7 +134,7 @@ func (c *sipClient) resend() {
 			if time.Since(p.sent) > 500*time.Millisecond {
 				p.sent = time.Now()
 				c.again++
-				if _, err := c.conn.Write(p.b); err != nil {
+				if err := c.write(p.b, c.to); errors.Is(err, net.ErrClosed) || err != nil && !c.to.IsValid() {
 					c.mu.Unlock()
 					return
 				}
@@ -166,7 +200,7 @@ func (c *sipClient) send(r request, done func(status int, m []byte)) {
 	c.mu.Lock()
 	c.waiting[branch] = &pending{done, b, time.Now()}
 	c.mu.Unlock()
-	c.conn.Write(b)
+	c.write(b, c.to)
 }
 
 func (d *digester) append(b []byte, r request) []byte {

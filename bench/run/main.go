@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 
 	"pharos/bench"
 )
@@ -23,7 +24,8 @@ func main() {
 func run() error {
 	scale := flag.Float64("scale", 1, "length of each measurement")
 	memory := flag.Bool("memory", true, "measure memory too, which waits for timers")
-	only := flag.String("only", "", "sip, xmpp, documents, or thin: octets of notifications, in a simulated hour")
+	only := flag.String("only", "", "sip, xmpp, documents, cluster, or thin: octets of notifications, in a simulated hour")
+	part := flag.String("part", "", "of cluster: one of "+strings.Join(bench.ClusterMeasures(), ", "))
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
@@ -46,6 +48,9 @@ func run() error {
 		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", *bin, "./cmd/pharos").CombinedOutput(); err != nil {
 			return fmt.Errorf("build: %w\n%s", err, out)
 		}
+	}
+	if *only == "cluster" {
+		return several(ctx, *bin, *part, *scale, *readme)
 	}
 	var rows []bench.Row
 	each := func(r bench.Row) { rows = append(rows, r); fmt.Println(r) }
@@ -77,6 +82,14 @@ func run() error {
 		return nil
 	}
 	return bench.WriteReport(*readme, rows)
+}
+
+func several(ctx context.Context, bin, part string, scale float64, readme string) error {
+	var all []bench.Finding
+	if err := bench.Cluster(ctx, bin, part, scale, func(f bench.Finding) { all = append(all, f); fmt.Println(f) }); err != nil || readme == "" {
+		return err
+	}
+	return bench.WriteCluster(readme, all)
 }
 
 func thin(ctx context.Context, readme string) error {

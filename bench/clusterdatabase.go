@@ -1,0 +1,197 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"pharos/presence"
+	"pharos/store"
+	"pharos/store/postgrestest"
+)
+
+// clusterDatabase measures soft state in PostgreSQL, by itself and below one server, against SQLite with the journal.
+func clusterDatabase(ctx context.Context, bin string, scale float64, each func(Finding)) error {
+	return errors.Join(softRows(ctx, scale, each), databaseServers(ctx, bin, scale, each))
+}
+
+// softRows saves subscriptions, so many of them outstanding.
+func softRows(ctx context.Context, scale float64, each func(Finding)) error {
+	pg, err := postgrestest.Start()
+	if err != nil {
+		return err
+	}
+	defer pg.Close()
+	dir, err := os.MkdirTemp("", "pharos-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	rows, err := store.OpenPostgres(ctx, pg.URL("postgres"), dir+"/pg")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	journal, err := store.Open(ctx, dir+"/lite")
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	saves := make([][]presence.Save, 10_000)
+	for i := range saves {
+		id := fmt.Sprintf("%032x", i)
+		saves[i] = []presence.Save{{Presentity: entity(fmt.Sprintf("u%d", i)), Kind: presence.SavedSubscription, Key: id, Subscription: &presence.Subscription{
+			ID: id, Watcher: entity("w"), State: presence.Active, Durable: true, Via: presence.Via{Edge: "sip", Handle: id},
+			Expires: time.Unix(1<<31, 0), Created: time.Unix(1<<30, 0), Opaque: make([]byte, 500)}}}
+	}
+	for _, outstanding := range []int{256, 4096} {
+		var rate [2]float64
+		n := scaled(200_000, scale, 3000)
+		for i, st := range []*store.Store{rows, journal} {
+			slots := make(chan struct{}, outstanding)
+			var failed atomic.Int64
+			done := func(err error) {
+				if err != nil {
+					failed.Add(1)
+				}
+				<-slots
+			}
+			run := func(n int) {
+				for k := range n {
+					slots <- struct{}{}
+					st.Save(saves[k%len(saves)], done)
+				}
+				for range outstanding {
+					slots <- struct{}{}
+				}
+				for range outstanding {
+					<-slots
+				}
+			}
+			run(n / 10)
+			from := time.Now()
+			run(n)
+			rate[i] = float64(n) / time.Since(from).Seconds()
+			if f := failed.Load(); f > 0 {
+				return fmt.Errorf("bench: %d saves failed", f)
+			}
+		}
+		f := Finding{Name: fmt.Sprintf("soft-state rows a second, %d saves outstanding, PostgreSQL against the journal", outstanding), Goal: "≥ 20,000", Events: n,
+			Result: fmt.Sprintf("%.0f", rate[0]), Base: fmt.Sprintf("%.0f", rate[1]), Ratio: rate[0] / rate[1], Kept: rate[0] >= 20_000}
+		each(f)
+	}
+	return nil
+}
+
+// databaseServers compares one server on PostgreSQL with one on SQLite: a PUBLISH alone, and many at a time.
+func databaseServers(ctx context.Context, bin string, scale float64, each func(Finding)) error {
+	const crowd = 500
+	var who people
+	for i := range crowd {
+		who.add(0, fmt.Sprintf("u%d", i))
+	}
+	var services [2]*service
+	var ps [2]*phones
+	for i := range services {
+		s, err := startService(ctx, bin, layout{sqlite: i == 1, people: who})
+		if err != nil {
+			return err
+		}
+		defer s.stop()
+		services[i] = s
+		if ps[i], err = newPhones(s.at(0)); err != nil {
+			return err
+		}
+		defer ps[i].close()
+	}
+	var failed atomic.Int64
+	state := 0
+	publish := func(p *phones) func(i int, done func()) {
+		return func(i int, done func()) {
+			state := i
+			p.publish(fmt.Sprintf("u%d", i%crowd), state, func(status int) {
+				if status != 200 {
+					failed.Add(1)
+				}
+				done()
+			})
+		}
+	}
+	var alone [2][]time.Duration
+	var many [2]cost
+	for i, p := range ps {
+		if err := closed(crowd, 100, publish(p)); err != nil {
+			return fmt.Errorf("%d: %w", i, err)
+		}
+	}
+	for range scaled(1000, scale, 20) {
+		for i, p := range ps {
+			said := make(chan int, 1)
+			state++
+			from := time.Now()
+			p.publish(fmt.Sprintf("u%d", state%crowd), 1_000_000+state, func(status int) { said <- status })
+			if status := <-said; status != 200 {
+				return fmt.Errorf("bench: PUBLISH: %d", status)
+			}
+			alone[i] = append(alone[i], time.Since(from))
+		}
+	}
+	f := Finding{Name: "PUBLISH alone until its 200, one server on PostgreSQL against SQLite: p50 (p99)", Events: len(alone[0]),
+		Result: ms(quantile(alone[0], 0.5)) + " (" + ms(quantile(alone[0], 0.99)) + ")", Base: ms(quantile(alone[1], 0.5)) + " (" + ms(quantile(alone[1], 0.99)) + ")"}
+	f.Ratio = float64(quantile(alone[0], 0.5)) / float64(quantile(alone[1], 0.5))
+	each(f)
+	subscribed := 0
+	for name, load := range map[string]func(p *phones, from int) func(i int, done func()){
+		"PUBLISH": func(p *phones, from int) func(int, func()) {
+			fn := publish(p)
+			return func(i int, done func()) { fn(from+i, done) }
+		},
+		"SUBSCRIBE with its first NOTIFY": func(p *phones, from int) func(int, func()) {
+			return func(i int, done func()) {
+				i += from
+				var parts, notified atomic.Int32
+				part := func() {
+					if parts.Add(1) == 2 {
+						done()
+					}
+				}
+				told := func([]byte) {
+					if notified.Add(1) == 1 {
+						part()
+					}
+				}
+				p.subscribe(fmt.Sprintf("u%d", i%crowd), fmt.Sprintf("u%d", (i*7+1)%crowd), fmt.Sprintf("d%d", i), told, func(status int) {
+					if status/100 != 2 {
+						failed.Add(1)
+					}
+					part()
+				})
+			}
+		},
+	} {
+		n := scaled(4000, scale, 500) / crowd * crowd
+		many = [2]cost{}
+		for range 5 {
+			subscribed += n
+			for i, s := range services {
+				if err := many[i].spend(s, n, func() error { return closed(n, 250, load(ps[i], subscribed)) }); err != nil {
+					return err
+				}
+			}
+		}
+		rate := func(c *cost) float64 { return float64(c.events) / c.wall.Seconds() }
+		f := Finding{Name: name + ", 250 at a time, one server: a second, PostgreSQL against SQLite", Events: many[0].events,
+			Result: fmt.Sprintf("%.0f", rate(&many[0])), Base: fmt.Sprintf("%.0f", rate(&many[1])), Ratio: rate(&many[0]) / rate(&many[1])}
+		each(f)
+		f = Finding{Name: name + ", the same: CPU of the server", Events: many[0].events, Result: micros(many[0].per(many[0].cpu)), Base: micros(many[1].per(many[1].cpu)),
+			Ratio: float64(many[0].per(many[0].cpu)) / float64(many[1].per(many[1].cpu)), Note: fmt.Sprintf("and %s of PostgreSQL", micros(many[0].per(many[0].database)))}
+		each(f)
+	}
+	if n := failed.Load(); n > 0 {
+		return fmt.Errorf("bench: %d requests failed", n)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// audience is one publisher at the first node and many watchers, spread over all nodes.
+type audience struct {
+	watchers int
+	token    atomic.Pointer[[]byte]
+	left     atomic.Int64
+	all      chan struct{}
+	say      func(k int, done func(status int))
+}
+
+func (a *audience) heard(m []byte) {
+	if t := a.token.Load(); t != nil && bytes.Contains(m, *t) && a.left.Add(-1) == 0 {
+		a.all <- struct{}{}
+	}
+}
+
+// event is a change until everybody has been told.
+func (a *audience) event(k int) error {
+	t := stateToken(k)
+	a.left.Store(int64(a.watchers))
+	a.token.Store(&t)
+	said := make(chan int, 1)
+	a.say(k, func(status int) { said <- status })
+	if err := oneOf(a.all); err != nil {
+		return fmt.Errorf("%w: %d of %d have not been told", err, a.left.Load(), a.watchers)
+	}
+	if status := <-said; status != 200 {
+		return fmt.Errorf("bench: PUBLISH: %d", status)
+	}
+	return nil
+}
+
+func audiencePeople(watchers int) (p people) {
+	p.add(0, "star", "idol")
+	for i := range watchers {
+		p.add(i%3, fmt.Sprintf("f%d", i))
+		p.acquaint("idol", fmt.Sprintf("f%d", i))
+	}
+	return p
+}
+
+// phoneAudience subscribes by SIP.
+func phoneAudience(s *service, watchers int) (*audience, func(), error) {
+	a := &audience{watchers: watchers, all: make(chan struct{}, 1)}
+	ps, err := s.phones()
+	if err != nil {
+		return a, func() { closePhones(ps) }, err
+	}
+	a.say = func(k int, done func(int)) { ps[0].publish("star", k, done) }
+	var failed atomic.Int64
+	t := stateToken(0)
+	a.left.Store(int64(watchers))
+	a.token.Store(&t)
+	if err = closed(1, 1, func(_ int, done func()) { a.say(0, func(int) { done() }) }); err == nil {
+		err = closed(watchers, 50, func(i int, done func()) {
+			w := fmt.Sprintf("f%d", i)
+			ps[i%len(ps)].subscribe(w, "star", "s"+w, a.heard, func(status int) {
+				if status/100 != 2 {
+					failed.Add(1)
+				}
+				done()
+			})
+		})
+	}
+	if err == nil {
+		err = oneOf(a.all)
+	}
+	if n := failed.Load(); n > 0 {
+		err = fmt.Errorf("bench: %d subscriptions failed", n)
+	}
+	return a, func() { closePhones(ps) }, err
+}
+
+// chatAudience are contacts who are logged in.
+func chatAudience(s *service, watchers int) (*audience, func(), error) {
+	a := &audience{watchers: watchers, all: make(chan struct{}, 1)}
+	idol, err := s.chats([]string{"idol"}, func(int) int { return 0 }, 1, func(int, []byte) {})
+	if err != nil {
+		return a, func() { closeAll(idol) }, err
+	}
+	names := make([]string, watchers)
+	for i := range names {
+		names[i] = fmt.Sprintf("f%d", i)
+	}
+	cs, err := s.chats(names, func(i int) int { return i }, 2, func(_ int, st []byte) { a.heard(st) })
+	a.say = func(k int, done func(int)) {
+		status := 200
+		if idol[0].write("<presence><status>state %d</status></presence>", k) != nil {
+			status = 500
+		}
+		done(status)
+	}
+	return a, func() { closeAll(append(cs, idol...)) }, err
+}
+
+// cost is what was used from one reading to the next.
+type cost struct {
+	cpu, database time.Duration
+	wall          time.Duration
+	bus           int64
+	events        int
+}
+
+// spend adds what fn costs.
+func (c *cost) spend(s *service, events int, fn func() error) error {
+	cpu, err := s.cpu()
+	db, err2 := s.databaseCPU()
+	bus, _ := s.busBytes()
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	from := time.Now()
+	if err := fn(); err != nil {
+		return err
+	}
+	c.wall += time.Since(from)
+	cpu2, err := s.cpu()
+	db2, err2 := s.databaseCPU()
+	bus2, _ := s.busBytes()
+	c.cpu, c.database, c.bus, c.events = c.cpu+cpu2-cpu, c.database+db2-db, c.bus+bus2-bus, c.events+events
+	return errors.Join(err, err2)
+}
+
+// per is a share of one event.
+func (c *cost) per(d time.Duration) time.Duration { return d / time.Duration(max(c.events, 1)) }
+
+// clusterFanout measures what a change costs that is told to many, at one node and spread over three.
+func clusterFanout(ctx context.Context, bin string, scale float64, each func(Finding)) error {
+	watchers := scaled(1000, scale*10, 60)
+	watchers = min(watchers, 1000)
+	batches, batch := scaled(12, scale, 2), 20
+	for kind, gather := range []func(*service, int) (*audience, func(), error){phoneAudience, chatAudience} {
+		var services [2]*service
+		var all [2]*audience
+		var spent [2]cost
+		for i, nodes := range []int{0, 3} {
+			s, err := startService(ctx, bin, layout{nodes: nodes, people: audiencePeople(watchers)})
+			if err != nil {
+				return err
+			}
+			defer s.stop()
+			services[i] = s
+			a, leave, err := gather(s, watchers)
+			defer leave()
+			if err != nil {
+				return err
+			}
+			all[i] = a
+		}
+		var idle cost
+		if err := idle.spend(services[1], 1, func() error { pauseFor(ctx, 3*time.Second); return ctx.Err() }); err != nil {
+			return err
+		}
+		k := 0
+		for b := range batches {
+			for i, s := range services {
+				run := func() error {
+					for range batch {
+						k++
+						if err := all[i].event(k); err != nil {
+							return err
+						}
+					}
+					return ctx.Err()
+				}
+				var err error
+				if b == 0 { // warm
+					err = run()
+				} else {
+					err = spent[i].spend(s, batch, run)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		name := []string{"SIP", "XMPP"}[kind]
+		one, three := &spent[0], &spent[1]
+		f := Finding{Name: fmt.Sprintf("CPU of a change to %d watchers (%s), all nodes together", watchers, name), Goal: "≤ 1.3×", Events: three.events,
+			Result: ms(three.per(three.cpu)), Base: ms(one.per(one.cpu)), Ratio: float64(three.per(three.cpu)) / float64(one.per(one.cpu))}
+		f.Kept = f.Ratio <= 1.3
+		each(f)
+		bus := float64(three.bus) - float64(idle.bus)*three.wall.Seconds()/idle.wall.Seconds()
+		each(Finding{Name: fmt.Sprintf("octets on the bus for such a change (%s)", name), Events: three.events,
+			Result: fmt.Sprintf("%.0f", bus/float64(three.events)), Note: fmt.Sprintf("beside %.0f a second when nothing happens", float64(idle.bus)/idle.wall.Seconds())})
+		for _, s := range services {
+			if err := s.stop(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
