@@ -16,7 +16,7 @@ type residents struct {
 	n      int
 	ps     []*phones
 	told   []atomic.Int64 // the last state of which a watcher was told
-	when   []atomic.Int64 // in Unix nanoseconds
+	when   []atomic.Int64 // in Unix nanoseconds, however often he was told
 	notify atomic.Int64
 }
 
@@ -52,9 +52,9 @@ func settleIn(s *service, n int, at func(i int) int) (*residents, error) {
 	err = closed(n, 100, func(i int, done func()) {
 		r.ps[at(i)].subscribe(resident((i+1)%n), resident(i), fmt.Sprintf("d%d", i), func(m []byte) {
 			r.notify.Add(1)
-			if v := stateOf(m); v > 0 && r.told[i].Swap(v) != v {
+			if v := stateOf(m); v > 0 {
 				r.when[i].Store(time.Now().UnixNano())
-				if v == 1 && first.Add(1) == int64(n) {
+				if r.told[i].Swap(v) != v && v == 1 && first.Add(1) == int64(n) {
 					all <- struct{}{}
 				}
 			}
@@ -159,6 +159,11 @@ func clusterMove(ctx context.Context, bin string, scale float64, each func(Findi
 	}
 	heard := r.notify.Load()
 	p = probe(of, 5*time.Millisecond)
+	cpu, err := s.cpu()
+	db, err2 := s.databaseCPU()
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
 	from := time.Now()
 	if _, err := s.at(1).ask(ctx, "POST", "/cluster/drain", url.Values{"node": {nodeName(0)}}); err != nil {
 		return err
@@ -179,6 +184,11 @@ func clusterMove(ctx context.Context, bin string, scale float64, each func(Findi
 			return fmt.Errorf("bench: %d homes are left", st.Cluster.Homes)
 		}
 	}
+	cpu2, err := s.cpu()
+	db2, err2 := s.databaseCPU()
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
 	pauseFor(ctx, time.Second)
 	moving, err := p.end()
 	notices := ""
@@ -187,7 +197,8 @@ func clusterMove(ctx context.Context, bin string, scale float64, each func(Findi
 	}
 	rate := float64(homes) / done.Sub(begun).Seconds()
 	each(Finding{Name: "users with publication and subscription moved a second, when a node is drained", Goal: "≥ 1,000", Kept: rate >= 1000, Events: homes,
-		Result: fmt.Sprintf("%.0f", rate), Note: fmt.Sprintf("%s from the command until it was empty", done.Sub(from).Round(10*time.Millisecond))})
+		Result: fmt.Sprintf("%.0f", rate), Note: fmt.Sprintf("%s from the command until it was empty; CPU of the nodes %s a user, of PostgreSQL %s, the probes' share included", done.Sub(from).Round(10*time.Millisecond),
+			micros((cpu2-cpu)/time.Duration(homes)), micros((db2-db)/time.Duration(homes)))})
 	each(Finding{Name: "change of a user who is moved meanwhile, to a watcher: p50 (p99, worst), against before", Events: len(moving), Goal: "nobody notices: no error", Kept: err == nil,
 		Result: fmt.Sprintf("%s (%s, %s)", ms(quantile(moving, 0.5)), ms(quantile(moving, 0.99)), ms(quantile(moving, 1))),
 		Base:   fmt.Sprintf("%s (%s, %s)", ms(quantile(quiet, 0.5)), ms(quantile(quiet, 0.99)), ms(quantile(quiet, 1))),
