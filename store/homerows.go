@@ -12,6 +12,9 @@ import (
 
 // Rows of homes in bulk. SQLite is in the process, and a prepared statement a row costs
 // less than to build a long one; PostgreSQL is a round trip away, and gets arrays.
+//
+// The node is compared as node || '' there, which no index has: else the planner reads all the homes of
+// the node by homes_node for each group (10,000: 6 ms), and not the group's by their names (0.7 ms).
 
 // sortedEntities are without doubles, in the order in which rows are locked, and without
 // those that PostgreSQL could not hold: they have no home.
@@ -65,7 +68,7 @@ func (t *registryTx) take(dead string, of []presence.Entity, wish map[presence.E
 		domains, names := columnsOf(of)
 		return t.arrays(found, of, `UPDATE homes SET node = wished.node, epoch = {rise}
 			FROM unnest(?::text[], ?::text[], ?::text[]) AS wished (domain, name, node)
-			WHERE homes.domain = wished.domain AND homes.name = wished.name AND homes.node = ?
+			WHERE homes.domain = wished.domain AND homes.name = wished.name AND homes.node || '' = ?
 			RETURNING homes.domain, homes.name, homes.node, homes.epoch`, domains, names, wishesOf(of, wish), dead)
 	}
 	return t.each(`UPDATE homes SET node = ?, epoch = {rise} WHERE domain = ? AND name = ? AND node = ?
@@ -93,7 +96,7 @@ func (t *registryTx) move(from, to string, of []presence.Entity, epochs map[pres
 		domains, names := columnsOf(of)
 		return t.arrays(moved, of, `UPDATE homes SET node = ?, epoch = {rise}
 			FROM unnest(?::text[], ?::text[], ?::bigint[]) AS asked (domain, name, epoch)
-			WHERE homes.domain = asked.domain AND homes.name = asked.name AND homes.node = ? AND homes.epoch = asked.epoch
+			WHERE homes.domain = asked.domain AND homes.name = asked.name AND homes.node || '' = ? AND homes.epoch = asked.epoch
 			RETURNING homes.domain, homes.name, homes.node, homes.epoch`, to, domains, names, epochsOf(of, epochs), from)
 	}
 	return t.each(`UPDATE homes SET node = ?, epoch = {rise} WHERE domain = ? AND name = ? AND node = ? AND epoch = ?
@@ -119,7 +122,7 @@ func (t *registryTx) release(node string, of []presence.Entity, epochs map[prese
 	if t.postgres {
 		domains, names := columnsOf(of)
 		_, err := t.exec(`DELETE FROM homes USING unnest(?::text[], ?::text[], ?::bigint[]) AS asked (domain, name, epoch)
-			WHERE homes.domain = asked.domain AND homes.name = asked.name AND homes.node = ? AND homes.epoch = asked.epoch`,
+			WHERE homes.domain = asked.domain AND homes.name = asked.name AND homes.node || '' = ? AND homes.epoch = asked.epoch`,
 			domains, names, epochsOf(of, epochs), node)
 		return err
 	}
