@@ -2,9 +2,13 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"pharos/store/postgrestest"
 )
 
 // Every measurement runs, in a short form, so that none can rot. Nothing is
@@ -35,6 +39,39 @@ func TestMeasurementsRun(t *testing.T) {
 	}
 	if rows != 15 {
 		t.Errorf("%d rows, want 15", rows)
+	}
+}
+
+// The same for several nodes; with -short in half a minute.
+func TestClusterMeasurementsRun(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "pharos")
+	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	parts := ClusterMeasures()
+	if testing.Short() {
+		parts = []string{"latency", "fanout", "move", "takeover"}
+	}
+	for _, part := range parts {
+		t.Run(part, func(t *testing.T) {
+			findings := 0
+			err := Cluster(t.Context(), bin, part, 0.01, func(f Finding) {
+				findings++
+				t.Log(f)
+				if f.Events == 0 || f.Result == "" {
+					t.Errorf("%s: nothing was measured", f.Name)
+				}
+			})
+			if errors.Is(err, postgrestest.ErrMissing) && os.Getenv("PHAROS_INTEROP") != "require" {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			if findings == 0 {
+				t.Error("nothing was measured")
+			}
+		})
 	}
 }
 

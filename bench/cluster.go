@@ -140,6 +140,9 @@ func loadAverage() string {
 	return "unknown"
 }
 
+// brief is a scale below which measurements that differ by a parameter only are made with one of them.
+const brief = 0.03
+
 func scaled(n int, scale float64, least int) int { return max(least, int(float64(n)*scale)) }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond)) }

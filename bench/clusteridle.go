@@ -10,12 +10,12 @@ import (
 // clusterIdle measures what homes and leases cost when nothing happens: processor time, and memory beyond that
 // of one server with the same users.
 func clusterIdle(ctx context.Context, bin string, scale float64, each func(Finding)) error {
-	n := scaled(100_000, scale, 2000)
+	n := scaled(100_000, scale, 1000)
 	var who people
 	for i := range n {
 		who.add(i%3, resident(i))
 	}
-	look := time.Duration(scaled(60, scale, 5)) * time.Second
+	look := time.Duration(scaled(60, scale, 3)) * time.Second
 	var heap [2]uint64
 	var spent [2]cost
 	var total [2]uint64

@@ -221,6 +221,7 @@ type nodeStatus struct {
 		Homes  int
 		Nodes  []struct {
 			Name, State string
+			Level       float64
 			Reached     bool
 		}
 		Counts struct{ Moved, Inherited, Eras uint64 }

@@ -100,7 +100,7 @@ func (c *xmppClient) expect(s string) error {
 		if bytes.Contains(e, []byte(s)) {
 			return nil
 		}
-		if bytes.Contains(e, []byte("<failure")) || bytes.Contains(e, []byte("<stream:error")) {
+		if bytes.Contains(e, []byte("<failure")) || bytes.Contains(e, []byte("<stream:error")) || bytes.Equal(attr(e, "type="), []byte("error")) {
 			return fmt.Errorf("bench: %s: %s", c.user, e)
 		}
 	}
