@@ -16,6 +16,8 @@ const (
 	// LeaseTime is how long a node may act after its last renewal was begun, and how
 	// long others wait after it before they take over.
 	LeaseTime = 2500 * time.Millisecond
+	// waitsLong is how long a node waits for its bus before it says so: at each start it takes a moment.
+	waitsLong = 2 * time.Second
 	// renewEvery leaves time for two more tries. It is in the same proportion to Config.Lease.
 	renewEvery = 700 * time.Millisecond
 	renewAgain = 100 * time.Millisecond
@@ -67,7 +69,8 @@ func (n *Node) keep(ctx context.Context) {
 
 // keeper is what the keeping goroutine remembers.
 type keeper struct {
-	said      time.Time
+	said      map[string]time.Time // by what was said
+	waits     time.Time            // since when the bus reaches too few to enter
 	cuts      map[string]time.Time // since when a node is not reached
 	failed    bool
 	twin      Member // a lease under this node's name, as of twinSince
@@ -76,8 +79,11 @@ type keeper struct {
 
 // say logs trouble that lasts, now and then.
 func (k *keeper) say(log func(string, ...any), msg string, args ...any) {
-	if time.Since(k.said) >= sayAgain {
-		k.said = time.Now()
+	if time.Since(k.said[msg]) >= sayAgain {
+		if k.said == nil {
+			k.said = map[string]time.Time{}
+		}
+		k.said[msg] = time.Now()
 		log(msg, args...)
 	}
 }
@@ -109,10 +115,16 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 	}
 	for _, m := range list {
 		if m.Name != n.c.Name && living(&m) && !n.reached(m.Name) {
-			k.say(n.log.Warn, "this node waits until its bus reaches a node that is alive: see cluster.listen, cluster.peers and the firewall", "node", m.Name, "bus", m.Address.Bus)
+			if k.waits.IsZero() {
+				k.waits = time.Now()
+			}
+			if time.Since(k.waits) >= waitsLong {
+				k.say(n.log.Warn, "this node waits until its bus reaches a node that is alive: see cluster.listen, cluster.peers and the firewall", "waits_for", m.Name, "bus", m.Address.Bus)
+			}
 			return enterAgain
 		}
 	}
+	k.waits = time.Time{}
 	begun, wall := n.now(), time.Now()
 	epoch, err := n.c.Registry.Enter(call, n.row(0), n.c.lease())
 	if err != nil {
@@ -210,7 +222,7 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 		return renewAgain
 	}
 	if k.failed {
-		k.failed, k.said = false, time.Time{}
+		k.failed, k.said = false, nil
 		n.log.Info("the lease is renewed again")
 	}
 	n.renewed(begun, wall)

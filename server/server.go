@@ -276,17 +276,18 @@ func (s *Server) Run(ctx context.Context) error {
 	var inner errgroup.Group
 	inner.Go(func() error { return s.engine.Run(engineCtx) })
 	leave, err := s.join(ctx)
-	if err == nil {
+	going := err == nil && ctx.Err() == nil // it may have been told to stop while it waited for the others
+	if going {
 		s.resume(ctx)
 	}
 
 	serveCtx, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	var outer errgroup.Group
-	if err == nil {
+	if going {
 		err = s.listen(serveCtx, &outer, stopServing)
 	}
-	served := err == nil
+	served := going && err == nil
 	if served && s.loads != nil {
 		outer.Go(func() error { s.loads.run(serveCtx); return nil })
 	}

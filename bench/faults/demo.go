@@ -32,7 +32,7 @@ func Demo(ctx context.Context, dir string, w io.Writer) error {
 	s := &service{}
 	s, err := startService(ctx, dir, l, most, people(phones, chats, 3), func(s *service) []string {
 		s.spare = &node{spot: standby, s: s, name: "n3"}
-		return []string{"low = 0.35", fmt.Sprintf("standby = [%q]", fmt.Sprintf("sip:%s:%d %s", standby.ip, sipPort, filepath.Join(dir, "start-n3")))}
+		return []string{"low = 0.5", fmt.Sprintf("standby = [%q]", fmt.Sprintf("sip:%s:%d %s", standby.ip, sipPort, filepath.Join(dir, "start-n3")))}
 	})
 	if err != nil {
 		return err

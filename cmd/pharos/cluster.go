@@ -92,7 +92,11 @@ func writeCluster(w io.Writer, st *server.ClusterStatus) {
 		if address == "" {
 			address = n.XMPP
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.0f\t%d\t%s\t%s\t%s\t%s\n", name, n.State, n.Level, n.Max, n.Users, lease, reached, n.Version, address)
+		level, users := strconv.FormatFloat(n.Level, 'f', 1, 64), strconv.Itoa(n.Users)
+		if n.State == "dead" || n.State == "left" {
+			level, users = "-", "-" // what it had is with the others
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", name, n.State, level, n.Max, users, lease, reached, n.Version, address)
 	}
 	t.Flush()
 	fmt.Fprintf(w, "* leads")
@@ -104,13 +108,9 @@ func writeCluster(w io.Writer, st *server.ClusterStatus) {
 	if st.Epoch == 0 || st.LeaseLeft <= 0 {
 		fmt.Fprintf(w, "%s does not take part at present: it does not reach the database or the others\n", st.Node)
 	}
-	for _, what := range []string{"redirected", "followed", "served"} {
-		if k, ok := st.Redirects[what]; ok {
-			fmt.Fprintf(w, "%s %d  ", what, k)
-		}
-	}
 	if len(st.Redirects) > 0 {
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "clients whose user lives elsewhere: %d redirected, %d of them followed, %d served here\n",
+			st.Redirects["redirected"], st.Redirects["followed"], st.Redirects["served"])
 	}
 }
 
@@ -124,7 +124,15 @@ func (c *clusterDrainCmd) Help() string {
 }
 
 func (c *clusterDrainCmd) Run(ctx context.Context) error {
-	return steer(ctx, c.Data, "drain", c.Node, "")
+	return steer(ctx, c.Data, "drain", c.Node, "", func(st *server.ClusterStatus, n *server.ClusterNode) {
+		fmt.Printf("%s drains; %d users live there. 'pharos cluster status --watch' shows how it goes.\n", n.Name, n.Users)
+		for i := range st.Nodes {
+			if m := &st.Nodes[i]; m.Name != n.Name && m.State == "active" {
+				return
+			}
+		}
+		fmt.Println("No other server is active: they stay until one is.")
+	})
 }
 
 type clusterUndrainCmd struct {
@@ -133,7 +141,13 @@ type clusterUndrainCmd struct {
 }
 
 func (c *clusterUndrainCmd) Run(ctx context.Context) error {
-	return steer(ctx, c.Data, "undrain", c.Node, "")
+	return steer(ctx, c.Data, "undrain", c.Node, "", func(_ *server.ClusterStatus, n *server.ClusterNode) {
+		if n.State == "active" {
+			fmt.Printf("%s takes users as it did: it was not drained.\n", n.Name)
+			return
+		}
+		fmt.Printf("%s takes users again.\n", n.Name)
+	})
 }
 
 type clusterMaxCmd struct {
@@ -147,13 +161,20 @@ func (c *clusterMaxCmd) Help() string {
 }
 
 func (c *clusterMaxCmd) Run(ctx context.Context) error {
-	return steer(ctx, c.Data, "max", c.Node, c.Level)
+	return steer(ctx, c.Data, "max", c.Node, c.Level, func(_ *server.ClusterStatus, n *server.ClusterNode) {
+		fmt.Printf("%s may reach level %s; it was %g. This holds until it is started again.\n", n.Name, c.Level, n.Max)
+	})
 }
 
-// steer asks the server on a data folder to pass something on to one of the servers.
-func steer(ctx context.Context, data, what, node, level string) error {
+// steer asks the server on a data folder to pass something on to one of the servers, and says
+// what has been done: tell gets how things were before.
+func steer(ctx context.Context, data, what, node, level string, tell func(*server.ClusterStatus, *server.ClusterNode)) error {
 	cl, err := server.Dial(data)
 	if err != nil {
+		return err
+	}
+	var before server.ClusterStatus
+	if err := cl.Get(ctx, "/cluster", &before); err != nil {
 		return err
 	}
 	q := url.Values{}
@@ -163,5 +184,16 @@ func steer(ctx context.Context, data, what, node, level string) error {
 	if level != "" {
 		q.Set("level", level)
 	}
-	return cl.Do(ctx, "/cluster/"+what+"?"+q.Encode())
+	if err := cl.Do(ctx, "/cluster/"+what+"?"+q.Encode()); err != nil {
+		return err
+	}
+	if node == "" {
+		node = before.Node
+	}
+	for i := range before.Nodes {
+		if before.Nodes[i].Name == node {
+			tell(&before, &before.Nodes[i])
+		}
+	}
+	return nil
 }

@@ -18,10 +18,10 @@ func TestWriteCluster(t *testing.T) {
 	const want = `SERVER  STATE   LEVEL  MAX  USERS  LEASE  REACHED  VERSION  ADDRESS
 n1*     active  12.3   100  11     2.0 s  here     1        sip:192.0.2.1:5060
 n2      active  0.0    0    0      1.0 s  0.2 ms            
-n3      dead    0.0    0    0      -      no                192.0.2.3:5222
+n3      dead    -      0    -      -      no                192.0.2.3:5222
 * leads
 n1: 7 homes, 5 moved away, 6 come, 8 taken over from servers that have gone
-redirected 4  followed 3  
+clients whose user lives elsewhere: 4 redirected, 3 of them followed, 0 served here
 `
 	if b.String() != want {
 		t.Errorf("have\n%s\nwant\n%s", b.String(), want)
