@@ -2,6 +2,7 @@ package jabber
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +13,19 @@ func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ts turns
 		u := entity("alice")
+		var mu sync.Mutex
 		var got []string
-		take := func(who string) { ts.take(u, who, func() { got = append(got, who) }) }
+		take := func(who string) {
+			ts.take(u, who, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, who)
+			})
+		}
 		is := func(want ...string) {
 			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(got, want) {
 				t.Errorf("turns of %v, want %v", got, want)
 			}
