@@ -112,6 +112,9 @@ func (e *Engine) elsewhere(ctx context.Context, m *Message) []place {
 
 // offerFar offers a message to an edge, "" for all, on other nodes; whether any has taken it.
 func (e *Engine) offerFar(ctx context.Context, list []place, edge string, m *Message) bool {
+	if len(list) == 0 {
+		return false // and nothing is made for it
+	}
 	var wg sync.WaitGroup
 	var taken atomic.Bool
 	var handed uint64
