@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -394,6 +395,7 @@ func (r *run) suffer(ctx context.Context, f fault, settle time.Duration) (Result
 	fmt.Fprintf(r.log, "%s\n", f.name)
 	res := Result{Name: f.name, Limit: f.limit}
 	r.o.forget()
+	r.h.begin(func() map[string]string { return r.registers(ctx) })
 	before := len(r.o.breaches())
 	from, after, err := f.do(ctx, r)
 	if err != nil {
@@ -431,6 +433,34 @@ func (r *run) suffer(ctx context.Context, f fault, settle time.Duration) (Result
 		res.Linear = "not decided"
 	}
 	return res, nil
+}
+
+// registers reads what all documents and roster names hold now. What cannot be read is left out, and
+// begins as if it had never been written: a check that fails then says so of a register that could not be read.
+func (r *run) registers(ctx context.Context) map[string]string {
+	values := map[string]string{}
+	hc := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for i := range registers {
+		user := fmt.Sprintf("doc%d", i)
+		for range 10 {
+			if v, known := readDocument(ctx, hc, documentURL(r.addrs(httpPort)[0], user), user); known {
+				values["doc "+user] = v
+				break
+			}
+			sleep(ctx, time.Second)
+		}
+	}
+	for i := range min(registers, len(r.chats)) {
+		c := r.chats[i]
+		for range 10 {
+			if v, known := readRoster(c, rosterRegister); known {
+				values["roster "+c.user] = v
+				break
+			}
+			sleep(ctx, time.Second)
+		}
+	}
+	return values
 }
 
 // String is one line.

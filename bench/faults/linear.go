@@ -14,18 +14,20 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
-
-	"pharos/markup"
 )
 
 // A history of reads and writes of registers (documents by XCAP, names in rosters), all
 // through random servers, must be one that a single register could have given: porcupine
 // looks for an order.
 type history struct {
-	mu  sync.Mutex
-	ops []porcupine.Operation
-	n   int
+	turn sync.RWMutex // is held for reading during each operation
+	mu   sync.Mutex
+	ops  []porcupine.Operation
+	n    int
 }
+
+// retryAfter is how long a client waits that was told to come again, as the server asks for.
+const retryAfter = 2 * time.Second
 
 // access is an operation on a register; a read has write false. The output is what was read.
 type access struct {
@@ -90,28 +92,57 @@ func (h *history) check(within time.Duration) (ok, sure bool, n int) {
 	return r == porcupine.Ok, r != porcupine.Unknown, len(ops)
 }
 
+// begin starts a new history with what is there now, when nothing is under way: so that one fault's
+// operations of which nobody knows the outcome do not make the next one's undecidable.
+func (h *history) begin(now func() map[string]string) {
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	values := now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = nil
+	at := time.Now().UnixNano()
+	for key, v := range values {
+		h.ops = append(h.ops, porcupine.Operation{ClientId: 999, Input: access{key: key, write: true, value: v}, Output: "", Call: at - 1, Return: at})
+	}
+}
+
 // documents are clients of one user's document, at random servers, until ctx ends.
 func (h *history) documents(ctx context.Context, client int, user string, nodes []netip.AddrPort) {
 	hc := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for i := 0; ctx.Err() == nil; i++ {
 		at := nodes[rand.IntN(len(nodes))]
-		url := "http://" + at.String() + "/xcap/resource-lists/users/sip:" + user + "@" + domain + "/index"
+		url := documentURL(at, user)
 		in := access{key: "doc " + user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", client, i)}
+		h.turn.RLock()
 		from := time.Now()
 		out, known := "", false
 		if in.write {
 			known = xcapDo(ctx, hc, "PUT", url, user, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="`+in.value+`"/></resource-lists>`, nil)
 		} else {
-			known = xcapDo(ctx, hc, "GET", url, user, "", &out)
-			if _, rest, ok := strings.Cut(out, `name="`); ok {
-				out, _, _ = strings.Cut(rest, `"`)
-			} else {
-				out = ""
-			}
+			out, known = readDocument(ctx, hc, url, user)
 		}
 		h.add(client, in, out, from, time.Now(), known)
+		h.turn.RUnlock()
+		if !known {
+			sleep(ctx, retryAfter)
+		}
 		sleep(ctx, time.Duration(50+rand.IntN(300))*time.Millisecond)
 	}
+}
+
+func documentURL(at netip.AddrPort, user string) string {
+	return "http://" + at.String() + "/xcap/resource-lists/users/sip:" + user + "@" + domain + "/index"
+}
+
+// readDocument is the name of the list in a user's document; known is false when nobody could say.
+func readDocument(ctx context.Context, hc *http.Client, url, user string) (name string, known bool) {
+	var body string
+	known = xcapDo(ctx, hc, "GET", url, user, "", &body)
+	if _, rest, ok := strings.Cut(body, `name="`); ok {
+		name, _, _ = strings.Cut(rest, `"`)
+	}
+	return name, known
 }
 
 // xcapDo is one request with digest; false: it is not known whether it had its effect. What the
@@ -170,28 +201,42 @@ func digest(challenges []string, user, method, uri string) string {
 	return ""
 }
 
+// rosterRegister is the contact whose name is read and set.
+const rosterRegister = "register@" + domain
+
 // rosters are reads and sets of one roster name over a chat client, until ctx ends.
 func (h *history) rosters(ctx context.Context, client int, c *chat) {
-	jid := "register@" + domain
+	jid := rosterRegister
 	for i := 0; ctx.Err() == nil; i++ {
 		in := access{key: "roster " + c.user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", client, i)}
+		h.turn.RLock()
 		from := time.Now()
-		var e *markup.Element
-		out := ""
+		out, known := "", false
 		if in.write {
-			e = c.query("set", "<query xmlns='"+nsRoster+"'><item jid='"+jid+"' name='"+in.value+"'/></query>", 3*time.Second)
-		} else if e = c.query("get", "<query xmlns='"+nsRoster+"'/>", 3*time.Second); e != nil && e.Attr("type") == "result" {
-			for it := range e.Child(nsRoster, "query").Children() {
-				if it.Attr("jid") == jid {
-					out = it.Attr("name")
-				}
-			}
-		}
-		known := e != nil && e.Attr("type") == "result"
-		if e != nil && !known && in.write {
-			continue // refused: it has had no effect
+			e := c.query("set", "<query xmlns='"+nsRoster+"'><item jid='"+jid+"' name='"+in.value+"'/></query>", 3*time.Second)
+			known = e != nil && e.Attr("type") == "result" // an error may be of a commit whose outcome is not known
+		} else {
+			out, known = readRoster(c, jid)
 		}
 		h.add(client, in, out, from, time.Now(), known)
+		h.turn.RUnlock()
+		if !known {
+			sleep(ctx, retryAfter)
+		}
 		sleep(ctx, time.Duration(50+rand.IntN(300))*time.Millisecond)
 	}
+}
+
+// readRoster is the name of a contact in the roster; known is false when nobody could say.
+func readRoster(c *chat, jid string) (name string, known bool) {
+	e := c.query("get", "<query xmlns='"+nsRoster+"'/>", 3*time.Second)
+	if e == nil || e.Attr("type") != "result" {
+		return "", false
+	}
+	for it := range e.Child(nsRoster, "query").Children() {
+		if it.Attr("jid") == jid {
+			name = it.Attr("name")
+		}
+	}
+	return name, true
 }
