@@ -269,9 +269,10 @@ func (b *binding) takesMessages() bool {
 	return false
 }
 
-// reachable reports whether there is any way to a contact.
+// reachable reports whether there is any way to a contact. RFC 5626 §5.3: a flow that was registered is the
+// only one; where it has ended with its node nobody has removed the binding.
 func (e *Edge) reachable(b *binding) bool {
-	return b.path != "" || !b.onlyFlow() || e.flowLives(b)
+	return b.path != "" || !b.onlyFlow() && !b.outbound() || e.flowLives(b)
 }
 
 // flowOf is the live flow of a binding; nil when there is none.
@@ -364,7 +365,7 @@ func (e *Edge) sendHere(b *binding, header, body []byte, done func(status int, e
 		if a, ok := sip.ParseAddress(first); ok {
 			out.NextHop = a.URI
 		}
-	} else if !b.onlyFlow() {
+	} else if !b.onlyFlow() && !b.outbound() {
 		out.NextHop = b.contact
 	}
 	e.stack.Request(out, func(resp *sip.Message, err error) {

@@ -128,7 +128,7 @@ func (a *args) unused() error {
 func (w *world) phoneDoes(p *phone, verb string, a *args) error {
 	switch verb {
 	case "registers":
-		return p.register(a.get("expires", "3600"))
+		return p.register(a.get("expires", "3600"), a.flag("outbound"))
 	case "publishes", "modifies":
 		match := a.get("match", "")
 		if verb == "modifies" {

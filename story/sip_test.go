@@ -515,11 +515,18 @@ func (p *phone) contact() string {
 	return user + "@" + p.host
 }
 
-// register sends REGISTER (RFC 3261 §10.2).
-func (p *phone) register(expires string) error {
+// register sends REGISTER (RFC 3261 §10.2), with outbound for its flow alone (RFC 5626 §4.2).
+func (p *phone) register(expires string, outbound bool) error {
 	uri, callID := "sip:"+p.domain, p.id("r")
 	return p.send(&transaction{method: "REGISTER", uri: uri, build: func(cseq uint32, auth string) string {
-		return withBody(p.outside("REGISTER", uri, "sip:"+p.user, callID, cseq, auth, "Expires: "+expires+"\r\n"), "", "")
+		more := "Expires: " + expires + "\r\n"
+		head := p.outside("REGISTER", uri, "sip:"+p.user, callID, cseq, auth, more)
+		if outbound {
+			contact := "Contact: <sip:" + p.contact() + ">"
+			head = strings.Replace(head, contact, contact+";reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-"+
+				fmt.Sprintf("%012x", p.user)[:12]+">\"", 1) + "Supported: outbound, path\r\n"
+		}
+		return withBody(head, "", "")
 	}})
 }
 
