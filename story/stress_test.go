@@ -219,7 +219,7 @@ func (w *watching) heard(body string, words []string) {
 	defer w.mu.Unlock()
 	w.words = nil
 	for _, x := range words[2:] {
-		if !strings.HasPrefix(x, "expires=") {
+		if !strings.HasPrefix(x, "expires=") && !strings.HasPrefix(x, "at=") {
 			w.words = append(w.words, x)
 		}
 	}
