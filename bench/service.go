@@ -286,17 +286,6 @@ func (s *service) cpu() (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// rss is what all its nodes hold in memory.
-func (s *service) rss() (sum int64, err error) {
-	for _, n := range s.nodes {
-		b, err := RSS(n.pid())
-		if err != nil {
-			return 0, err
-		}
-		sum += b
-	}
-	return sum, nil
-}
 
 // databaseCPU is what PostgreSQL has used: its processes that run, and those that have ended.
 func (s *service) databaseCPU() (time.Duration, error) {
