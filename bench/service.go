@@ -286,7 +286,6 @@ func (s *service) cpu() (sum time.Duration, err error) {
 	return sum, nil
 }
 
-
 // databaseCPU is what PostgreSQL has used: its processes that run, and those that have ended.
 func (s *service) databaseCPU() (time.Duration, error) {
 	if s.pg == nil {
