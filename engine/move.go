@@ -202,7 +202,7 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 		s.e.log.Error("a presentity has come that is here already", "entity", h.Entity.String())
 		return
 	}
-	r.absent, r.held, r.moving = false, true, nil
+	r.absent, r.held, r.moving, r.least = false, true, nil, h.Revision
 	s.e.mirror.Settle(h)
 	if _, err := r.p.Step(s.now, presence.Assume{Holding: h}); err != nil {
 		s.e.log.Error("a presentity cannot be assumed", "entity", h.Entity.String(), "err", err)

@@ -67,6 +67,7 @@ type resident struct {
 	pos      int       // -1: in none
 	policy   policyState
 	stale    bool      // the policy changed while it was being loaded
+	least    uint64    // the revision of the policy that its former owner had: an older one says the same, and would not be taken
 	restored bool      // its subscriptions want to be told once the policy is there
 	reload   time.Time // when to try again to load
 	parked   []item
@@ -289,7 +290,7 @@ func (s *shard) needPolicy(r *resident) {
 		s.decided(loaded{of: r.p.Entity(), policy: &presence.Policy{Default: presence.Confirm}})
 		return
 	}
-	if p := s.e.known.get(r.p.Entity()); p != nil {
+	if p := s.e.known.get(r.p.Entity()); p != nil && p.Revision >= r.least {
 		// If it changes just now, policyChanged comes after this and loads it.
 		s.decided(loaded{of: r.p.Entity(), policy: p})
 		return

@@ -253,7 +253,7 @@ func (a *caller) verify() {
 		}
 		if s.table == nil {
 			if w, now := state(words), state(f.words); !slices.Equal(w, now) && !(a.shaken && a.orphan(s)) {
-				a.t.Errorf("%s: watches %s (%s, %s): was told %q, is %q", a.user, s.of, s.event, s.callID, w, now)
+				a.t.Errorf("%s: watches %s (%s, %s): was told %q, is %q (%s)", a.user, s.of, s.event, s.callID, w, now, strings.Join(f.words, " "))
 				why, err := a.w.nodes[0].server.Why(a.t.Context(), s.as, s.of)
 				a.t.Logf("%+v %v", why, err)
 			}
