@@ -24,7 +24,7 @@ demo: build
 ## make cluster-demo  three nodes and a PostgreSQL on this machine: they grow, move users, lose their leader
 cluster-demo:
 	@./interop/install.sh database
-	@$(GO) run ./bench/faults/demo
+	@$(GO) run ./bench/faults/run -demo
 
 ## make faults   hurt a service of three nodes (root; network namespaces); FAULTS=name,... for some
 faults:

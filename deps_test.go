@@ -48,13 +48,12 @@ var mayImport = map[string]string{
 	"server":      "*",
 	"cmd/pharos":  "server config",
 	// Clients of the program: they speak to it over its wires.
-	"story":             "*",
-	"interop":           "server config",
-	"interop/demo":      "interop",
-	"bench":             "server config sip xmpp markup presence account store store/postgrestest",
-	"bench/run":         "bench",
-	"bench/faults/run":  "bench/faults",
-	"bench/faults/demo": "bench/faults",
+	"story":            "*",
+	"interop":          "server config",
+	"interop/demo":     "interop",
+	"bench":            "server config sip xmpp markup presence account store store/postgrestest",
+	"bench/run":        "bench",
+	"bench/faults/run": "bench/faults",
 }
 
 // onlyIn names dependencies that one package keeps from all others.

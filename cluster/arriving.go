@@ -154,13 +154,13 @@ func (n *Node) answerStage(to string, number uint64, ok bool) {
 
 // parse takes the states out of what has come.
 func (g *group) parse() bool {
-	r := fields{b: g.b}
+	r := reader{b: g.b}
 	g.states = map[presence.Entity][]byte{}
 	for len(r.b) > 0 {
 		e := r.entity()
-		g.states[e] = r.take(r.number())
+		g.states[e] = r.bytes(r.number())
 	}
-	return !r.bad
+	return !r.err
 }
 
 // taken takes the homes of a group that have moved here, and drops what has not.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"pharos/presence"
 )
 
 // datagramVersion is the first byte of all that links send. Others are ignored: a node
@@ -55,7 +57,7 @@ const maxRanges = 32
 
 var errDatagram = errors.New("cluster: malformed datagram")
 
-// reader takes a datagram apart; after an error all it gives is zero.
+// reader takes a datagram or message apart; after an error all it gives is zero.
 type reader struct {
 	b   []byte
 	err bool
@@ -89,6 +91,12 @@ func (r *reader) bytes(n uint64) []byte {
 	b := r.b[:n:n]
 	r.b = r.b[n:]
 	return b
+}
+
+func (r *reader) text() string { return string(r.bytes(r.number())) }
+
+func (r *reader) entity() presence.Entity {
+	return presence.Entity{User: r.text(), Domain: r.text()}
 }
 
 // maxNumber keeps sums of what comes from overflowing.

@@ -80,66 +80,27 @@ func appendEntity(b []byte, e presence.Entity) []byte {
 
 // parseMessage reads what append has written; ok is false for anything else.
 func parseMessage(b []byte) (m message, ok bool) {
-	r := fields{b: b}
+	r := reader{b: b}
 	if r.byte() != messageVersion {
 		return m, false
 	}
 	m.kind = messageKind(r.byte())
 	m.name = r.text()
 	m.number, m.term = r.number(), r.number()
-	if v := r.take(8); v != nil {
+	if v := r.bytes(8); v != nil {
 		m.value = math.Float64frombits(binary.BigEndian.Uint64(v))
 	}
 	m.flag = r.byte() == 1
-	m.bytes = r.take(r.number())
+	m.bytes = r.bytes(r.number())
 	count := r.number()
-	if r.bad || count > maxListed || m.kind == 0 || m.kind > lastKind {
+	if r.err || count > maxListed || m.kind == 0 || m.kind > lastKind {
 		return m, false
 	}
 	for range count {
 		m.of = append(m.of, r.entity())
 		m.epochs = append(m.epochs, r.number())
 	}
-	return m, !r.bad && len(r.b) == 0
-}
-
-// fields takes bytes apart; after an error all it gives is zero.
-type fields struct {
-	b   []byte
-	bad bool
-}
-
-func (r *fields) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	b := r.b[:n:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *fields) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *fields) number() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *fields) text() string { return string(r.take(r.number())) }
-
-func (r *fields) entity() presence.Entity {
-	return presence.Entity{User: r.text(), Domain: r.text()}
+	return m, !r.err && len(r.b) == 0
 }
 
 // say sends a message to a node.

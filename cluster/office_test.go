@@ -179,10 +179,10 @@ func (o order) frame(kind byte) []byte {
 }
 
 func (c *clerk) Receive(from string, frame []byte) {
-	r := fields{b: frame}
+	r := reader{b: frame}
 	what := r.byte()
 	o := order{kind: orderKind(r.byte()), id: r.number(), of: r.entity(), from: from}
-	if r.bad {
+	if r.err {
 		c.o.t.Errorf("%s: a frame from %s that cannot be read", c.name, from)
 		return
 	}
@@ -349,7 +349,7 @@ func (c *clerk) Import(of presence.Entity, state []byte) error {
 	if c.held[of] != nil {
 		c.o.t.Errorf("%s imports %s, and has it already", c.name, of)
 	}
-	r := fields{b: state[1:]}
+	r := reader{b: state[1:]}
 	l := &ledger{version: int(r.number()), watchers: map[string]bool{}}
 	for len(r.b) > 0 {
 		l.watchers[r.text()] = true

@@ -107,17 +107,6 @@ func (g *Gate) Loss() int {
 	return next.percent
 }
 
-// Fullness of a node by its level, for NewGate's depth: up to its maximum it says
-// nothing, then newcomers are refused, ever more of them, until none enters at a third above. All
-// else depends on the queues: who is here already is served.
-func Fullness(level, most float64) float64 {
-	if most <= 0 || level <= most {
-		return 0
-	}
-	r := rules[Newcomer]
-	return min(r.Until, r.From+(r.Until-r.From)*(level/most-1)*3)
-}
-
 // Counts of a class since the start.
 func (g *Gate) Counts(c Class) (admitted, refused uint64) {
 	c = min(c, Refresh)

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pharos/balance"
 )
 
 func gate(full, random float64) *Gate {
@@ -133,12 +135,12 @@ func TestLoss(t *testing.T) {
 }
 
 // A level above the maximum shuts newcomers out, and nobody else.
-func TestFullness(t *testing.T) {
+func TestPressure(t *testing.T) {
 	for _, c := range []struct {
 		level, most float64
 		newcomers   bool // all of them
 	}{{0, 100, true}, {100, 100, true}, {134, 100, false}, {1000, 100, false}, {5, 0, true}} {
-		full := Fullness(c.level, c.most)
+		full := balance.Pressure(c.level, c.most)
 		if ok, _ := gate(full, 0.9999).Enter(Newcomer); ok != c.newcomers {
 			t.Errorf("%v of %v: newcomers admitted %v", c.level, c.most, ok)
 		}
@@ -148,7 +150,7 @@ func TestFullness(t *testing.T) {
 			}
 		}
 	}
-	if ok, _ := gate(Fullness(116, 100), 0.3).Enter(Newcomer); ok {
+	if ok, _ := gate(balance.Pressure(116, 100), 0.3).Enter(Newcomer); ok {
 		t.Error("at half of the range, a third of the newcomers is not refused")
 	}
 }

@@ -114,7 +114,7 @@ func TestJoinRefused(t *testing.T) {
 func TestJoinStranger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
-		main, other := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2", func(c *Config) { c.Key = Key("another secret") })
+		main, other := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2", func(c *Config) { c.Key = []byte("another secret") })
 		defer main.end()
 		defer other.end()
 		ended := main.join(other.uri())

@@ -124,9 +124,6 @@ func New(c Config) *Edge {
 // Use gives the edge its stack.
 func (e *Edge) Use(s *sip.Stack) { e.stack = s }
 
-// Entity is the presentity of the system.
-func Entity(domain string) presence.Entity { return presence.Entity{User: "service", Domain: domain} }
-
 // Run tells subscribers of changes and keeps subscriptions alive until ctx ends; then it ends
 // them.
 func (e *Edge) Run(ctx context.Context) {

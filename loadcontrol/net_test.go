@@ -162,7 +162,7 @@ const secret = "a secret of the service"
 func (n *network) serve(name, addr string, change ...func(*Config)) *server {
 	s := &server{name: name, addr: addr, will: 200, heard: make(map[string]*loaddoc.Document)}
 	s.state = loaddoc.Document{Servers: []loaddoc.Server{{ID: name, State: "active", URI: s.uri(), Max: 100}}, Count: 1}
-	c := Config{Name: name, Domain: "example.com", Contact: s.uri(), Key: Key(secret),
+	c := Config{Name: name, Domain: "example.com", Contact: s.uri(), Key: []byte(secret),
 		State: func(int) *loaddoc.Document {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -31,9 +31,6 @@ const (
 	maxNonces = 1 << 16
 )
 
-// Key derives what servers authenticate with from the secret of the service.
-func Key(secret string) []byte { return mac([]byte(secret), "pharos load control") }
-
 func mac(key []byte, parts ...string) []byte {
 	h := hmac.New(sha256.New, key)
 	for _, p := range parts {

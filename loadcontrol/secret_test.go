@@ -37,8 +37,8 @@ func replace(t *testing.T, from, to string) func(string) string {
 
 // What servers prove covers all that matters; nothing counts twice.
 func TestVerify(t *testing.T) {
-	a := New(Config{Name: "ps1", Domain: "example.com", Key: Key("k")})
-	b := New(Config{Name: "ps2", Domain: "example.com", Key: Key("k")})
+	a := New(Config{Name: "ps1", Domain: "example.com", Key: []byte("k")})
+	b := New(Config{Name: "ps2", Domain: "example.com", Key: []byte("k")})
 	now := time.Now()
 	same := func(s string) string { return s }
 	m := signed(t, a, same)
@@ -69,7 +69,7 @@ func TestVerify(t *testing.T) {
 	if _, p := b.verify(signed(t, a, same), now.Add(-2*nonceAge)); p != stale {
 		t.Errorf("too early: %v", p)
 	}
-	other := New(Config{Name: "ps3", Domain: "example.com", Key: Key("l")})
+	other := New(Config{Name: "ps3", Domain: "example.com", Key: []byte("l")})
 	if _, p := other.verify(signed(t, a, same), now); p != wrong {
 		t.Errorf("another secret: %v", p)
 	}

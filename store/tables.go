@@ -68,15 +68,6 @@ var softTable = tableOf("soft", 4, "domain name #kind *key *value")
 // copiedTables are all, in the order in which they are copied.
 var copiedTables = append(hardTables[:len(hardTables):len(hardTables)], softTable)
 
-func tableNamed(name string) *table {
-	for _, t := range copiedTables {
-		if t.name == name {
-			return t
-		}
-	}
-	return nil
-}
-
 // list is the names of the columns.
 func (t *table) list() string {
 	names := make([]string, len(t.columns))

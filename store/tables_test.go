@@ -136,3 +136,12 @@ func TestJournalRow(t *testing.T) {
 		}
 	})
 }
+
+func tableNamed(name string) *table {
+	for _, t := range copiedTables {
+		if t.name == name {
+			return t
+		}
+	}
+	return nil
+}

@@ -24,6 +24,7 @@ func main() {
 	settle := flag.Duration("settle", 8*time.Second, "how long the service is looked at after each fault")
 	asJSON := flag.Bool("json", false, "print the results as JSON")
 	loop := flag.Bool("loopback", false, "on addresses of 127/8, without namespaces: fewer faults, no rights needed")
+	demo := flag.Bool("demo", false, "show what a service of several nodes does, instead of hurting one ('make cluster-demo')")
 	keep := flag.String("keep", "", "folder for the nodes' logs; else they go")
 	flag.Parse()
 	dir := *keep
@@ -38,6 +39,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *demo {
+		if err := faults.Demo(ctx, dir, os.Stdout); err != nil {
+			stop()
+			fail(err)
+		}
+		return
+	}
 	o := faults.Options{Dir: dir, Phones: *phones, Chats: *chats, Watch: *watch, Settle: *settle, Loopback: *loop, Log: os.Stderr}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
