@@ -175,6 +175,7 @@ func fanOut(ctx context.Context, name string, services [2]*service, all [2]*audi
 	}); err != nil {
 		return err
 	}
+	defer services[1].profile(ctx, "fanout-"+name, 2*time.Second, 10*time.Second)()
 	k := 0
 	for b := range batches {
 		for i, s := range services {

@@ -54,7 +54,10 @@ func clusterIdle(ctx context.Context, bin string, scale float64, each func(Findi
 		heap[k] = (after - heap[k]) / uint64(n)
 		total[k] = after
 		pauseFor(ctx, 2*time.Second)
-		if err := spent[k].spend(s, 1, func() error { pauseFor(ctx, look); return ctx.Err() }); err != nil {
+		wait := s.profile(ctx, "idle", 0, look)
+		err = spent[k].spend(s, 1, func() error { pauseFor(ctx, look); return ctx.Err() })
+		wait()
+		if err != nil {
 			return err
 		}
 		if nodes > 0 {

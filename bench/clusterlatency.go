@@ -148,6 +148,7 @@ func clusterLatency(ctx context.Context, bin string, scale float64, each func(Fi
 	const at = "ABC"
 	var took [2][3][3][]time.Duration // by service, kind, owner
 	rounds := scaled(400, scale, 5)
+	defer services[1].profile(ctx, "latency", 3*time.Second, 10*time.Second)()
 	for k := 1; k <= rounds; k++ {
 		for kind := range wayKinds {
 			for owner := range 3 {

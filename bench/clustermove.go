@@ -164,6 +164,7 @@ func clusterMove(ctx context.Context, bin string, scale float64, each func(Findi
 	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
+	defer s.profile(ctx, "move", time.Second/2, 3*time.Second)()
 	from := time.Now()
 	if _, err := s.at(1).ask(ctx, "POST", "/cluster/drain", url.Values{"node": {nodeName(0)}}); err != nil {
 		return err

@@ -172,6 +172,9 @@ func reconnect(ctx context.Context, bin string, scale float64, arrive time.Durat
 		}
 	})
 	from := killed
+	rest := *s
+	rest.nodes = s.nodes[1:]
+	defer rest.profile(ctx, fmt.Sprintf("reconnect-%v", arrive), 3*time.Second, 5*time.Second)()
 	whole := make(chan struct{}, 3*n)
 	errs := make(chan error, 3*n)
 	for i := range 3 * n {

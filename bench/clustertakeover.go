@@ -44,6 +44,7 @@ func takeover(ctx context.Context, bin string, n, share int, each func(Finding))
 	}
 	rest := *s
 	rest.nodes = s.nodes[1:]
+	defer rest.profile(ctx, fmt.Sprintf("takeover-%d", share), 2*time.Second, 3*time.Second)()
 	a := &anew{residents: r, share: share, from: from, until: from.Add(60 * time.Second)}
 	var spent cost
 	if err := spent.spend(&rest, n, func() error { return a.run(ctx) }); err != nil {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -353,6 +354,31 @@ func (s *service) busBytes() (sum int64, ok bool) {
 		sum += n
 	}
 	return sum, true
+}
+
+// Profiles is a folder for CPU profiles of the nodes, taken while Cluster measures; empty: none are. Profiling costs some per
+// cent of what is measured.
+var Profiles string
+
+// profile takes one of each node that runs, beginning after a while; wait returns when they are there.
+func (s *service) profile(ctx context.Context, name string, after, d time.Duration) (wait func()) {
+	var g sync.WaitGroup
+	if Profiles == "" || len(s.nodes) == 1 {
+		return g.Wait
+	}
+	for _, n := range s.nodes {
+		g.Go(func() {
+			pauseFor(ctx, after)
+			b, err := n.ask(ctx, http.MethodGet, "/debug/pprof/profile", url.Values{"seconds": {strconv.Itoa(int(d / time.Second))}})
+			if err == nil {
+				err = os.WriteFile(filepath.Join(Profiles, name+"-"+n.name+".pprof"), b, 0o644)
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "bench: no profile:", err)
+			}
+		})
+	}
+	return g.Wait
 }
 
 // kill ends a node as a loss of power does.

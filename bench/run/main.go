@@ -26,6 +26,7 @@ func run() error {
 	memory := flag.Bool("memory", true, "measure memory too, which waits for timers")
 	only := flag.String("only", "", "sip, xmpp, documents, cluster, or thin: octets of notifications, in a simulated hour")
 	part := flag.String("part", "", "of cluster: one of "+strings.Join(bench.ClusterMeasures(), ", "))
+	flag.StringVar(&bench.Profiles, "profiles", "", "folder for CPU profiles of the nodes, of cluster")
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
