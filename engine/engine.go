@@ -49,7 +49,7 @@ const (
 	// inbox, for a policy, or for their saves.
 	DefaultQueue = 8192
 	// PolicyLoaders is how many policies are loaded at once.
-	PolicyLoaders = 8
+	PolicyLoaders = 64
 	// PolicyTime bounds the loading of one policy.
 	PolicyTime = 5 * time.Second
 	// RetryAfter is the time until a policy that could not be loaded, or a

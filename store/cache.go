@@ -128,6 +128,13 @@ func (c *cache) get(u presence.Entity) (*userState, time.Time, uint64) {
 	return nil, time.Time{}, *c.turn(u)
 }
 
+// now is the turn to put with what is read from now on.
+func (c *cache) now(u presence.Entity) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return *c.turn(u)
+}
+
 // check notes when a state was seen to be the database's.
 func (c *cache) check(u presence.Entity, s *userState, at time.Time) {
 	c.mu.Lock()

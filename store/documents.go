@@ -104,15 +104,21 @@ func scanDocuments(rows rowsRead) ([]Document, error) {
 	var list []Document
 	for rows.Next() {
 		var d Document
-		var at int64
-		if err := rows.Scan(&d.AUID, &d.Path, &d.Version, &at, &d.Size); err != nil {
+		if err := scanDocumentHead(rows, &d); err != nil {
 			return nil, err
 		}
-		d.Modified = fromUnix(at)
 		list = append(list, d)
 	}
 	slices.SortFunc(list, byPath) // not every database orders text by its bytes
 	return list, rows.Err()
+}
+
+// scanDocumentHead reads a row without its body.
+func scanDocumentHead(row scannable, d *Document) error {
+	var at int64
+	err := row.Scan(&d.AUID, &d.Path, &d.Version, &at, &d.Size)
+	d.Modified = fromUnix(at)
+	return err
 }
 
 // scanDocument reads a row; ErrNotFound when there is none.

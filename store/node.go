@@ -9,7 +9,7 @@ func (s *Store) Node() *Store {
 		dir: s.dir, log: s.log, read: s.read, reads: s.reads, reader: s.reader,
 		w: s.w, control: s.control, j: s.j, rows: s.rows, node: true,
 	}
-	n.loads.ask, n.checks.ask = n.loadRows, n.revisions
+	n.loads.ask, n.checks.ask, n.users.ask = n.loadRows, n.revisions, n.readUsers
 	n.others.Store(true)
 	n.cache.init(maxCachedRows)
 	n.bodies.init(maxCachedBytes)

@@ -175,7 +175,7 @@ func openDir(dir string, opts []Option) (*Store, error) {
 	s := &Store{dir: dir, log: slog.Default()}
 	s.cache.init(maxCachedRows)
 	s.bodies.init(maxCachedBytes)
-	s.loads.ask, s.checks.ask = s.loadRows, s.revisions
+	s.loads.ask, s.checks.ask, s.users.ask = s.loadRows, s.revisions, s.readUsers
 	for _, o := range opts {
 		o(s)
 	}

@@ -111,12 +111,11 @@ func (s *Store) user(ctx context.Context, u presence.Entity) (*userState, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return read(ctx, s.reader, func() (*userState, error) {
-		if s.rows != nil {
-			return s.readSnapshot(ctx, u, turn)
-		}
-		return s.readUser(u, turn)
-	})
+	if s.rows != nil {
+		st, _, err := s.users.get(ctx, u) // with others who are asked for at the moment
+		return st, err
+	}
+	return read(ctx, s.reader, func() (*userState, error) { return s.readUser(u, turn) })
 }
 
 func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {

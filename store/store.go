@@ -67,6 +67,7 @@ type Store struct {
 	rows    *rows
 	loads   gatherer[presence.Entity, []softRow]
 	checks  gatherer[presence.Entity, uint64]
+	users   gatherer[presence.Entity, *userState]
 	node    bool        // made by Node
 	others  atomic.Bool // others write to the database too
 	fence   atomic.Pointer[fence]

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -87,36 +89,85 @@ func scanRevisions(rows pgx.Rows, m map[presence.Entity]uint64) error {
 	return err
 }
 
-// readSnapshot reads a user as of one moment, in one round trip.
-func (s *Store) readSnapshot(ctx context.Context, u presence.Entity, turn uint64) (*userState, error) {
-	st := new(userState)
+// maxSnapshots is how many users are read at once.
+const maxSnapshots = 64
+
+const (
+	// Of users that are different ones.
+	ofUsers        = ` FROM unnest($1::text[], $2::text[]) AS of (domain, name) JOIN `
+	usersCounters  = `SELECT t.domain, t.name, roster, floor, revision, documents` + ofUsers + `counters t USING (domain, name)`
+	usersDocuments = `SELECT t.domain, t.name, auid, path, version, modified, LENGTH(body)` + ofUsers + `documents t USING (domain, name)`
+	usersRoster    = `SELECT t.domain, t.name, ` + itemColumns + ofUsers + `roster t USING (domain, name)`
+	usersBlocks    = `SELECT t.domain, t.name, address` + ofUsers + `blocks t USING (domain, name)`
+)
+
+// readUsers reads users, some at a time, each as of one moment.
+func (s *Store) readUsers(of []presence.Entity) (map[presence.Entity]*userState, error) {
+	all := make(map[presence.Entity]*userState, len(of))
+	for part := range slices.Chunk(of, maxSnapshots) {
+		m, err := again(s.reader, func() (map[presence.Entity]*userState, error) { return s.readSnapshots(part) })
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, m)
+	}
+	return all, nil
+}
+
+// readSnapshots reads users as of one moment, in one round trip.
+func (s *Store) readSnapshots(of []presence.Entity) (map[presence.Entity]*userState, error) {
+	m := make(map[presence.Entity]*userState, len(of))
+	turns := make([]uint64, len(of))
+	for i, u := range of {
+		m[u] = new(userState)
+		turns[i] = s.cache.now(u)
+	}
+	domains, names := columnsOf(of)
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-	b.Queue(numbered(selectCounters), u.Domain, u.User).QueryRow(func(row pgx.Row) error {
+	b.Queue(usersCounters, domains, names).Query(ofUser(m, func(row scannable, c *userState) error {
 		var documents int64
-		err := row.Scan(&st.version, &st.floor, &st.revision, &documents)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
-	b.Queue(numbered(selectDocuments), u.Domain, u.User).Query(func(rows pgx.Rows) (err error) {
-		st.docs, err = scanDocuments(rows)
-		return err
-	})
-	b.Queue(numbered(selectRoster), u.Domain, u.User).Query(func(rows pgx.Rows) (err error) {
-		st.items, err = scanItems(rows)
-		return err
-	})
-	b.Queue(numbered(selectBlocks), u.Domain, u.User).Query(func(rows pgx.Rows) (err error) {
-		st.blocks, err = scanBlocks(rows)
-		return err
-	})
+		return row.Scan(&c.version, &c.floor, &c.revision, &documents)
+	}, func(st *userState, c userState) { *st = c }))
+	b.Queue(usersDocuments, domains, names).Query(ofUser(m, scanDocumentHead, func(st *userState, d Document) { st.docs = append(st.docs, d) }))
+	b.Queue(usersRoster, domains, names).Query(ofUser(m, scanItem, func(st *userState, i Item) { st.items = append(st.items, i) }))
+	b.Queue(usersBlocks, domains, names).Query(ofUser(m, func(row scannable, a *string) error { return row.Scan(a) },
+		func(st *userState, a string) { st.blocks = append(st.blocks, a) }))
 	b.Queue("COMMIT")
 	now := time.Now()
 	if err := s.query(func(ctx context.Context, c *pgx.Conn) error { return c.SendBatch(ctx, &b).Close() }); err != nil {
 		return nil, err
 	}
-	s.cache.put(u, st, turn, now)
-	return st, ctx.Err()
+	for i, u := range of {
+		st := m[u]
+		slices.SortFunc(st.docs, byPath)
+		slices.SortFunc(st.items, func(a, b Item) int { return byContact(a, b.Contact) })
+		slices.Sort(st.blocks)
+		s.cache.put(u, st, turns[i], now)
+	}
+	return m, nil
 }
+
+// ofUser reads rows of several users; the first two columns say whose each is.
+func ofUser[T any](m map[presence.Entity]*userState, scan func(scannable, *T) error, add func(*userState, T)) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var u presence.Entity
+		for rows.Next() {
+			var v T
+			if err := scan(prefixed{rows, []any{&u.Domain, &u.User}}, &v); err != nil {
+				return err
+			}
+			add(m[u], v)
+		}
+		return rows.Err()
+	}
+}
+
+// prefixed is a row with further columns in front.
+type prefixed struct {
+	scannable
+	front []any
+}
+
+// Scan is scannable's.
+func (p prefixed) Scan(dest ...any) error { return p.scannable.Scan(append(p.front, dest...)...) }
