@@ -1,7 +1,6 @@
 package server
 
 import (
-	"runtime"
 	"time"
 
 	"pharos/engine"
@@ -31,12 +30,6 @@ type XMPPStats struct {
 	Hibernating int `json:"hibernating"` // connection lost, may be resumed (XEP-0198)
 }
 
-// Process is what the process costs.
-type Process struct {
-	Goroutines int    `json:"goroutines"`
-	HeapBytes  uint64 `json:"heap_bytes"`
-}
-
 // Status of a running server.
 func (s *Server) Status() Status {
 	st := Status{
@@ -53,8 +46,6 @@ func (s *Server) Status() Status {
 		st.Ready = !s.closing.Load()
 	default:
 	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	st.Process = Process{Goroutines: runtime.NumGoroutine(), HeapBytes: m.HeapAlloc}
+	st.Process = processNow()
 	return st
 }

@@ -65,7 +65,9 @@ func (c *statusCmd) Run(ctx context.Context) error {
 		fmt.Printf("dialogs        %s\n", strings.Join(names, ", "))
 	}
 	fmt.Printf("work           %d steps, %d watchers told, %d refused, %d waiting\n", st.Engine.Steps, st.Engine.Notices, st.Engine.Overloads, st.Engine.Queued)
-	fmt.Printf("memory         %.1f MiB heap, %d goroutines\n", float64(st.Process.HeapBytes)/(1<<20), st.Process.Goroutines)
+	mib := func(n uint64) float64 { return float64(n) / (1 << 20) }
+	p := st.Process
+	fmt.Printf("memory         %.1f MiB heap, %.1f MiB of it live, %.1f MiB resident; %d goroutines, %d descriptors\n", mib(p.HeapBytes), mib(p.HeapLive), mib(p.Resident), p.Goroutines, p.Descriptors)
 	return nil
 }
 
