@@ -28,10 +28,10 @@ func TestMeasurementsRun(t *testing.T) {
 			t.Errorf("%s: nothing was measured", r.Name)
 		}
 	}
-	if err := SIP(context.Background(), bin, 0.01, false, each); err != nil {
+	if err := SIP(context.Background(), Pharos(bin), 0.01, false, each); err != nil {
 		t.Error(err)
 	}
-	if err := XMPP(context.Background(), bin, 0.01, false, each); err != nil {
+	if err := XMPP(context.Background(), Pharos(bin), 0.01, false, each); err != nil {
 		t.Error(err)
 	}
 	if err := Documents(context.Background(), bin, 0.01, each); err != nil {

@@ -116,7 +116,7 @@ const members = 200
 // change.
 func listOf200(ctx context.Context, bin string, scale float64, each func(Row)) error {
 	lists := max(int(100*scale), 2)
-	l, err := newSIPLoad(ctx, bin, members+lists, true)
+	l, err := newSIPLoad(ctx, Pharos(bin), members+lists, true)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func listOf200(ctx context.Context, bin string, scale float64, each func(Row)) e
 			w.conn.Close()
 		}
 	}()
-	row, err := measured(l.Server, "list of 200: SUBSCRIBE→200→first NOTIFY→200", "", "", func() (int, error) {
+	row, err := measured(l.Target, "list of 200: SUBSCRIBE→200→first NOTIFY→200", "", "", func() (int, error) {
 		for i := range lists {
 			w, err := watchList(l.Addr("sip+tcp"), members+i, told)
 			if err != nil {
@@ -151,7 +151,7 @@ func listOf200(ctx context.Context, bin string, scale float64, each func(Row)) e
 	}
 	each(row)
 	time.Sleep(time.Second)
-	row, err = measured(l.Server, "list of 200: NOTIFY+200 of one member's change, 100 lists", "", "", func() (int, error) {
+	row, err = measured(l.Target, "list of 200: NOTIFY+200 of one member's change, 100 lists", "", "", func() (int, error) {
 		n := max(int(30*scale), 1)
 		for i := range n {
 			done := make(chan struct{})

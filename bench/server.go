@@ -14,15 +14,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
 // Server is a child process with its own data folder.
 type Server struct {
+	*Process
 	Dir   string
 	bin   string
-	cmd   *exec.Cmd
 	ports map[string]string // scheme -> host:port
 }
 
@@ -55,15 +54,8 @@ func Start(ctx context.Context, bin, users string, trusted bool) (*Server, error
 	if err := os.WriteFile(conf, fmt.Appendf(nil, serverConfig, list), 0o600); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	s.Process, err = Run(ctx, filepath.Join(dir, "log"), nil, bin, "serve", "--config", conf, "--data", filepath.Join(dir, "data"))
 	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	s.cmd = exec.CommandContext(ctx, bin, "serve", "--config", conf, "--data", filepath.Join(dir, "data"))
-	s.cmd.Stderr = log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
 	if err := s.wait(ctx); err != nil {
@@ -97,8 +89,7 @@ func (s *Server) wait(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
-			return fmt.Errorf("bench: the server is not ready: %s", log)
+			return fmt.Errorf("bench: the server is not ready: %s", s.Log())
 		}
 	}
 }
@@ -107,22 +98,7 @@ func (s *Server) wait(ctx context.Context) error {
 func (s *Server) Addr(scheme string) string { return s.ports[scheme] }
 
 // Stop ends the process and removes its folder.
-func (s *Server) Stop() error {
-	err := s.cmd.Process.Signal(syscall.SIGTERM)
-	done := make(chan error, 1)
-	go func() { done <- s.cmd.Wait() }()
-	select {
-	case werr := <-done:
-		err = errors.Join(err, werr)
-	case <-time.After(12 * time.Second):
-		err = errors.Join(err, errors.New("bench: the server did not end within 12 s"), s.cmd.Process.Kill())
-		<-done
-	}
-	return errors.Join(err, os.RemoveAll(s.Dir))
-}
-
-// PID of the server.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) Stop() error { return errors.Join(s.Process.Stop(), os.RemoveAll(s.Dir)) }
 
 // CPU is the processor time that a process has used, user and kernel. The
 // kernel counts in ticks of 10 ms, so a measurement should last a second.
@@ -135,14 +111,4 @@ func CPU(pid int) (time.Duration, error) {
 	user, err1 := strconv.ParseInt(f[11], 10, 64)
 	kernel, err2 := strconv.ParseInt(f[12], 10, 64)
 	return time.Duration(user+kernel) * 10 * time.Millisecond, errors.Join(err1, err2)
-}
-
-// RSS is the resident memory of a process in bytes.
-func RSS(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
-	return n * int64(os.Getpagesize()), err
 }

@@ -16,9 +16,9 @@ import (
 const window = 250
 
 // measured runs fn between two readings of the clocks.
-func measured(s *Server, name, goal, peers string, fn func() (events int, err error)) (Row, error) {
+func measured(s Target, name, goal, peers string, fn func() (events int, err error)) (Row, error) {
 	r := Row{Name: name, Goal: goal, Peers: peers}
-	before, err := CPU(s.PID())
+	before, err := s.CPU()
 	if err != nil {
 		return r, err
 	}
@@ -27,7 +27,7 @@ func measured(s *Server, name, goal, peers string, fn func() (events int, err er
 		return r, fmt.Errorf("%s: %w", name, err)
 	}
 	r.Wall, r.Own = time.Since(start), ownCPU()-own
-	after, err := CPU(s.PID())
+	after, err := s.CPU()
 	r.CPU = after - before
 	return r, err
 }
@@ -58,15 +58,15 @@ func users(n int) string {
 
 // sipLoad is a server with a client and what the client knows.
 type sipLoad struct {
-	*Server
+	Target
 	c    *sipClient
 	etag []string
 	cseq []int
 	mu   sync.Mutex
 }
 
-func newSIPLoad(ctx context.Context, bin string, n int, trusted bool) (*sipLoad, error) {
-	s, err := Start(ctx, bin, users(n), trusted)
+func newSIPLoad(ctx context.Context, start Launch, n int, trusted bool) (*sipLoad, error) {
+	s, err := start(ctx, Population{Users: n, Trusted: trusted})
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func newSIPLoad(ctx context.Context, bin string, n int, trusted bool) (*sipLoad,
 		s.Stop()
 		return nil, err
 	}
-	return &sipLoad{Server: s, c: c, etag: make([]string, n), cseq: make([]int, n)}, nil
+	return &sipLoad{Target: s, c: c, etag: make([]string, n), cseq: make([]int, n)}, nil
 }
 
 func (l *sipLoad) stop() error { l.c.close(); return l.Stop() }
@@ -147,12 +147,12 @@ func (l *sipLoad) authenticate() error {
 
 // fanout measures PUBLISH to so many watchers each; the event is one NOTIFY
 // with its 200 when perNotify, else one change.
-func fanout(ctx context.Context, bin string, watchers, changes int, name, goal, peers string, perNotify bool) (Row, error) {
+func fanout(ctx context.Context, start Launch, watchers, changes int, name, goal, peers string, perNotify bool) (Row, error) {
 	presentities := 50
 	if watchers == 1 {
 		presentities = 500
 	}
-	l, err := newSIPLoad(ctx, bin, presentities+watchers, true)
+	l, err := newSIPLoad(ctx, start, presentities+watchers, true)
 	if err != nil {
 		return Row{}, err
 	}
@@ -211,7 +211,7 @@ func fanout(ctx context.Context, bin string, watchers, changes int, name, goal, 
 	if err := closed(presentities, w, change); err != nil { // first states
 		return Row{}, err
 	}
-	r, err := measured(l.Server, name, goal, peers, func() (int, error) {
+	r, err := measured(l.Target, name, goal, peers, func() (int, error) {
 		before := notifies.Load()
 		err := closed(changes, w, change)
 		if perNotify {
@@ -227,9 +227,9 @@ func fanout(ctx context.Context, bin string, watchers, changes int, name, goal, 
 
 // subscriptions measures new subscriptions with their first NOTIFY, and the
 // memory that they take.
-func subscriptions(ctx context.Context, bin string, n int, digest, memory bool, name, goal, peers string) (cpu, mem Row, err error) {
+func subscriptions(ctx context.Context, start Launch, n int, digest, memory bool, name, goal, peers string) (cpu, mem Row, err error) {
 	const people = 1000
-	l, err := newSIPLoad(ctx, bin, people, !digest)
+	l, err := newSIPLoad(ctx, start, people, !digest)
 	if err != nil {
 		return cpu, mem, err
 	}
@@ -270,11 +270,11 @@ func subscriptions(ctx context.Context, bin string, n int, digest, memory bool, 
 	if err := closed(people, window, sub("warm")); err != nil {
 		return cpu, mem, err
 	}
-	before, err := RSS(l.PID())
+	before, err := l.Memory()
 	if err != nil {
 		return cpu, mem, err
 	}
-	cpu, err = measured(l.Server, name, goal, peers, func() (int, error) { return n, closed(n, window, sub("d")) })
+	cpu, err = measured(l.Target, name, goal, peers, func() (int, error) { return n, closed(n, window, sub("d")) })
 	if err != nil {
 		return cpu, mem, err
 	}
@@ -290,15 +290,15 @@ func subscriptions(ctx context.Context, bin string, n int, digest, memory bool, 
 	case <-ctx.Done():
 		return cpu, mem, ctx.Err()
 	}
-	after, err := RSS(l.PID())
+	after, err := l.Memory()
 	mem = Row{Name: "memory of one SIP subscription (resident, after timer J)", Events: n, Bytes: (after - before) / int64(n), Goal: "≤ 3 KiB", Peers: "Kamailio 23; 9.6 tuned"}
 	return cpu, mem, err
 }
 
 // publishes measures PUBLISH without watchers: changed states, or refreshes.
-func publishes(ctx context.Context, bin string, n int, refresh bool, name, goal, peers string) (Row, error) {
+func publishes(ctx context.Context, start Launch, n int, refresh bool, name, goal, peers string) (Row, error) {
 	const people = 1000
-	l, err := newSIPLoad(ctx, bin, people, true)
+	l, err := newSIPLoad(ctx, start, people, true)
 	if err != nil {
 		return Row{}, err
 	}
@@ -316,7 +316,7 @@ func publishes(ctx context.Context, bin string, n int, refresh bool, name, goal,
 	if err := closed(people, window, first); err != nil {
 		return Row{}, err
 	}
-	r, err := measured(l.Server, name, goal, peers, func() (int, error) { return n, closed(n, window, change) })
+	r, err := measured(l.Target, name, goal, peers, func() (int, error) { return n, closed(n, window, change) })
 	if f := failed.Load(); f > 0 && err == nil {
 		err = fmt.Errorf("%s: %d requests failed", name, f)
 	}
@@ -324,33 +324,33 @@ func publishes(ctx context.Context, bin string, n int, refresh bool, name, goal,
 }
 
 // SIP runs all SIP measurements; scale multiplies their length (1: some seconds each).
-func SIP(ctx context.Context, bin string, scale float64, memory bool, each func(Row)) error {
+func SIP(ctx context.Context, start Launch, scale float64, memory bool, each func(Row)) error {
 	n := func(x int) int { return max(int(float64(x)*scale), 200) }
 	type job func() ([]Row, error)
 	one := func(r Row, err error) ([]Row, error) { return []Row{r}, err }
 	jobs := []job{
 		func() ([]Row, error) {
-			return one(fanout(ctx, bin, 20, n(10000), "NOTIFY+200, from PUBLISH with 20 watchers", "≤ 7 µs", "Kamailio 87; 23 tuned", true))
+			return one(fanout(ctx, start, 20, n(10000), "NOTIFY+200, from PUBLISH with 20 watchers", "≤ 7 µs", "Kamailio 87; 23 tuned", true))
 		},
 		func() ([]Row, error) {
-			return one(fanout(ctx, bin, 1, n(60000), "PUBLISH→200→NOTIFY→200, one watcher", "≤ 20 µs", "Kamailio 246; 62 tuned", false))
+			return one(fanout(ctx, start, 1, n(60000), "PUBLISH→200→NOTIFY→200, one watcher", "≤ 20 µs", "Kamailio 246; 62 tuned", false))
 		},
 		func() ([]Row, error) {
-			c, m, err := subscriptions(ctx, bin, n(60000), false, memory, "SUBSCRIBE→200→NOTIFY→200", "≤ 15 µs", "Kamailio 171; 40 tuned")
+			c, m, err := subscriptions(ctx, start, n(60000), false, memory, "SUBSCRIBE→200→NOTIFY→200", "≤ 15 µs", "Kamailio 171; 40 tuned")
 			if m.Bytes > 0 {
 				return []Row{c, m}, err
 			}
 			return []Row{c}, err
 		},
 		func() ([]Row, error) {
-			c, _, err := subscriptions(ctx, bin, n(60000), true, false, "SUBSCRIBE→200→NOTIFY→200 with digest (MD5)", "≤ 22 µs", "")
+			c, _, err := subscriptions(ctx, start, n(60000), true, false, "SUBSCRIBE→200→NOTIFY→200 with digest (MD5)", "≤ 22 µs", "")
 			return []Row{c}, err
 		},
 		func() ([]Row, error) {
-			return one(publishes(ctx, bin, n(150000), false, "PUBLISH→200, changed state, no watcher", "≤ 9 µs", "Kamailio 113; 22 tuned"))
+			return one(publishes(ctx, start, n(150000), false, "PUBLISH→200, changed state, no watcher", "≤ 9 µs", "Kamailio 113; 22 tuned"))
 		},
 		func() ([]Row, error) {
-			return one(publishes(ctx, bin, n(200000), true, "PUBLISH→200, refresh", "≤ 6 µs", "Kamailio 109; 11 tuned"))
+			return one(publishes(ctx, start, n(200000), true, "PUBLISH→200, refresh", "≤ 6 µs", "Kamailio 109; 11 tuned"))
 		},
 	}
 	for _, j := range jobs {

@@ -32,7 +32,7 @@ func groups(n, size int) string {
 }
 
 // crowd logs in users 0..n-1, some at a time.
-func crowd(s *Server, scheme string, n int, secure func(net.Conn) net.Conn) ([]*xmppClient, error) {
+func crowd(s Target, scheme string, n int, secure func(net.Conn) net.Conn) ([]*xmppClient, error) {
 	cs := make([]*xmppClient, n)
 	errs := make(chan error, 32)
 	var next atomic.Int64
@@ -73,10 +73,10 @@ var isPresence = []byte("<presence")
 
 // login measures users with contacts each, from the connection until every
 // one has the presence of all contacts.
-func login(ctx context.Context, bin string, n, contacts int) (Row, error) {
+func login(ctx context.Context, start Launch, n, contacts int) (Row, error) {
 	size := contacts + 1
 	n = max(n/size, 1) * size
-	s, err := Start(ctx, bin, groups(n, size), false)
+	s, err := start(ctx, Population{Users: n, Group: size})
 	if err != nil {
 		return Row{}, err
 	}
@@ -130,7 +130,7 @@ func attr(b []byte, name string) []byte {
 }
 
 // ready logs in a crowd and waits until all have been told of all.
-func ready(s *Server, n, size int, on func(i int, c *xmppClient, st []byte)) ([]*xmppClient, error) {
+func ready(s Target, n, size int, on func(i int, c *xmppClient, st []byte)) ([]*xmppClient, error) {
 	cs, err := crowd(s, "xmpp+insecure", n, nil)
 	if err != nil {
 		return nil, err
@@ -164,13 +164,13 @@ func ready(s *Server, n, size int, on func(i int, c *xmppClient, st []byte)) ([]
 
 // broadcast measures a presence change to so many contacts. Each user's change
 // is waited for before its next.
-func broadcast(ctx context.Context, bin string, contacts, changes int, name, goal, peers string, perDelivery bool) (Row, error) {
+func broadcast(ctx context.Context, start Launch, contacts, changes int, name, goal, peers string, perDelivery bool) (Row, error) {
 	size := contacts + 1
 	n := 20 * size
 	if contacts == 1 {
 		n = 200
 	}
-	s, err := Start(ctx, bin, groups(n, size), false)
+	s, err := start(ctx, Population{Users: n, Group: size})
 	if err != nil {
 		return Row{}, err
 	}
@@ -230,9 +230,9 @@ func broadcast(ctx context.Context, bin string, contacts, changes int, name, goa
 }
 
 // messages measures chat messages to full addresses of contacts.
-func messages(ctx context.Context, bin string, count int) (Row, error) {
+func messages(ctx context.Context, start Launch, count int) (Row, error) {
 	const n = 200
-	s, err := Start(ctx, bin, groups(n, 2), false)
+	s, err := start(ctx, Population{Users: n, Group: 2})
 	if err != nil {
 		return Row{}, err
 	}
@@ -260,9 +260,9 @@ func messages(ctx context.Context, bin string, count int) (Row, error) {
 }
 
 // handshakes measures subscribe, subscribed, and both directions' pushes.
-func handshakes(ctx context.Context, bin string, count int) (Row, error) {
+func handshakes(ctx context.Context, start Launch, count int) (Row, error) {
 	n := 2 * count
-	s, err := Start(ctx, bin, users(n), false)
+	s, err := start(ctx, Population{Users: n})
 	if err != nil {
 		return Row{}, err
 	}
@@ -294,8 +294,8 @@ func handshakes(ctx context.Context, bin string, count int) (Row, error) {
 }
 
 // idle measures the memory of sessions that only wait.
-func idle(ctx context.Context, bin string, n int, secure bool, name, goal, peers string) (Row, error) {
-	s, err := Start(ctx, bin, users(n+50), false)
+func idle(ctx context.Context, start Launch, n int, secure bool, name, goal, peers string) (Row, error) {
+	s, err := start(ctx, Population{Users: n + 50})
 	if err != nil {
 		return Row{}, err
 	}
@@ -312,7 +312,7 @@ func idle(ctx context.Context, bin string, n int, secure bool, name, goal, peers
 	}
 	closeAll(warm)
 	time.Sleep(time.Second)
-	before, err := RSS(s.PID())
+	before, err := s.Memory()
 	if err != nil {
 		return Row{}, err
 	}
@@ -327,31 +327,31 @@ func idle(ctx context.Context, bin string, n int, secure bool, name, goal, peers
 		}
 	}
 	time.Sleep(10 * time.Second) // buffers and stacks shrink with the next collections
-	after, err := RSS(s.PID())
+	after, err := s.Memory()
 	return Row{Name: name, Events: n, Bytes: (after - before) / int64(n), Goal: goal, Peers: peers}, err
 }
 
 // XMPP runs all XMPP measurements.
-func XMPP(ctx context.Context, bin string, scale float64, memory bool, each func(Row)) error {
+func XMPP(ctx context.Context, start Launch, scale float64, memory bool, each func(Row)) error {
 	n := func(x int) int { return max(int(float64(x)*scale), 100) }
 	jobs := []func() (Row, error){
 		func() (Row, error) {
-			return broadcast(ctx, bin, 20, n(15000), "presence change to 20 contacts, per delivery", "≤ 6 µs", "ejabberd 46; Prosody 346", true)
+			return broadcast(ctx, start, 20, n(15000), "presence change to 20 contacts, per delivery", "≤ 6 µs", "ejabberd 46; Prosody 346", true)
 		},
 		func() (Row, error) {
-			return broadcast(ctx, bin, 1, n(80000), "presence change to one contact", "≤ 20 µs", "ejabberd 158; Prosody 997", false)
+			return broadcast(ctx, start, 1, n(80000), "presence change to one contact", "≤ 20 µs", "ejabberd 158; Prosody 997", false)
 		},
-		func() (Row, error) { return messages(ctx, bin, n(150000)) },
-		func() (Row, error) { return login(ctx, bin, n(4200), 20) },
-		func() (Row, error) { return handshakes(ctx, bin, n(3000)) },
+		func() (Row, error) { return messages(ctx, start, n(150000)) },
+		func() (Row, error) { return login(ctx, start, n(4200), 20) },
+		func() (Row, error) { return handshakes(ctx, start, n(3000)) },
 	}
 	if memory {
 		jobs = append(jobs,
 			func() (Row, error) {
-				return idle(ctx, bin, n(10000), false, "memory of one idle XMPP session (resident)", "≤ 16 KiB", "ejabberd 162; Prosody 143")
+				return idle(ctx, start, n(10000), false, "memory of one idle XMPP session (resident)", "≤ 16 KiB", "ejabberd 162; Prosody 143")
 			},
 			func() (Row, error) {
-				return idle(ctx, bin, n(5000), true, "memory of one idle XMPP session with TLS (resident)", "≤ 40 KiB", "ejabberd 48; Prosody 61")
+				return idle(ctx, start, n(5000), true, "memory of one idle XMPP session with TLS (resident)", "≤ 40 KiB", "ejabberd 48; Prosody 61")
 			})
 	}
 	for _, j := range jobs {

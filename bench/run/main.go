@@ -65,12 +65,12 @@ func run() error {
 	}
 	each(bare)
 	if *only == "" || *only == "sip" {
-		if err := bench.SIP(ctx, *bin, *scale, *memory, each); err != nil {
+		if err := bench.SIP(ctx, bench.Pharos(*bin), *scale, *memory, each); err != nil {
 			return err
 		}
 	}
 	if *only == "" || *only == "xmpp" {
-		if err := bench.XMPP(ctx, *bin, *scale, *memory, each); err != nil {
+		if err := bench.XMPP(ctx, bench.Pharos(*bin), *scale, *memory, each); err != nil {
 			return err
 		}
 	}
