@@ -28,7 +28,7 @@ func TestMeasurementsRun(t *testing.T) {
 			t.Errorf("%s: nothing was measured", r.Name)
 		}
 	}
-	if err := SIP(context.Background(), Pharos(bin), 0.01, false, each); err != nil {
+	if err := SIP(context.Background(), Pharos(bin), 0.01, false, nil, each); err != nil {
 		t.Error(err)
 	}
 	if err := XMPP(context.Background(), Pharos(bin), 0.01, false, each); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,8 @@ func measured(s Target, name, goal, peers string, fn func() (events int, err err
 	if err != nil {
 		return r, err
 	}
+	stop := profile(s, name)
+	defer stop()
 	own, start := ownCPU(), time.Now()
 	if r.Events, err = fn(); err != nil {
 		return r, fmt.Errorf("%s: %w", name, err)
@@ -323,38 +326,43 @@ func publishes(ctx context.Context, start Launch, n int, refresh bool, name, goa
 	return r, err
 }
 
-// SIP runs all SIP measurements; scale multiplies their length (1: some seconds each).
-func SIP(ctx context.Context, start Launch, scale float64, memory bool, each func(Row)) error {
+// SIP runs the SIP measurements whose names match (nil: all); scale multiplies their length (1: some seconds each).
+func SIP(ctx context.Context, start Launch, scale float64, memory bool, names *regexp.Regexp, each func(Row)) error {
 	n := func(x int) int { return max(int(float64(x)*scale), 200) }
-	type job func() ([]Row, error)
 	one := func(r Row, err error) ([]Row, error) { return []Row{r}, err }
-	jobs := []job{
-		func() ([]Row, error) {
-			return one(fanout(ctx, start, 20, n(10000), "NOTIFY+200, from PUBLISH with 20 watchers", "≤ 7 µs", "Kamailio 87; 23 tuned", true))
-		},
-		func() ([]Row, error) {
-			return one(fanout(ctx, start, 1, n(60000), "PUBLISH→200→NOTIFY→200, one watcher", "≤ 20 µs", "Kamailio 246; 62 tuned", false))
-		},
-		func() ([]Row, error) {
-			c, m, err := subscriptions(ctx, start, n(60000), false, memory, "SUBSCRIBE→200→NOTIFY→200", "≤ 15 µs", "Kamailio 171; 40 tuned")
+	jobs := []struct {
+		name string
+		run  func(name string) ([]Row, error)
+	}{
+		{"NOTIFY+200, from PUBLISH with 20 watchers", func(name string) ([]Row, error) {
+			return one(fanout(ctx, start, 20, n(10000), name, "≤ 7 µs", "Kamailio 87; 23 tuned", true))
+		}},
+		{"PUBLISH→200→NOTIFY→200, one watcher", func(name string) ([]Row, error) {
+			return one(fanout(ctx, start, 1, n(60000), name, "≤ 20 µs", "Kamailio 246; 62 tuned", false))
+		}},
+		{"SUBSCRIBE→200→NOTIFY→200", func(name string) ([]Row, error) {
+			c, m, err := subscriptions(ctx, start, n(60000), false, memory, name, "≤ 15 µs", "Kamailio 171; 40 tuned")
 			if m.Bytes > 0 {
 				return []Row{c, m}, err
 			}
 			return []Row{c}, err
-		},
-		func() ([]Row, error) {
-			c, _, err := subscriptions(ctx, start, n(60000), true, false, "SUBSCRIBE→200→NOTIFY→200 with digest (MD5)", "≤ 22 µs", "")
+		}},
+		{"SUBSCRIBE→200→NOTIFY→200 with digest (MD5)", func(name string) ([]Row, error) {
+			c, _, err := subscriptions(ctx, start, n(60000), true, false, name, "≤ 22 µs", "")
 			return []Row{c}, err
-		},
-		func() ([]Row, error) {
-			return one(publishes(ctx, start, n(150000), false, "PUBLISH→200, changed state, no watcher", "≤ 9 µs", "Kamailio 113; 22 tuned"))
-		},
-		func() ([]Row, error) {
-			return one(publishes(ctx, start, n(200000), true, "PUBLISH→200, refresh", "≤ 6 µs", "Kamailio 109; 11 tuned"))
-		},
+		}},
+		{"PUBLISH→200, changed state, no watcher", func(name string) ([]Row, error) {
+			return one(publishes(ctx, start, n(150000), false, name, "≤ 9 µs", "Kamailio 113; 22 tuned"))
+		}},
+		{"PUBLISH→200, refresh", func(name string) ([]Row, error) {
+			return one(publishes(ctx, start, n(200000), true, name, "≤ 6 µs", "Kamailio 109; 11 tuned"))
+		}},
 	}
 	for _, j := range jobs {
-		rows, err := j()
+		if names != nil && !names.MatchString(j.name) {
+			continue
+		}
+		rows, err := j.run(j.name)
 		if err != nil {
 			return err
 		}

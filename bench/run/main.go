@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"pharos/bench"
@@ -26,7 +27,8 @@ func run() error {
 	memory := flag.Bool("memory", true, "measure memory too, which waits for timers")
 	only := flag.String("only", "", "sip, xmpp, documents, cluster, or thin: octets of notifications, in a simulated hour")
 	part := flag.String("part", "", "of cluster: one of "+strings.Join(bench.ClusterMeasures(), ", "))
-	flag.StringVar(&bench.Profiles, "profiles", "", "folder for CPU profiles of the nodes, of cluster")
+	flag.StringVar(&bench.Profiles, "profiles", "", "folder for CPU profiles of the servers, one of each measurement that is CPU per event or of cluster")
+	names := flag.String("rows", "", "regular expression: of the SIP rows only those whose names match")
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
@@ -53,6 +55,10 @@ func run() error {
 	if *only == "cluster" {
 		return several(ctx, *bin, *part, *scale, *readme)
 	}
+	match, err := regexp.Compile(*names)
+	if err != nil {
+		return err
+	}
 	var rows []bench.Row
 	each := func(r bench.Row) { rows = append(rows, r); fmt.Println(r) }
 	self, err := os.Executable()
@@ -65,7 +71,7 @@ func run() error {
 	}
 	each(bare)
 	if *only == "" || *only == "sip" {
-		if err := bench.SIP(ctx, bench.Pharos(*bin), *scale, *memory, each); err != nil {
+		if err := bench.SIP(ctx, bench.Pharos(*bin), *scale, *memory, match, each); err != nil {
 			return err
 		}
 	}
