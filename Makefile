@@ -3,7 +3,7 @@ GO      ?= go
 DATA    ?= data
 BINARY  := bin/pharos
 
-.PHONY: help build run demo cluster-demo faults test check fuzz bench clean
+.PHONY: help build run demo cluster-demo faults test check fuzz bench peers clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -46,6 +46,11 @@ fuzz:
 ## make bench    measure, and write bench/README.md
 bench:
 	@$(GO) run ./bench/run -readme bench/README.md
+
+## make peers    measure Pharos beside Kamailio, ejabberd and Prosody, in turns, and write bench/README.md; PEERS="-world sip" for a half
+peers:
+	@./interop/install.sh peers
+	@$(GO) run ./bench/peers/run -readme bench/README.md $(PEERS)
 
 clean:
 	rm -rf bin

@@ -53,6 +53,8 @@ var mayImport = map[string]string{
 	"interop/demo":     "interop",
 	"bench":            "server config sip xmpp markup presence account store store/postgrestest",
 	"bench/run":        "bench",
+	"bench/peers":      "bench",
+	"bench/peers/run":  "bench bench/peers",
 	"bench/faults/run": "bench/faults",
 }
 

@@ -3,9 +3,12 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -13,15 +16,25 @@ import (
 // bareWindow datagrams are under way; nothing sends a lost one again.
 const bareWindow = 50
 
-// Echo answers every datagram with n octets, and does nothing else: the least
-// that a server over such sockets can cost on this machine, now.
-func Echo(n int) error {
+// Echo answers each datagram (of is "udp:400") with so many octets, and each read from a
+// connection ("tcp:400") too, and does nothing else: the least that a server over such sockets
+// can cost on this machine, now.
+func Echo(of string) error {
+	network, octets, _ := strings.Cut(of, ":")
+	n, err := strconv.Atoi(octets)
+	if err != nil {
+		return err
+	}
+	answer := make([]byte, n)
+	if network == "tcp" {
+		return echoTCP(answer)
+	}
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
 	}
 	fmt.Println(c.LocalAddr())
-	buf, answer := make([]byte, 65536), make([]byte, n)
+	buf := make([]byte, 65536)
 	for {
 		_, from, err := c.ReadFromUDPAddrPort(buf)
 		if err != nil {
@@ -33,13 +46,46 @@ func Echo(n int) error {
 	}
 }
 
-// Bare measures Echo with datagrams of the size of a PUBLISH and its 200. self
-// is a program that runs Echo when called with -echo.
-func Bare(ctx context.Context, self string, n int) (Row, error) {
-	r := Row{Name: "bare loop: one datagram of 800 octets in, one of 400 out", Goal: "(the physical limit)"}
+func echoTCP(answer []byte) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			buf := make([]byte, 65536)
+			for {
+				if _, err := c.Read(buf); err != nil {
+					return
+				}
+				if _, err := c.Write(answer); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// Loop is how the bare loop is driven.
+type Loop struct {
+	Network string // "udp", "tcp"
+	Conns   int    // of streams, each with one message under way
+	In, Out int    // octets of what the loop gets and gives
+	Events  int
+}
+
+// Bare measures Echo. self is a program that runs Echo when it is called with -echo.
+func Bare(ctx context.Context, self string, l Loop) (Row, error) {
+	r := Row{Name: fmt.Sprintf("bare loop: one datagram of %d octets in, one of %d out", l.In, l.Out), Goal: "(the physical limit)"}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, "-echo", "400")
+	cmd := exec.CommandContext(ctx, self, "-echo", fmt.Sprintf("%s:%d", l.Network, l.Out))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -54,14 +100,33 @@ func Bare(ctx context.Context, self string, n int) (Row, error) {
 	if _, err := fmt.Fscan(out, &addr); err != nil {
 		return r, err
 	}
-	c, err := net.Dial("udp", addr)
+	before, err := CPU(cmd.Process.Pid)
 	if err != nil {
 		return r, err
+	}
+	drive := l.datagrams
+	if l.Network == "tcp" {
+		drive = l.streams
+	}
+	own, start := ownCPU(), time.Now()
+	if err := drive(addr); err != nil {
+		return r, err
+	}
+	r.Wall, r.Own, r.Events = time.Since(start), ownCPU()-own, l.Events
+	after, err := CPU(cmd.Process.Pid)
+	r.CPU = after - before
+	return r, err
+}
+
+func (l Loop) datagrams(addr string) error {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		return err
 	}
 	defer c.Close()
 	slots := make(chan struct{}, bareWindow)
 	go func() {
-		buf := make([]byte, 2048)
+		buf := make([]byte, 65536)
 		for {
 			if _, err := c.Read(buf); err != nil {
 				return
@@ -69,26 +134,52 @@ func Bare(ctx context.Context, self string, n int) (Row, error) {
 			slots <- struct{}{}
 		}
 	}()
-	msg := make([]byte, 800)
-	before, err := CPU(cmd.Process.Pid)
-	if err != nil {
-		return r, err
-	}
-	own, start := ownCPU(), time.Now()
-	for i := range n + bareWindow {
+	msg := make([]byte, l.In)
+	for i := range l.Events + bareWindow {
 		if i >= bareWindow {
 			if err := oneOf(slots); err != nil {
-				return r, err
+				return err
 			}
 		}
-		if i < n {
+		if i < l.Events {
 			if _, err := c.Write(msg); err != nil {
-				return r, err
+				return err
 			}
 		}
 	}
-	r.Wall, r.Own, r.Events = time.Since(start), ownCPU()-own, n
-	after, err := CPU(cmd.Process.Pid)
-	r.CPU = after - before
-	return r, err
+	return nil
+}
+
+// streams has one message under way on each connection.
+func (l Loop) streams(addr string) error {
+	n := max(l.Conns, 1)
+	errs := make(chan error, n)
+	for k := range n {
+		go func() {
+			errs <- func() error {
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				msg, buf := make([]byte, l.In), make([]byte, l.Out)
+				for i := k; i < l.Events; i += n {
+					if _, err := c.Write(msg); err != nil {
+						return err
+					}
+					if _, err := io.ReadFull(c, buf); err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	var first error
+	for range n {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
 }

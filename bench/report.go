@@ -27,11 +27,7 @@ func WriteReport(path string, rows []Row) error {
 	}
 	var t strings.Builder
 	t.WriteString(beginMark + "\n\n")
-	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		rev = []byte("unknown")
-	}
-	fmt.Fprintf(&t, "%s, %s, %d cores, %s, %s; revision %s.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel(), strings.TrimSpace(string(rev)))
+	t.WriteString(Setting() + "\n\n")
 	t.WriteString("| event | server's CPU (memory) | goal | other servers | events | generator's CPU |\n|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		own := ""
@@ -43,6 +39,15 @@ func WriteReport(path string, rows []Row) error {
 	t.WriteString("\n")
 	out := append(append(append([]byte(nil), b[:i]...), t.String()...), b[j:]...)
 	return os.WriteFile(path, out, 0o644)
+}
+
+// Setting is when and where something was measured, and what.
+func Setting() string {
+	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		rev = []byte("unknown")
+	}
+	return fmt.Sprintf("%s, %s, %d cores, %s, %s; revision %s.", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel(), strings.TrimSpace(string(rev)))
 }
 
 func cpuModel() string {

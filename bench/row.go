@@ -15,7 +15,15 @@ type Row struct {
 	Goal   string        // as the issue states it
 	Peers  string        // other servers' figures on this machine, as the issue states them
 	Note   string
-	Bytes  int64 // per event, for memory rows
+	Bytes  int64         // per event, for memory rows
+	P99    time.Duration // within which 99 of 100 events were over, where each is timed
+	Wire   Wire          // what the generator sent and was sent, where it counts
+}
+
+// Wire is traffic as the server sees it.
+type Wire struct {
+	In, Out             int64 // datagrams, or writes to a stream
+	InOctets, OutOctets int64
 }
 
 // PerEvent is the server's CPU for one event.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the foreign programs that the tests (test), the demos (demo) or the faults
-# (database: only PostgreSQL) need, when they are missing: Debian packages, and the npm packages of
-# package.json into interop/node_modules.
+# Installs the foreign programs that the tests (test), the demos (demo), the faults
+# (database: only PostgreSQL) or the comparison (peers: other servers) need, when they are missing: Debian
+# packages, and the npm packages of package.json into interop/node_modules. No daemon is started.
 set -euo pipefail
 cd "$(dirname "$0")"
 what=${1:-test}
@@ -10,13 +10,19 @@ need=()
 want() { # program, packages
 	[ -x "$(command -v "$1" || true)" ] || need+=("${@:2}")
 }
-if [ "$what" != database ]; then
+if [ "$what" = peers ] || [ "$what" = test ]; then
+	want kamailio kamailio
+	ls /usr/lib/*/kamailio/modules/presence_xml.so >/dev/null 2>&1 || need+=(kamailio-presence-modules kamailio-xml-modules)
+	want ejabberdctl ejabberd
+	want prosody prosody
+fi
+if [ "$what" != database ] && [ "$what" != peers ]; then
 	want sipp sip-tester
 	want baresip baresip-core
 	want curl curl
 	{ [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; } || need+=(python3 python3-slixmpp)
 fi
-ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need+=(postgresql)
+[ "$what" = peers ] || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need+=(postgresql)
 if [ "$what" = test ]; then
 	ls /usr/lib/*/liblinphone.so.* >/dev/null 2>&1 || need+=(linphone-cli)
 	want profanity profanity
@@ -39,8 +45,19 @@ if [ ${#need[@]} -gt 0 ]; then
 		"${run[@]}" mkdir -p /etc/postgresql-common/createcluster.d
 		echo 'create_main_cluster = false' | "${run[@]}" tee /etc/postgresql-common/createcluster.d/no-main-cluster.conf >/dev/null
 	fi
+	# Servers that Debian would start at once and at each boot: ours are made by who needs them.
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		printf '#!/bin/sh\nexit 101\n' | "${run[@]}" tee /usr/sbin/policy-rc.d >/dev/null
+		"${run[@]}" chmod +x /usr/sbin/policy-rc.d
+		trap '"${run[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+	fi
 	"${run[@]}" apt-get update -qq
 	"${run[@]}" apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+	for s in kamailio ejabberd prosody; do
+		if [[ " ${need[*]} " = *" $s "* ]] && [ -d /run/systemd/system ]; then
+			"${run[@]}" systemctl disable --quiet "$s"
+		fi
+	done
 fi
 if [ "$what" = test ] && ! npm ls --silent >/dev/null 2>&1; then
 	echo "installing: npm packages of interop/package.json"

@@ -31,9 +31,9 @@ func run() error {
 	names := flag.String("rows", "", "regular expression: of the SIP rows only those whose names match")
 	bin := flag.String("bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
-	echo := flag.Int("echo", 0, "be the bare loop of the physical limit, answering so many octets")
+	echo := flag.String("echo", "", "be the bare loop of the physical limit: network:octets of an answer")
 	flag.Parse()
-	if *echo > 0 {
+	if *echo != "" {
 		return bench.Echo(*echo)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -65,7 +65,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	bare, err := bench.Bare(ctx, self, int(300000**scale))
+	bare, err := bench.Bare(ctx, self, bench.Loop{Network: "udp", In: 800, Out: 400, Events: int(300000 * *scale)})
 	if err != nil {
 		return err
 	}

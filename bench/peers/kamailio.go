@@ -1,0 +1,3 @@
+package peers
+
+func kamailio() []Contender { return nil }

@@ -1,0 +1,154 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pharos/bench"
+)
+
+// The test's own program is the bare loop when it is called so.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "-echo" {
+		if err := bench.Echo(os.Args[2]); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// Every generator loads every server, briefly. Nothing is said about speed here.
+func TestPeersRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts server processes")
+	}
+	bin := filepath.Join(t.TempDir(), "pharos")
+	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	for _, w := range Worlds(bin) {
+		t.Run(w.Name, func(t *testing.T) {
+			_, err := Versions(t.Context(), w.Contenders)
+			if errors.Is(err, ErrMissing) && os.Getenv("PHAROS_INTEROP") != "require" {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			rs, err := Compare(t.Context(), w.Works, w.Contenders, Options{Self: os.Args[0], Runs: 1, Scale: 0.03,
+				Progress: func(done, of int, now string) { t.Logf("%d of %d: %s", done, of, now) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rs {
+				for _, c := range w.Contenders {
+					if len(r.Rows[c.Name]) != 1 || r.Rows[c.Name][0].Events == 0 {
+						t.Errorf("%s: %s: nothing was measured", r.Name, c.Name)
+					}
+				}
+				if r.Work.Bare != nil && (len(r.Bare) != 1 || r.Bare[0].Events == 0) {
+					t.Errorf("%s: no bare loop", r.Name)
+				}
+			}
+			if len(Lines(rs, w.Contenders)) < len(rs) {
+				t.Error("lines are missing")
+			}
+		})
+	}
+}
+
+func TestCompare(t *testing.T) {
+	var order []string
+	made := func(name, of string, cpu ...time.Duration) Contender {
+		k := 0
+		return Contender{Name: name, Of: of, Keeps: "nothing", Launch: func(context.Context, bench.Population) (bench.Target, error) {
+			order = append(order, name)
+			k++
+			return fake{cpu: cpu[k-1]}, nil
+		}}
+	}
+	all := []Contender{made("Pharos", Ours, 100, 300, 200), made("A", "A", 900, 900, 900), made("A, tuned", "A", 500, 600, 700), made("B", "B", 100, 100, 100)}
+	works := []Work{{Name: "work", Metrics: []Metric{CPU("CPU", map[string]float64{"A": 3}), Rate("rate", nil)},
+		Run: func(ctx context.Context, start bench.Launch, _ float64) (bench.Row, error) {
+			s, err := start(ctx, bench.Population{})
+			if err != nil {
+				return bench.Row{}, err
+			}
+			cpu, err := s.CPU()
+			return bench.Row{Events: 1, CPU: cpu * time.Microsecond, Wall: time.Second, Own: 200 * time.Microsecond}, err
+		},
+		Bare: func(context.Context, string, bench.Row, float64) (bench.Row, error) {
+			order = append(order, "bare")
+			return bench.Row{Events: 1, CPU: 50 * time.Microsecond, Wall: time.Second}, nil
+		}}}
+	rs, err := Compare(t.Context(), works, all, Options{Runs: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(order, " "), strings.TrimSpace(strings.Repeat("Pharos A A, tuned B bare ", 3)); got != want {
+		t.Errorf("order %s, want %s", got, want)
+	}
+	ls := Lines(rs, all)
+	if len(ls) != 2 || len(ls[0].Verdicts) != 2 {
+		t.Fatalf("lines %+v", ls)
+	}
+	cpu := ls[0]
+	if cpu.Ours != (Figure{200, 100, 300}) || cpu.Load != 0.5 || cpu.Bare == nil || cpu.Bare.Median != 50 {
+		t.Errorf("ours %+v", cpu)
+	}
+	if a, b := cpu.Verdicts[0], cpu.Verdicts[1]; a.By != "A, tuned" || a.Its != (Figure{600, 500, 700}) || a.Times != 3 || !a.Kept() || b.Times != 0.5 || b.Kept() {
+		t.Errorf("verdicts %+v", cpu.Verdicts)
+	}
+	table := Table(ls, all)
+	for _, want := range []string{
+		"| measurement | Pharos | A | Pharos is better, times; goal | B |",
+		"| work: CPU | **200 µs** (100..300) | 600 µs (500..700), tuned | **3.00**; 3: kept | 100 µs | **0.50**; ahead: **not kept** | 50.0 µs; 4.0× | 50 % |",
+		"Pharos: nothing; A: nothing",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
+	if svg := string(Chart("a & b", ls)); strings.Count(svg, "<rect") != 1+4+3 || !strings.Contains(svg, "a &amp; b") {
+		t.Errorf("chart\n%s", svg)
+	}
+}
+
+type fake struct{ cpu time.Duration }
+
+func (f fake) Addr(string) string          { return "" }
+func (f fake) CPU() (time.Duration, error) { return f.cpu, nil }
+func (f fake) Memory() (int64, error)      { return 0, nil }
+func (f fake) Stop() error                 { return nil }
+
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	readme, chart := filepath.Join(dir, "README.md"), filepath.Join(dir, "peers.svg")
+	const marks = "a\n<!-- peers, sip: written by make peers -->\nold\n<!-- end of peers, sip -->\nz\n"
+	if err := os.WriteFile(readme, []byte(marks), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(readme, "xmpp", chart, "text", nil); err == nil {
+		t.Error("written where no markers are")
+	}
+	if err := Write(readme, "sip", chart, "text\n", []byte("<svg/>")); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(b), strings.Replace(marks, "old\n", "\ntext\n\n", 1); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if b, err := os.ReadFile(chart); err != nil || string(b) != "<svg/>" {
+		t.Errorf("chart %q, %v", b, err)
+	}
+}
