@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"pharos/balance"
 	"pharos/store"
 )
 
@@ -13,7 +14,8 @@ import (
 const LeadTime = 2 * time.Second
 
 const (
-	controlEvery = time.Second
+	// ControlEvery is between two rounds of the load control, at least.
+	ControlEvery = time.Second
 	buryAfter    = 10 * time.Millisecond // after a lease's end, by this node's view of it
 	ruleAgain    = 100 * time.Millisecond
 	// maxOrders bounds the orders to move users that wait at a node.
@@ -83,7 +85,7 @@ func (n *Node) rule(ctx context.Context) {
 			continue
 		}
 		if r.term != term {
-			r = &ruler{term: term, inherited: map[string]uint64{}, asked: -controlEvery}
+			r = &ruler{term: term, inherited: map[string]uint64{}, asked: -ControlEvery}
 		}
 		t.Reset(n.round(ctx, r))
 	}
@@ -93,7 +95,7 @@ func (n *Node) rule(ctx context.Context) {
 // until the next.
 func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 	list := n.Members()
-	wait := controlEvery
+	wait := ControlEvery
 	var alive []Member
 	heritage := false
 	for _, m := range list {
@@ -135,7 +137,7 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 		poke(n.wakeHeir)
 		n.locator.again()
 	}
-	if n.now()-r.asked >= controlEvery {
+	if n.now()-r.asked >= ControlEvery {
 		r.asked = n.now()
 		n.control(r.term, alive)
 	}
@@ -176,36 +178,15 @@ func (n *Node) bequeath(ctx context.Context, dead string, list []Member) bool {
 	return true
 }
 
-// shares of what somebody leaves behind: by the room that the active nodes have; without any,
-// everybody who is alive gets the same.
+// shares of what somebody leaves behind, among those who are alive.
 func shares(list []Member, without string) map[string]int {
-	heirs := map[string]int{}
-	most := 0.0
+	alive := make([]balance.Node, 0, len(list))
 	for i := range list {
 		if m := &list[i]; m.Name != without && living(m) {
-			if heirs[m.Name] = 0; m.State == Active {
-				most = max(most, m.Max-m.Level)
-			}
+			alive = append(alive, balance.Node{Name: m.Name, State: balance.State(m.State), Level: m.Level, Max: m.Max})
 		}
 	}
-	active := false
-	for i := range list {
-		m := &list[i]
-		if _, ok := heirs[m.Name]; !ok || m.State != Active {
-			continue
-		}
-		active = true
-		heirs[m.Name] = 1
-		if most > 0 {
-			heirs[m.Name] += int(1000 * max(0, m.Max-m.Level) / most)
-		}
-	}
-	if !active {
-		for name := range heirs {
-			heirs[name] = 1
-		}
-	}
-	return heirs
+	return balance.Shares(alive)
 }
 
 // control has the load control decide, and passes its orders on.

@@ -18,8 +18,8 @@ const (
 	LeaseTime = 2500 * time.Millisecond
 	// waitsLong is how long a node waits for its bus before it says so: at each start it takes a moment.
 	waitsLong = 2 * time.Second
-	// renewEvery leaves time for two more tries. It is in the same proportion to Config.Lease.
-	renewEvery = 700 * time.Millisecond
+	// RenewEvery leaves time for two more tries. It is in the same proportion to Config.Lease.
+	RenewEvery = 700 * time.Millisecond
 	renewAgain = 100 * time.Millisecond
 	// leaseMargin is for clocks that do not go equally fast, and for what was begun just
 	// before the end.
@@ -33,7 +33,7 @@ const (
 	// pairAfter is the same for two nodes both of which reach most of the others.
 	pairAfter = 5 * time.Second
 	// twinAfter is how long a lease under this node's name must not have been renewed.
-	twinAfter = renewEvery + 300*time.Millisecond
+	twinAfter = RenewEvery + 300*time.Millisecond
 	// enterAgain is until a node that may not enter looks again.
 	enterAgain = 100 * time.Millisecond
 	// sayAgain is between two words in the log about the same trouble.
@@ -171,7 +171,7 @@ func (n *Node) twin(k *keeper, list []Member) time.Duration {
 		if m.Name != n.c.Name || !living(m) {
 			continue
 		}
-		renewed := m.Epoch != k.twin.Epoch || m.Expires.Sub(k.twin.Expires) > renewEvery/2
+		renewed := m.Epoch != k.twin.Epoch || m.Expires.Sub(k.twin.Expires) > RenewEvery/2
 		if renewed && k.twin.Epoch != 0 {
 			k.say(n.log.Error, "another server has this one's name: each needs its own cluster.node", "node", m.Name, "version", m.Version, "bus", m.Address.Bus)
 		}
@@ -247,7 +247,7 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 		return enterAgain
 	}
 	poke(n.wakeLead)
-	return max(0, n.c.scaled(renewEvery)-(n.now()-begun))
+	return max(0, n.c.scaled(RenewEvery)-(n.now()-begun))
 }
 
 // LeaseLeft is the time for which this node may still act without another renewal.

@@ -30,7 +30,7 @@ func (c Class) String() string {
 // it in the same instant. A class is refused wholly before the next one is touched.
 var rules = [classes]struct {
 	From, Until float64       // fullness of the queues, 0..1
-	Retry       time.Duration // least wait; see Enter
+	Retry       time.Duration // least wait; see Wait
 }{
 	Newcomer: {0.50, 0.65, 5 * time.Second},
 	Message:  {0.65, 0.80, 2 * time.Second},
@@ -62,22 +62,39 @@ func NewGate(depth func() float64) *Gate {
 	return &Gate{depth: depth, random: rand.Float64}
 }
 
-// Enter answers at once. When refused, retry is a jittered wait for Retry-After,
-// in whole seconds: between once and three times the least wait of the class,
-// growing to twice that range as the queues fill, so that those who were refused
-// together do not come back together.
+// Refused is the share of the work of a class that is refused when the queues are so full
+// (0 to 1): a function without state, which a simulation asks, too.
+func (c Class) Refused(full float64) float64 {
+	r := rules[min(c, Refresh)]
+	switch {
+	case full < r.From:
+		return 0
+	case full < r.Until:
+		return (full - r.From) / (r.Until - r.From)
+	}
+	return 1
+}
+
+// Wait is how long who was refused is to wait, in whole seconds; random is in [0, 1). It lies
+// between once and three times the least wait of the class, growing to twice that range as
+// the queues fill, so that those who were refused together do not come back together.
+func (c Class) Wait(full, random float64) time.Duration {
+	r := rules[min(c, Refresh)]
+	over := min(1, (full-r.From)/(1-r.From))
+	wait := float64(r.Retry) * (1 + over) * (1 + 2*random)
+	return max(time.Second, time.Duration(wait).Round(time.Second))
+}
+
+// Enter answers at once. When refused, retry is a jittered wait for Retry-After, see Wait.
 func (g *Gate) Enter(c Class) (ok bool, retry time.Duration) {
 	c = min(c, Refresh)
-	r := rules[c]
 	full := g.depth()
-	if full < r.From || full < r.Until && g.random() >= (full-r.From)/(r.Until-r.From) {
+	if share := c.Refused(full); share <= 0 || share < 1 && g.random() >= share {
 		g.admitted[c].Add(1)
 		return true, 0
 	}
 	g.refused[c].Add(1)
-	over := min(1, (full-r.From)/(1-r.From))
-	wait := float64(r.Retry) * (1 + over) * (1 + 2*g.random())
-	return false, max(time.Second, time.Duration(wait).Round(time.Second))
+	return false, c.Wait(full, g.random())
 }
 
 // lossWindow is how often Loss is reckoned anew.

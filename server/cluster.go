@@ -180,26 +180,21 @@ func (s *Server) load() (level float64, users int) {
 type admission struct {
 	mu       sync.Mutex
 	of       *balance.Admission
-	pressure atomic.Uint64 // bits of what balance.Pressure says of the whole service
+	pressure atomic.Uint64 // bits of what balance.Fullness says
 }
 
-// full is how full the service is, as load's gates count it: only when all servers together
-// are above their maximum are newcomers refused, since elsewhere there is room else.
+// full is how full the service is, as load's gates count it.
 func (a *admission) full() float64 { return math.Float64frombits(a.pressure.Load()) }
 
 func (a *admission) seen(nodes []cluster.Member) {
 	list := make([]balance.Node, 0, len(nodes))
-	level, limit := 0.0, 0.0
 	for _, m := range nodes {
 		if m.State == cluster.Dead || m.State == cluster.Left || time.Until(m.Expires) <= 0 {
 			continue
 		}
 		list = append(list, balanceNode(&m))
-		if m.State == cluster.Active {
-			level, limit = level+m.Level, limit+m.Max
-		}
 	}
-	a.pressure.Store(math.Float64bits(balance.Pressure(level, limit)))
+	a.pressure.Store(math.Float64bits(balance.Fullness(list)))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.of.Update(list)

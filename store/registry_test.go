@@ -405,6 +405,26 @@ func BenchmarkRenew(b *testing.B) {
 	})
 }
 
+// The table of nodes, as each node reads it with each renewal of its lease.
+func BenchmarkMembers(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			benchBoth(b, func(b *testing.B, s *Store) {
+				for i := range n - 3 {
+					enter(b, s, fmt.Sprintf("m%05d", i), longLease)
+				}
+				b.ResetTimer()
+				for range b.N {
+					if list, err := s.Members(b.Context()); err != nil || len(list) != n {
+						b.Fatal(len(list), err)
+					}
+				}
+				b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds(), "rows/s")
+			})
+		})
+	}
+}
+
 // Those of 100,000 homes at a node which hold soft state: one in ten.
 func BenchmarkHomesOf(b *testing.B) {
 	benchBoth(b, func(b *testing.B, s *Store) {
