@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // script is one parsed story.
@@ -12,8 +13,9 @@ type script struct {
 	name   string
 	about  string // its first comment
 	actors []actorLine
-	policy string // [policy] default
-	nodes  int    // servers that it needs; 0: any number will do
+	policy string        // [policy] default
+	nodes  int           // servers that it needs; 0: any number will do
+	lease  time.Duration // of several servers; 0: as usual
 	blocks []block
 
 	documents map[string]string // by name; see testdata/README.md
@@ -43,7 +45,7 @@ func (l line) String() string { return fmt.Sprintf("line %d: %s", l.number, l.te
 
 // parseScript reads a story; testdata/README.md has the grammar.
 func parseScript(name, text string) (*script, error) {
-	s := &script{name: name, policy: "confirm", documents: map[string]string{}}
+	s := &script{name: name, policy: "confirm", lease: longLease, documents: map[string]string{}}
 	var cur *block
 	var inside string // the document being read
 	for i, raw := range strings.Split(text, "\n") {
@@ -96,6 +98,7 @@ func parseScript(name, text string) (*script, error) {
 			if s.nodes, err = strconv.Atoi(l.words[1]); err != nil {
 				return nil, fmt.Errorf("%s:%d: %w", name, l.number, err)
 			}
+			s.lease = 0
 		default:
 			if cur == nil || len(cur.expected) > 0 || cur.anyOrder {
 				s.blocks = append(s.blocks, block{})

@@ -85,7 +85,11 @@ func newCrowd(t *testing.T, seed uint64) *crowd {
 		log = c.log
 	}
 	ns := counts(t, s)
-	w, err := newWorld(t, s, ns[seed%uint64(len(ns))], log)
+	n := ns[seed%uint64(len(ns))]
+	if s.lease = 0; n > 1 {
+		s.lease = 8 * time.Second
+	}
+	w, err := newWorld(t, s, n, log)
 	c.w = w
 	if err != nil {
 		w.close()
@@ -124,9 +128,13 @@ func (c *crowd) run() {
 				}
 			})
 		}
-		if c.rng.IntN(3) == 0 {
+		if c.rng.IntN(3) < min(len(c.w.nodes), 2) {
 			time.Sleep(time.Duration(c.rng.IntN(2000)) * time.Millisecond)
-			c.disturbed(c.rng.IntN(2) == 0)
+			if len(c.w.nodes) > 1 && c.rng.IntN(4) > 0 {
+				c.disturbedOne()
+			} else {
+				c.disturbed(c.rng.IntN(2) == 0)
+			}
 		}
 		wg.Wait()
 		settle(70 * time.Second) // longer than any retry of a NOTIFY that was lost
@@ -164,6 +172,58 @@ func (c *crowd) disturbed(kill bool) {
 	}
 	if err != nil {
 		c.t.Fatal(err)
+	}
+}
+
+// roams has an actor speak to another of several servers from now on, now and then.
+func (c *crowd) roams(r *rand.Rand, name string) {
+	if len(c.w.nodes) == 1 || r.IntN(3) > 0 {
+		return
+	}
+	to := strconv.Itoa(1 + r.IntN(len(c.w.nodes)))
+	c.note("", name, "goes to server", to)
+	if err := c.w.goes(name, to); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// disturbedOne has something happen to one of several servers.
+func (c *crowd) disturbedOne() {
+	c.mu.Lock()
+	c.disturb = true
+	c.mu.Unlock()
+	n := c.w.nodes[c.rng.IntN(len(c.w.nodes))]
+	away := func() { time.Sleep(time.Duration(c.rng.IntN(20000)) * time.Millisecond) }
+	what := c.rng.IntN(4)
+	c.note("", "server", strconv.Itoa(n.number), []string{"dies", "stops", "is cut off", "and all others: users move"}[what])
+	var err error
+	switch what {
+	case 0:
+		n.halt()
+		away()
+		err = n.start()
+	case 1:
+		if err = n.end(); err == nil {
+			away()
+			err = n.start()
+		}
+	case 2:
+		c.w.bus.Isolate(n.name())
+		away()
+		c.w.bus.Heal()
+	case 3:
+		for range 10 {
+			u, to := c.users[c.rng.IntN(len(c.users))], c.w.nodes[c.rng.IntN(len(c.w.nodes))]
+			c.note("", "server", u, "moves to", to.name())
+			if err := c.w.lives(u, strconv.Itoa(to.number)); err != nil {
+				c.note("", "server", err.Error())
+			}
+			time.Sleep(time.Duration(c.rng.IntN(300)) * time.Millisecond)
+		}
+	}
+	c.note("", "server", strconv.Itoa(n.number), "is back")
+	if err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -304,6 +364,9 @@ func (p *phone) status(method string) string {
 
 func (a *caller) act(r *rand.Rand) {
 	p, o := a.phone, a.other(r, a.user)
+	if r.IntN(8) == 0 {
+		a.roams(r, a.user)
+	}
 	switch r.IntN(13) {
 	case 10: // UDP sends again
 		a.note(a.user, "phone", "is unplugged")

@@ -153,6 +153,7 @@ func (a *talker) query(payload string) {
 
 func (a *talker) act(r *rand.Rand) {
 	if !a.online() {
+		a.roams(r, a.c.name)
 		a.login(r.IntN(3) == 0)
 		return
 	}
@@ -197,6 +198,7 @@ func (a *talker) act(r *rand.Rand) {
 		a.c.mu.Unlock()
 		a.c.drop()
 		time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond)
+		a.roams(r, a.c.name)
 		if sm && r.IntN(2) == 0 {
 			if err := a.c.resume(); err != nil {
 				a.wrong("%s: %v", a.c.name, err)

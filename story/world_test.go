@@ -87,10 +87,7 @@ func newWorld(t *testing.T, s *script, nodes int, log io.Writer) (*world, error)
 	w := &world{
 		t: t, net: newNetwork(), data: t.TempDir(), log: log,
 		phones: map[string]*phone{}, chatters: map[string]*chatter{}, clients: map[string]*client{}, users: map[string]bool{},
-		documents: s.documents,
-	}
-	if s.nodes == 0 {
-		w.lease = longLease
+		documents: s.documents, lease: s.lease,
 	}
 	w.config = config.Defaults()
 	w.config.Domains = []string{home}
