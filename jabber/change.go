@@ -105,7 +105,7 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 		}
 	}
 	for _, f := range told.follow {
-		f(presence.Entity{})
+		f.now(presence.Entity{})
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (e *Edge) transact(ctx context.Context, say func(), rows ...*row) error {
 // telling is what transact has told of users of whom other nodes may have changed something, too.
 type telling struct {
 	users  []*user
-	follow []func(presence.Entity)
+	follow []*following
 }
 
 // tell tells the sessions of a user what has changed since they were told last. The users are held.

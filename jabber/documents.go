@@ -26,7 +26,7 @@ func (e *Edge) documentsChanged(c *xdm.Change) {
 	items := byVersion(c.Items)
 	rec := e.reg.user(c.User)
 	if rec != nil && e.many {
-		e.catchUp(ctx, rec, items)(presence.Entity{})
+		e.catchUp(ctx, rec, items).now(presence.Entity{})
 	}
 	for i := range items {
 		b, a := &items[i].Before, &items[i].After

@@ -75,20 +75,43 @@ func (e *Edge) refresh(ctx context.Context, u presence.Entity, known []xdm.RowCh
 	}
 }
 
-// followers is what follows from changed rows once the stanza has been told that most
-// often comes with them, and before the presence (RFC 6121 §3.1.6).
-type followers struct {
-	list []func(by presence.Entity)
+// following is what follows from changed rows of a user: watches that begin and end.
+type following struct {
+	ctx      context.Context
+	rows     []store.Item
+	known    []xdm.RowChange
+	sessions []*session
 }
 
-// followLater has something follow with the next subscription stanza, or after StanzaTime. The
-// user is held.
-func (e *Edge) followLater(rec *user, follow func(by presence.Entity)) {
-	if rec.later != nil {
-		rec.later.list = append(rec.later.list, follow)
+// now is the time for it. Where it is not known whose word has changed the row of by, it is by's. The user is held.
+func (f *following) now(by presence.Entity) {
+	for i := range f.rows {
+		k := rowOf(f.known, &f.rows[i])
+		for _, s := range f.sessions {
+			s.followRow(f.ctx, &f.rows[i], k >= 0 && f.known[k].Theirs || k < 0 && f.rows[i].Contact == by)
+		}
+	}
+}
+
+// overtaken tells what waits of rows that have changed again meanwhile: what follows from them now, the
+// newer change does. The user is held.
+func (u *user) overtaken(newer []store.Item) {
+	for _, f := range u.later {
+		f.rows = slices.DeleteFunc(f.rows, func(it store.Item) bool {
+			return slices.ContainsFunc(newer, func(n store.Item) bool { return n.Contact == it.Contact })
+		})
+	}
+}
+
+// followLater has something follow with the next subscription stanza, which most often comes with it and goes before the
+// presence (RFC 6121 §3.1.6), or after StanzaTime. The user is held.
+func (e *Edge) followLater(rec *user, f *following) {
+	if len(f.rows) == 0 {
 		return
 	}
-	rec.later = &followers{list: []func(presence.Entity){follow}}
+	if rec.later = append(rec.later, f); len(rec.later) > 1 {
+		return
+	}
 	u := rec.entity
 	time.AfterFunc(StanzaTime, func() {
 		e.calls.put(e.lockIndex(u), func() {
@@ -101,11 +124,10 @@ func (e *Edge) followLater(rec *user, follow func(by presence.Entity)) {
 
 // followNow is the time for it. The user is held.
 func (u *user) followNow(by presence.Entity) {
-	if l := u.later; l != nil {
-		u.later = nil
-		for _, f := range l.list {
-			f(by)
-		}
+	later := u.later
+	u.later = nil
+	for _, f := range later {
+		f.now(by)
 	}
 }
 
@@ -176,10 +198,9 @@ func (u *user) behind(version uint64) bool {
 }
 
 // catchUp pushes to sessions what has changed of the roster since they were told last.
-// known are rows of which the caller knows what they were before, in the order of their versions. follow,
-// which comes afterwards, begins and ends watches; where it is not known whose word has
-// changed the row of by, it is by's. The user is held, also then.
-func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (follow func(by presence.Entity)) {
+// known are rows of which the caller knows what they were before, in the order of their versions. What
+// follows comes afterwards, with the user still held or again.
+func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) *following {
 	var behind []*session
 	since := uint64(0)
 	for _, s := range rec.list() {
@@ -192,26 +213,28 @@ func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (f
 	}
 	if len(behind) == 0 {
 		rec.size = -1
-		return func(presence.Entity) {}
+		return &following{}
 	}
 	newer, version, err := e.newer(ctx, rec, since-1, known)
 	if err != nil {
 		e.log.Error("roster not read", "entity", rec.bare, "err", err)
-		return func(presence.Entity) {}
+		return &following{}
 	}
 	for i := range newer {
 		after := &newer[i]
-		push := true
+		var before *store.Item
 		if k := rowOf(known, after); k >= 0 {
-			before := known[k].Before
-			before.Removed = before.Removed || before.Version == 0
-			push = shown(&before) != shown(after) || shown(after) && !sameItem(&before, after)
+			b := known[k].Before
+			b.Removed = b.Removed || b.Version == 0
+			before = &b
 		}
 		for _, s := range behind {
 			s.mu.Lock()
 			s.loaded = nil
 			interested := s.interested
 			s.mu.Unlock()
+			// What the row was before says nothing to one who has not been told of that either.
+			push := before == nil || before.Version >= s.far.version || shown(before) != shown(after) || shown(after) && !sameItem(before, after)
 			if push && interested && after.Version >= s.far.version {
 				s.push(after)
 			}
@@ -220,14 +243,8 @@ func (e *Edge) catchUp(ctx context.Context, rec *user, known []xdm.RowChange) (f
 	for _, s := range behind {
 		s.far.version = max(s.far.version, version+1)
 	}
-	return func(by presence.Entity) {
-		for i := range newer {
-			k := rowOf(known, &newer[i])
-			for _, s := range behind {
-				s.followRow(context.WithoutCancel(ctx), &newer[i], k >= 0 && known[k].Theirs || k < 0 && newer[i].Contact == by)
-			}
-		}
-	}
+	rec.overtaken(newer)
+	return &following{context.WithoutCancel(ctx), newer, known, behind}
 }
 
 // rowOf finds a row among changes: the change that made it what it is, or one of its contact.

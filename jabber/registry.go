@@ -46,7 +46,7 @@ type user struct {
 	blocks atomic.Pointer[blocklist]
 	photo  atomic.Pointer[string] // hash of the avatar, "" for none; nil: not read yet
 	size   int                    // rows of the roster, -1 unknown; read and written with the user held
-	later  *followers             // of several nodes: what is to follow yet; read and written with the user held
+	later  []*following           // of several nodes: what is to follow yet; read and written with the user held
 }
 
 // list is a snapshot of the user's sessions; nil-safe.

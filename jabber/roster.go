@@ -29,6 +29,10 @@ func (r *request) rosterGet(ctx context.Context) {
 	s := r.session
 	ctx, release := s.edge.hold(ctx, s.user.entity)
 	defer release()
+	if s.far != nil && s.far.version > 0 {
+		// Asked again: what it has not been told of yet, it is told with the answer, but its watches would not follow.
+		s.edge.catchUp(ctx, s.user, nil).now(presence.Entity{})
+	}
 	has, versioned := r.child.LookupAttr("", "ver")
 	since, err := strconv.ParseUint(has, 10, 64)
 	if versioned && err == nil {

@@ -228,13 +228,13 @@ func (e *Edge) calledSubscription(ctx context.Context, u presence.Entity, in *un
 	// of yet.
 	ctx, release := e.hold(ctx, u)
 	defer release()
-	follow := func(presence.Entity) {}
+	follow := &following{}
 	if rec.behind(version) {
 		follow = e.catchUp(ctx, rec, nil)
 	}
 	e.tellSubscriptionHere(u, from, kind, native)
 	rec.followNow(from)
-	follow(from)
+	follow.now(from)
 }
 
 func (e *Edge) calledEvent(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
