@@ -206,7 +206,7 @@ func (r *request) claim(tag string, next func(*request, *dialog)) {
 	}
 	r.authenticate(from, func(r *request) {
 		e := r.edge
-		e.find(presentity, tag, func(sub *presence.Subscription, err error) {
+		e.findFor(r.who, presentity, tag, func(sub *presence.Subscription, err error) {
 			if d := e.dialogs.get(tag); d != nil && err == nil {
 				e.dialogs.drop(d) // of an earlier era
 			}
@@ -282,6 +282,17 @@ func (e *Edge) find(presentity presence.Entity, sub string, done func(*presence.
 	if err != nil {
 		done(nil, err)
 	}
+}
+
+// findFor is find for a watcher's dialog: that of a list is with a URI of the list's own, and is the watcher's subscription to himself.
+func (e *Edge) findFor(watcher, presentity presence.Entity, sub string, done func(*presence.Subscription, error)) {
+	e.find(presentity, sub, func(found *presence.Subscription, err error) {
+		if err != nil || found != nil || presentity == watcher {
+			done(found, err)
+			return
+		}
+		e.find(watcher, sub, done)
+	})
 }
 
 // found answers find.

@@ -95,7 +95,7 @@ type DialogInfo struct {
 // Describe returns what is known of a subscription's dialog; of that to a member
 // of a list, of the list's.
 func (e *Edge) Describe(sub string) (DialogInfo, bool) {
-	sub, member := strings.CutSuffix(sub, memberSuffix)
+	sub, _, member := strings.Cut(sub, memberSuffix)
 	d := e.dialogs.get(sub)
 	if d == nil {
 		return DialogInfo{}, false

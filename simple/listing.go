@@ -23,6 +23,7 @@ type listing struct {
 	dialog *dialog
 	owner  presence.Entity // of the list, and the watcher
 	key    string          // presence.Watch.Package of the members
+	sub    string          // ID of the subscriptions to members
 
 	mu      sync.Mutex
 	source  listSource
@@ -134,7 +135,10 @@ func (t *listTable) close() {
 
 // beginList is eventPackage.begin of lists.
 func beginList(e *Edge, d *dialog) {
-	l := &listing{edge: e, dialog: d, owner: d.watcher, key: d.pkg.members.key}
+	l := &listing{edge: e, dialog: d, owner: d.watcher, key: d.pkg.members.key, sub: d.id + memberSuffix}
+	if e.bindings.shared {
+		l.sub += newID()[:13]
+	}
 	l.list.ordered = d.pkg.members.ordered
 	d.mu.Lock()
 	s := d.load()
@@ -400,10 +404,10 @@ func (l *listing) release() {
 }
 
 // memberSuffix follows the dialog's tag in the ID of the subscriptions to members:
-// the tag alone is taken, where the owner is a member of the list.
+// the tag alone is taken, where the owner is a member of the list. Of several nodes the dialog may have
+// gone to another, whose subscriptions are not to be ended by the one that lets go: so each listing has
+// a name of its own behind it.
 const memberSuffix = "/list"
-
-func (l *listing) subscription() string { return l.dialog.id + memberSuffix }
 
 // uri is what was subscribed to.
 func (l *listing) uri() string {
@@ -424,7 +428,7 @@ func (l *listing) watch(m *member) {
 		case !exists:
 			l.take(m.entity, presence.Terminated, presence.NoResource, nil)
 		default:
-			in := presence.Watch{ID: l.subscription(), Watcher: l.owner, Package: l.key,
+			in := presence.Watch{ID: l.sub, Watcher: l.owner, Package: l.key,
 				Via: presence.Via{Edge: Name, Handle: l.dialog.id}}
 			err := l.edge.engine.Submit(m.entity, in, func(_ presence.Outcome, err error) {
 				if err != nil {
@@ -469,13 +473,13 @@ func (l *listing) unwatch(m *member) {
 		return
 	}
 	// When this is not taken, the next notice finds nobody and does the same.
-	_ = l.edge.engine.Submit(m.entity, presence.Unwatch{ID: l.subscription(), Reason: presence.Timeout, Silent: true}, nil)
+	_ = l.edge.engine.Submit(m.entity, presence.Unwatch{ID: l.sub, Reason: presence.Timeout, Silent: true}, nil)
 }
 
 // noteMember takes what the engine tells a listing of one of its members.
 func (e *Edge) noteMember(n *presence.Notice, t *presence.Target) {
 	l := e.lists.get(t.Handle)
-	if (l == nil || !l.take(n.Presentity, n.State, n.Reason, n.View)) && n.State != presence.Terminated {
+	if (l == nil || l.sub != t.Sub || !l.take(n.Presentity, n.State, n.Reason, n.View)) && n.State != presence.Terminated {
 		e.forget(n.Presentity, t.Sub)
 	}
 }
