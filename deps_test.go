@@ -49,7 +49,7 @@ var mayImport = map[string]string{
 	"cmd/pharos":  "server config",
 	// Clients of the program: they speak to it over its wires.
 	"story":            "*",
-	"interop":          "server config",
+	"interop":          "server config store/postgrestest",
 	"interop/demo":     "interop",
 	"bench":            "server config sip xmpp markup presence account store store/postgrestest",
 	"bench/run":        "bench",

@@ -121,12 +121,20 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Stop asks the program to end and kills it if it does not within 3 seconds.
-func (p *Process) Stop() {
+// ended tells whether the program runs no more.
+func (p *Process) ended() bool {
 	select {
 	case <-p.done:
-		return
+		return true
 	default:
+		return false
+	}
+}
+
+// Stop asks the program to end and kills it if it does not within 3 seconds.
+func (p *Process) Stop() {
+	if p.ended() {
+		return
 	}
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
 	t := time.NewTimer(3 * time.Second)

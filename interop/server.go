@@ -37,7 +37,11 @@ type Server struct {
 	Dir string // configuration, data and what the foreign programs need
 
 	bin   string
+	host  string            // the address that it listens on
 	ports map[string]string // scheme, with a 6 behind it for [::1] -> port
+
+	settings []string // of one that is one of several
+	cert     string   // that it has from another; empty: its own
 }
 
 // schemes are the listeners of the server under test.
@@ -46,7 +50,7 @@ var schemes = []string{"sip+udp", "sip+tcp", "sips", "xmpp", "xmpps", "https", "
 // StartServer starts the server in dir and waits until it is ready. Settings
 // are lines of configuration besides domains and listen.
 func StartServer(bin, dir string, settings ...string) (*Server, error) {
-	s := &Server{Dir: dir, bin: bin, ports: map[string]string{}}
+	s := &Server{Dir: dir, bin: bin, host: "127.0.0.1", ports: map[string]string{}}
 	if err := s.start(settings); err != nil {
 		return nil, err
 	}
@@ -63,9 +67,9 @@ func (s *Server) start(settings []string) error {
 		listen = append(listen, fmt.Sprintf("%q", scheme+"://"+net.JoinHostPort(host, port)))
 	}
 	for _, scheme := range schemes {
-		on(scheme, "127.0.0.1", scheme)
+		on(scheme, s.host, scheme)
 	}
-	if hasIPv6() {
+	if s.host == "127.0.0.1" && hasIPv6() {
 		on("sip+udp", "::1", "sip+udp6")
 		on("sip+tcp", "::1", "sip+tcp6")
 	}
@@ -110,7 +114,7 @@ func (s *Server) start(settings []string) error {
 
 // Restart starts the server again, after Kill or Stop, on the same ports and
 // data.
-func (s *Server) Restart(settings ...string) error { return s.start(settings) }
+func (s *Server) Restart(settings ...string) error { return s.start(append(s.settings, settings...)) }
 
 // Data is the server's data folder.
 func (s *Server) Data() string { return s.file("data") }
@@ -118,7 +122,12 @@ func (s *Server) Data() string { return s.file("data") }
 func (s *Server) file(name string) string { return filepath.Join(s.Dir, name) }
 
 // Certificate is the server's self-signed certificate, PEM.
-func (s *Server) Certificate() string { return filepath.Join(s.Data(), "tls", "cert.pem") }
+func (s *Server) Certificate() string {
+	if s.cert != "" {
+		return s.cert
+	}
+	return filepath.Join(s.Data(), "tls", "cert.pem")
+}
 
 // Port is the port of a listener, by its scheme.
 func (s *Server) Port(scheme string) string { return s.ports[scheme] }
@@ -126,7 +135,7 @@ func (s *Server) Port(scheme string) string { return s.ports[scheme] }
 // Addr is host:port of a listener, by its scheme, with a 6 behind it for IPv6
 // ("sip+udp6").
 func (s *Server) Addr(scheme string) string {
-	host := "127.0.0.1"
+	host := s.host
 	if strings.HasSuffix(scheme, "6") {
 		host = "::1"
 	}

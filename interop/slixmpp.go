@@ -59,7 +59,7 @@ func (s *Server) slixmpp(u User, resource string, features ...string) (*Client, 
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{path, u.Address() + "/" + resource, "127.0.0.1", s.Port("xmpp"), s.Certificate()}, features...)
+	args := append([]string{path, u.Address() + "/" + resource, s.host, s.Port("xmpp"), s.Certificate()}, features...)
 	p, err := start("slixmpp "+u.Name, exec.Command(Python, args...))
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func (s *Server) Profanity(u User) (*Process, error) {
 		return nil, err
 	}
 	for _, step := range []struct{ see, enter string }{
-		{`Type '/help' to show complete help`, fmt.Sprintf("/connect %s/term server 127.0.0.1 port %s tls trust", u.Address(), s.Port("xmpp"))},
+		{`Type '/help' to show complete help`, fmt.Sprintf("/connect %s/term server %s port %s tls trust", u.Address(), s.host, s.Port("xmpp"))},
 		{`Enter password:|password`, u.Password},
 		{`logged in successfully`, ""},
 	} {
