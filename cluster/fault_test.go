@@ -124,6 +124,10 @@ func TestDatabaseAway(t *testing.T) {
 			if d.node.Valid() {
 				t.Errorf("%s acts without a lease", d.name)
 			}
+			c := d.node.Condition()
+			if since := time.Since(c.Since); c.Is != IsStill || c.Why == "" || since < 0 || since > 3*time.Second {
+				t.Errorf("%s is %+v", d.name, c)
+			}
 		}
 		time.Sleep(5 * time.Second)
 		stop := make(chan struct{})

@@ -106,7 +106,7 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 	defer cancel()
 	list, err := n.c.Registry.Members(call)
 	if err != nil {
-		k.say(n.log.Error, "the table of nodes cannot be read", "err", err)
+		n.noDatabase(ctx, k, "this node waits for the database: the table of nodes cannot be read", err)
 		return renewAgain
 	}
 	n.note(list)
@@ -118,6 +118,7 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 			if k.waits.IsZero() {
 				k.waits = time.Now()
 			}
+			n.because("its bus does not reach %s (%s), which is alive: see cluster.listen, cluster.peers, the secret and the firewall", m.Name, m.Address.Bus)
 			if time.Since(k.waits) >= waitsLong {
 				k.say(n.log.Warn, "this node waits until its bus reaches a node that is alive: see cluster.listen, cluster.peers and the firewall", "waits_for", m.Name, "bus", m.Address.Bus)
 			}
@@ -128,7 +129,7 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 	begun, wall := n.now(), time.Now()
 	epoch, err := n.c.Registry.Enter(call, n.row(0), n.c.lease())
 	if err != nil {
-		k.say(n.log.Error, "the lease cannot be taken", "err", err)
+		n.noDatabase(ctx, k, "this node waits for the database: the lease cannot be taken", err)
 		return renewAgain
 	}
 	if n.c.Fence != nil {
@@ -149,6 +150,9 @@ func (n *Node) enter(ctx context.Context, k *keeper) time.Duration {
 	n.era.Store(epoch)
 	n.links.Begin(epoch)
 	n.renewed(begun, wall)
+	n.mu.Lock()
+	n.partSince("")
+	n.mu.Unlock()
 	n.table.Unlock()
 	k.cuts = map[string]time.Time{}
 	n.log.Info("this node takes part", "node", n.c.Name, "epoch", epoch)
@@ -172,8 +176,14 @@ func (n *Node) twin(k *keeper, list []Member) time.Duration {
 			continue
 		}
 		renewed := m.Epoch != k.twin.Epoch || m.Expires.Sub(k.twin.Expires) > RenewEvery/2
-		if renewed && k.twin.Epoch != 0 {
-			k.say(n.log.Error, "another server has this one's name: each needs its own cluster.node", "node", m.Name, "version", m.Version, "bus", m.Address.Bus)
+		switch {
+		case renewed && k.twin.Epoch != 0:
+			n.because("its name %q is held by another server, at %s, which renews its lease: "+
+				"stop that one, or give each server a cluster.node of its own", m.Name, holder(m))
+			k.say(n.log.Error, "this server waits: another one has its name and renews its lease. Stop that one, or give each a cluster.node of its own",
+				"node", m.Name, "held_by", holder(m), "version", m.Version)
+		case renewed:
+			n.because("the lease of the last process of its name has not run out yet: it looks whether anybody renews it")
 		}
 		if renewed {
 			k.twin, k.twinSince = *m, time.Now()
@@ -184,6 +194,31 @@ func (n *Node) twin(k *keeper, list []Member) time.Duration {
 	}
 	k.twin = Member{}
 	return 0
+}
+
+// holder is where a node is, for who looks for it.
+func holder(m *Member) string {
+	at := m.Address.Bus
+	for _, a := range []string{m.Address.SIP, m.Address.XMPP} {
+		if a == "" {
+			continue
+		}
+		if at == "" {
+			return a
+		}
+		return at + " (" + a + ")"
+	}
+	return at
+}
+
+// noDatabase notes that the database does not do what the lease needs.
+func (n *Node) noDatabase(ctx context.Context, k *keeper, msg string, err error, args ...any) {
+	if ctx.Err() != nil {
+		return // it is this node that ends
+	}
+	err = store.Trouble(err)
+	n.because("%s", err)
+	k.say(n.log.Error, msg, append(args, "err", err)...)
 }
 
 // living tells whether a node holds a lease that has not run out.
@@ -215,10 +250,8 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 		n.stepDown("others have declared it dead")
 		return 0
 	case err != nil:
-		if ctx.Err() == nil {
-			k.failed = true
-			k.say(n.log.Error, "the lease cannot be renewed", "left", n.LeaseLeft().String(), "err", err)
-		}
+		k.failed = k.failed || ctx.Err() == nil
+		n.noDatabase(ctx, k, "the lease cannot be renewed", err, "left", n.LeaseLeft().String())
 		return renewAgain
 	}
 	if k.failed {
@@ -261,7 +294,7 @@ func (n *Node) LeaseLeft() time.Duration {
 // note keeps the table for those who ask.
 func (n *Node) note(list []Member) {
 	n.mu.Lock()
-	n.members = list
+	n.members, n.read = list, time.Now()
 	n.mu.Unlock()
 	if n.c.Seen != nil {
 		n.c.Seen(list)
@@ -369,6 +402,7 @@ func (n *Node) stepDown(why string) {
 	n.partAll()
 	n.arrived.clear()
 	n.mu.Lock()
+	n.partSince(why)
 	n.lead = leading{}
 	var lost []*peer
 	for _, p := range n.peers {

@@ -195,7 +195,7 @@ func (n *NATS) meetTwin(process [sealID]byte) {
 	}
 }
 
-const twinMessage = "another server on the bus has this one's name: each needs its own [cluster] node"
+const twinMessage = "another server on the bus has this one's name; of the two the one that was started last waits. Each needs a cluster.node of its own"
 
 // Reached is Bus's: something was heard of the node within the last two seconds.
 func (n *NATS) Reached(node string) bool {
@@ -338,7 +338,7 @@ func (n *NATS) start(ctx context.Context, token string) (*server.Server, error) 
 			continue
 		case <-ctx.Done():
 		case err = <-l.fatal:
-			err = fmt.Errorf("cluster: bus: %w", err)
+			err = fmt.Errorf("cluster: the bus cannot listen on %s: %w; see cluster.listen, and whether this server runs already", n.c.Listen, err)
 		case <-late:
 			err = errors.New("cluster: the bus did not start")
 		}

@@ -132,6 +132,8 @@ type Node struct {
 	peers   map[string]*peer
 	floor   map[string]uint64 // the highest epoch that was heard of
 	members []Member
+	read    time.Time // when members were
+	taking  taking
 	state   string
 	max     float64
 	lead    leading
@@ -181,7 +183,8 @@ var _ engine.Peers = (*Node)(nil)
 func New(c Config) *Node {
 	n := &Node{
 		c: c, log: c.Log, born: time.Now(), hints: newHints(c.hints()),
-		peers: map[string]*peer{}, floor: map[string]uint64{}, down: map[string]bool{}, state: c.State, max: c.Max,
+		taking: taking{time.Now(), "it has just been started"},
+		peers:  map[string]*peer{}, floor: map[string]uint64{}, down: map[string]bool{}, state: c.State, max: c.Max,
 		wakeKeep: make(chan struct{}, 1), wakeLead: make(chan struct{}, 1), wakeHeir: make(chan struct{}, 1),
 		wanted: make(chan Order, maxOrders), in: make(chan struct{}),
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -146,6 +147,12 @@ func TestTwins(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if !first.node.Valid() || second.node.Valid() {
 			t.Errorf("the first acts: %v, the second: %v", first.node.Valid(), second.node.Valid())
+		}
+		if c := first.node.Condition(); c.Is != IsValid || c.Why != "" {
+			t.Errorf("the first is %+v", c)
+		}
+		if c := second.node.Condition(); c.Is != IsWaiting || !strings.Contains(c.Why, `its name "a" is held by another server`) {
+			t.Errorf("the second is %+v", c)
 		}
 		o.mu.Lock()
 		o.desks["a"] = first

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"pharos/store"
 )
 
 // counters are since the start of the process.
@@ -16,13 +18,17 @@ type counters struct {
 type Status struct {
 	Node      string    `json:"node"`
 	Epoch     uint64    `json:"epoch"` // 0: it does not take part at present
-	State     string    `json:"state"`
+	State     string    `json:"state"` // in which it takes part, or would
+	Condition Condition `json:"condition"`
 	Leader    string    `json:"leader"`
 	Term      uint64    `json:"term,omitempty"` // of this node, while it leads
 	LeaseLeft float64   `json:"lease_left_seconds"`
 	Homes     int       `json:"homes"` // known to be here
 	Nodes     []NodeRow `json:"nodes"`
+	Read      time.Time `json:"read"` // when the table of nodes was; zero: never
 	Counts    Counts    `json:"counts"`
+	// Database is how the database is, for who adds it.
+	Database *store.Health `json:"database,omitempty"`
 	// Redirects are counted by whoever sends clients elsewhere.
 	Redirects map[string]uint64 `json:"redirects,omitempty"`
 }
@@ -67,7 +73,7 @@ type Counts struct {
 func (n *Node) Status() Status {
 	c := &n.count
 	st := Status{
-		Node: n.c.Name, Epoch: n.era.Load(), LeaseLeft: n.LeaseLeft().Seconds(), Homes: n.Homes(),
+		Node: n.c.Name, Epoch: n.era.Load(), LeaseLeft: n.LeaseLeft().Seconds(), Homes: n.Homes(), Condition: n.Condition(),
 		Counts: Counts{
 			Eras: c.eras.Load(), Terms: c.terms.Load(), Buried: c.buried.Load(), Gone: c.takeovers.Load(), Inherited: c.inherited.Load(),
 			Moved: c.moved.Load(), Came: c.came.Load(), Released: c.released.Load(), Settles: c.settles.Load(), Unsaid: c.unsaid.Load(),
@@ -81,7 +87,7 @@ func (n *Node) Status() Status {
 		links[l.Node] = l
 	}
 	n.mu.RLock()
-	st.State = n.state
+	st.State, st.Read = n.state, n.read
 	n.mu.RUnlock()
 	for _, m := range n.Members() {
 		r := NodeRow{

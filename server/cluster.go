@@ -26,10 +26,11 @@ import (
 // for stories: it leaves nothing in order, and nothing that it does from then on is saved.
 var ErrKilled = errors.New("server: killed")
 
-// ClusterStatus is what 'pharos cluster status' shows, ClusterNode a line of it.
+// ClusterStatus is what 'pharos cluster status' shows, ClusterNode a line of it, Condition whether this server takes part.
 type (
 	ClusterStatus = cluster.Status
 	ClusterNode   = cluster.NodeRow
+	Condition     = cluster.Condition
 	clusterMember = cluster.Member
 )
 

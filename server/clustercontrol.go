@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"pharos/cluster"
+	"pharos/store"
 )
 
 // errAlone: a command for several servers.
@@ -14,6 +15,13 @@ var errAlone = errors.New("this server is alone: cluster.node is not set in its 
 // Node is this server as one of several; nil: it is alone.
 func (s *Server) Node() *cluster.Node { return s.node }
 
+// clusterStatus is the node's, with how the database is.
+func (s *Server) clusterStatus(h store.Health) ClusterStatus {
+	st := s.node.Status()
+	st.Database = &h
+	return st
+}
+
 // controlCluster adds what 'pharos cluster' asks for.
 func (s *Server) controlCluster(m *http.ServeMux) {
 	m.HandleFunc("GET /cluster", func(w http.ResponseWriter, r *http.Request) {
@@ -21,7 +29,7 @@ func (s *Server) controlCluster(m *http.ServeMux) {
 			answer(w, nil, errAlone)
 			return
 		}
-		answer(w, s.node.Status(), nil)
+		answer(w, s.clusterStatus(s.store.Health(r.Context())), nil)
 	})
 	change := func(do func(node string, r *http.Request) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {

@@ -14,11 +14,18 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pharos/store"
 )
 
 // listenControl opens the socket that the commands use. Its folder is readable
-// by the owner only, which is the authentication.
-func (s *Server) listenControl(start func(string, func() error)) error {
+// by the owner only, which is the authentication. In a network of its own there is none.
+func (s *Server) listenControl(ctx context.Context, g *errgroup.Group, stop func()) error {
+	if s.Network != nil {
+		return nil
+	}
 	path := SocketPath(s.Data)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("server: %w", err) // of a killed process; the store's lock says that it is gone
@@ -38,14 +45,14 @@ func (s *Server) listenControl(start func(string, func() error)) error {
 	s.open = append(s.open, open{uri: "unix:" + path, close: ln.Close})
 	s.mu.Unlock()
 	h := &http.Server{Handler: s.control(), ReadHeaderTimeout: 10 * time.Second}
-	start("control socket", func() error { return h.Serve(ln) })
+	s.starter(ctx, g, stop)("control socket", func() error { return h.Serve(ln) })
 	return nil
 }
 
 // control is the API of the commands: JSON over HTTP on the socket.
 func (s *Server) control() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Status(), nil) })
+	m.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Status(r.Context()), nil) })
 	m.HandleFunc("GET /why", func(w http.ResponseWriter, r *http.Request) {
 		why, err := s.Why(r.Context(), r.FormValue("watcher"), r.FormValue("presentity"))
 		answer(w, why, err)
@@ -58,10 +65,14 @@ func (s *Server) control() http.Handler {
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	m.HandleFunc("GET /users", func(w http.ResponseWriter, r *http.Request) {
-		enc := json.NewEncoder(w)
-		if err := s.admin.List(r.Context(), func(u User) error { return enc.Encode(u) }); err != nil {
-			s.Log.Warn("list users", "err", err)
-			panic(http.ErrAbortHandler) // so that the reader does not take it for the whole
+		body := &begun{to: w}
+		enc := json.NewEncoder(body)
+		err := s.admin.List(r.Context(), func(u User) error { return enc.Encode(u) })
+		switch {
+		case err != nil && !body.yes:
+			answer(w, nil, err)
+		case err != nil:
+			_ = enc.Encode(failure{errorText(err)}) // the last line, so that nobody takes it for the whole
 		}
 	})
 	change := func(fn func(ctx context.Context, addr, password string) error) http.HandlerFunc {
@@ -94,11 +105,17 @@ type importEnd struct {
 	Error string `json:"error,omitempty"`
 }
 
+// errorText is an error for the people at the command.
 func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	return store.Trouble(err).Error()
+}
+
+// failure is the answer when something has failed, or its last line.
+type failure struct {
+	Error string `json:"error"`
 }
 
 func (s *Server) controlWatch(w http.ResponseWriter, r *http.Request) {
@@ -145,9 +162,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
-		v = struct {
-			Error string `json:"error"`
-		}{err.Error()}
+		v = failure{errorText(err)}
 	}
 	_ = json.NewEncoder(w).Encode(v) // the command has gone: nobody to tell
 }
@@ -241,7 +256,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, re
 // broken says in words that the answer ended before its end.
 func broken(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
-		return errors.New("the server has stopped")
+		return errors.New("the server has stopped before the end of its answer")
 	}
 	return err
 }

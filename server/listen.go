@@ -27,11 +27,10 @@ type open struct {
 	close func() error
 }
 
-// listen opens every configured listener and the control socket; when one
-// fails, all are closed again by the caller. A listener that fails later
-// stops the whole: a half-deaf server is worse than a restarted one.
-func (s *Server) listen(ctx context.Context, g *errgroup.Group, stop func()) error {
-	start := func(what string, fn func() error) {
+// starter runs a listener in g. One that fails later stops the whole: a half-deaf server
+// is worse than a restarted one.
+func (s *Server) starter(ctx context.Context, g *errgroup.Group, stop func()) func(string, func() error) {
+	return func(what string, fn func() error) {
 		g.Go(func() error {
 			err := fn()
 			if err == nil || s.closing.Load() || ctx.Err() != nil {
@@ -41,6 +40,11 @@ func (s *Server) listen(ctx context.Context, g *errgroup.Group, stop func()) err
 			return fmt.Errorf("server: %s: %w", what, err)
 		})
 	}
+}
+
+// listen opens every configured listener; when one fails, all are closed again by the caller.
+func (s *Server) listen(ctx context.Context, g *errgroup.Group, stop func()) error {
+	start := s.starter(ctx, g, stop)
 	for _, uri := range s.Config.Listen {
 		l, err := config.ParseListener(uri)
 		if err != nil {
@@ -50,10 +54,7 @@ func (s *Server) listen(ctx context.Context, g *errgroup.Group, stop func()) err
 			return listenError(l, err)
 		}
 	}
-	if s.Network != nil {
-		return nil
-	}
-	return s.listenControl(start)
+	return nil
 }
 
 func (s *Server) listenOne(ctx context.Context, l config.Listener, start func(string, func() error)) error {

@@ -275,16 +275,18 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopEngine()
 	var inner errgroup.Group
 	inner.Go(func() error { return s.engine.Run(engineCtx) })
-	leave, err := s.join(ctx)
-	going := err == nil && ctx.Err() == nil // it may have been told to stop while it waited for the others
-	if going {
-		s.resume(ctx)
-	}
-
 	serveCtx, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	var outer errgroup.Group
+	// First, so that one that waits for the others can be asked why.
+	err := s.listenControl(serveCtx, &outer, stopServing)
+	leave := func(context.Context, bool) error { return nil }
+	if err == nil {
+		leave, err = s.join(serveCtx)
+	}
+	going := err == nil && serveCtx.Err() == nil // it may have been told to stop while it waited for the others
 	if going {
+		s.resume(ctx)
 		err = s.listen(serveCtx, &outer, stopServing)
 	}
 	served := going && err == nil
@@ -303,9 +305,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	s.closeListeners()
 	orderly := !errors.Is(context.Cause(ctx), ErrKilled)
-	if orderly {
+	switch {
+	case orderly && going:
 		s.handOver(drain)
-	} else {
+	case !orderly:
 		err = errors.Join(err, leave(drain, false))
 	}
 	err = errors.Join(err, s.jabber.Close(drain), s.xmpp.Shutdown(drain))

@@ -1,11 +1,16 @@
 package server
 
 import (
+	"context"
 	"time"
 
 	"pharos/engine"
 	"pharos/simple"
+	"pharos/store"
 )
+
+// Health tells how the database is.
+type Health = store.Health
 
 // Status is what 'pharos status' shows.
 type Status struct {
@@ -20,6 +25,8 @@ type Status struct {
 	SIP     simple.Stats `json:"sip"`
 	XMPP    XMPPStats    `json:"xmpp"`
 	Process Process      `json:"process"`
+	// Database is how the database is, asked just now.
+	Database store.Health `json:"database"`
 	// Cluster is there where this server is one of several.
 	Cluster *ClusterStatus `json:"cluster,omitempty"`
 }
@@ -30,14 +37,15 @@ type XMPPStats struct {
 	Hibernating int `json:"hibernating"` // connection lost, may be resumed (XEP-0198)
 }
 
-// Status of a running server.
-func (s *Server) Status() Status {
+// Status of a running server. It asks the database, and waits a second for it at most.
+func (s *Server) Status(ctx context.Context) Status {
 	st := Status{
 		Running: true, Version: s.Version, Domains: s.Config.Domains, Listen: s.listening(),
 		Started: s.started.UTC(), Uptime: time.Since(s.started).Seconds(), Engine: s.engine.Stats(), SIP: s.simple.Stats(),
+		Database: s.store.Health(ctx),
 	}
 	if s.node != nil {
-		c := s.node.Status()
+		c := s.clusterStatus(st.Database)
 		st.Cluster = &c
 	}
 	st.XMPP.Sessions, st.XMPP.Hibernating = s.jabber.Count()

@@ -19,6 +19,9 @@ type copyConn struct {
 }
 
 func dialCopy(ctx context.Context, url string) (*copyConn, error) {
+	if err := CheckURL(url); err != nil {
+		return nil, err
+	}
 	c, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -34,7 +37,7 @@ func dialCopy(ctx context.Context, url string) (*copyConn, error) {
 	}
 	k := &copyConn{db: stdlib.OpenDB(*c)}
 	if k.conn, err = k.db.Conn(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), k.db.Close())
+		return nil, errors.Join(Trouble(fmt.Errorf("store: %w", err)), k.db.Close())
 	}
 	return k, nil
 }

@@ -10,6 +10,9 @@ import (
 // Errors: ErrLocked when the process runs, ErrOlder when it last was of an older version,
 // ErrNotEmpty, ErrDiffers; after each of them the database is as empty as it was.
 func Migrate(ctx context.Context, dir, url string, progress func(Progress)) (c Copied, err error) {
+	if err := CheckURL(url); err != nil {
+		return c, err
+	}
 	n, err := readDir(ctx, dir)
 	if err != nil {
 		return c, err
@@ -26,6 +29,9 @@ func Migrate(ctx context.Context, dir, url string, progress func(Progress)) (c C
 
 // RestorePostgres is Restore into an empty PostgreSQL database.
 func RestorePostgres(ctx context.Context, file, url string, progress func(Progress)) (Copied, error) {
+	if err := CheckURL(url); err != nil {
+		return Copied{}, err
+	}
 	if _, err := CheckBackup(ctx, file); err != nil {
 		return Copied{}, err
 	}

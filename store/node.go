@@ -7,7 +7,7 @@ func (s *Store) Node() *Store {
 	s.others.Store(true)
 	n := &Store{
 		dir: s.dir, log: s.log, read: s.read, reads: s.reads, reader: s.reader,
-		w: s.w, control: s.control, j: s.j, rows: s.rows, node: true,
+		w: s.w, control: s.control, j: s.j, rows: s.rows, health: s.health, node: true,
 	}
 	n.loads.ask, n.checks.ask, n.users.ask = n.loadRows, n.revisions, n.readUsers
 	n.others.Store(true)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib" // the driver for PostgreSQL
 )
 
 const (
@@ -47,7 +46,7 @@ func OpenPostgres(ctx context.Context, url, dir string, opts ...Option) (*Store,
 	s.others.Store(true)
 	if err := s.openPostgres(ctx, url); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, Trouble(fmt.Errorf("store: %w", err))
 	}
 	return s, nil
 }
@@ -57,7 +56,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	s.read = stdlib.OpenDB(*c)
+	s.read = s.pool(c)
 	const connections = maxReaders + 4 // the writers' too
 	s.read.SetMaxOpenConns(connections)
 	s.read.SetMaxIdleConns(connections)
@@ -71,7 +70,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		return err
 	}
 	// Leases do not wait for rosters, and not for each other either: to bury a node may take a while.
-	s.control = stdlib.OpenDB(*c)
+	s.control = s.pool(c)
 	s.control.SetMaxOpenConns(maxRegistry)
 	s.control.SetMaxIdleConns(2)
 	if s.rows, err = newRows(ctx, s.read, s.log); err != nil {
@@ -88,6 +87,9 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 }
 
 func postgresConfig(url string) (*pgx.ConnConfig, error) {
+	if err := CheckURL(url); err != nil {
+		return nil, err
+	}
 	c, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, err
@@ -172,7 +174,7 @@ func postgresSchema(text string) string {
 
 // openDir makes and locks the directory of a process.
 func openDir(dir string, opts []Option) (*Store, error) {
-	s := &Store{dir: dir, log: slog.Default()}
+	s := &Store{dir: dir, log: slog.Default(), health: &health{since: time.Now()}}
 	s.cache.init(maxCachedRows)
 	s.bodies.init(maxCachedBytes)
 	s.loads.ask, s.checks.ask, s.users.ask = s.loadRows, s.revisions, s.readUsers

@@ -68,6 +68,7 @@ type Store struct {
 	loads   gatherer[presence.Entity, []softRow]
 	checks  gatherer[presence.Entity, uint64]
 	users   gatherer[presence.Entity, *userState]
+	health  *health
 	node    bool        // made by Node
 	others  atomic.Bool // others write to the database too
 	fence   atomic.Pointer[fence]

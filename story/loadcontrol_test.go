@@ -155,7 +155,7 @@ func (f *fleet) come(at int, users ...string) {
 }
 
 func (f *fleet) row(at int, name string) server.ClusterNode {
-	for _, n := range f.nodes[at-1].server.Status().Cluster.Nodes {
+	for _, n := range f.nodes[at-1].server.Status(context.Background()).Cluster.Nodes {
 		if n.Name == name {
 			return n
 		}
@@ -269,7 +269,7 @@ func TestLoadControlRedirect(t *testing.T) {
 				t.Errorf("%s is sent to %s", name, host)
 			}
 		}
-		if n := f.nodes[0].server.Status().Cluster.Redirects["redirected"]; n != uint64(len(told)) {
+		if n := f.nodes[0].server.Status(context.Background()).Cluster.Redirects["redirected"]; n != uint64(len(told)) {
 			t.Errorf("%d redirects are counted, %d were sent", n, len(told))
 		}
 		for _, name := range names { // all are served where they are

@@ -81,6 +81,8 @@ func writeCluster(w io.Writer, st *server.ClusterStatus) {
 			lease = strconv.FormatFloat(n.LeaseLeft, 'f', 1, 64) + " s"
 		}
 		switch {
+		case n.Name == st.Node && st.Epoch == 0:
+			reached = "-" // the row may be another's of the same name
 		case n.Name == st.Node:
 			reached = "here"
 		case n.Reached:
@@ -103,15 +105,46 @@ func writeCluster(w io.Writer, st *server.ClusterStatus) {
 	if st.Leader == "" {
 		fmt.Fprintf(w, "; nobody does at present")
 	}
-	fmt.Fprintf(w, "\n%s: %d homes, %d moved away, %d come, %d taken over from servers that have gone\n",
-		st.Node, st.Homes, st.Counts.Moved, st.Counts.Came, st.Counts.Inherited)
-	if st.Epoch == 0 || st.LeaseLeft <= 0 {
-		fmt.Fprintf(w, "%s does not take part at present: it does not reach the database or the others\n", st.Node)
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, "%s: %s\n", st.Node, condition(st))
+	if st.Database != nil {
+		fmt.Fprintf(w, "database: %s\n", database(st.Database))
 	}
+	if st.Epoch == 0 {
+		return
+	}
+	fmt.Fprintf(w, "%s: %d users at home here, %d moved away, %d come, %d taken over from servers that have gone\n",
+		st.Node, st.Homes, st.Counts.Moved, st.Counts.Came, st.Counts.Inherited)
 	if len(st.Redirects) > 0 {
 		fmt.Fprintf(w, "clients whose user lives elsewhere: %d redirected, %d of them followed, %d served here\n",
 			st.Redirects["redirected"], st.Redirects["followed"], st.Redirects["served"])
 	}
+}
+
+// condition says whether the server itself takes part, and else why not.
+func condition(st *server.ClusterStatus) string {
+	c := &st.Condition
+	return c.Words(st.State) + whyAndWhen(c.Why, c.Since)
+}
+
+// database says how it is.
+func database(h *server.Health) string {
+	what := "works"
+	if !h.OK {
+		what = "AWAY"
+	}
+	return fmt.Sprintf("%s, %s, %s%s", h.Kind, h.Place, what, whyAndWhen(h.Error, h.Since))
+}
+
+func whyAndWhen(why string, since time.Time) string {
+	text := ""
+	if !since.IsZero() {
+		text = fmt.Sprintf(", since %s (%s)", since.Local().Format("2006-01-02 15:04:05"), time.Since(since).Round(time.Second))
+	}
+	if why != "" {
+		text += ": " + why
+	}
+	return text
 }
 
 type clusterDrainCmd struct {

@@ -52,7 +52,16 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	}
 	fmt.Printf("Pharos %s, %s, up %s\n", st.Version, state, time.Duration(st.Uptime*float64(time.Second)).Round(time.Second))
 	fmt.Printf("domains        %s\n", strings.Join(st.Domains, ", "))
-	fmt.Printf("listening      %s\n", strings.Join(st.Listen, "\n               "))
+	listening := "nothing yet"
+	if len(st.Listen) > 0 {
+		listening = strings.Join(st.Listen, "\n               ")
+	}
+	fmt.Printf("listening      %s\n", listening)
+	fmt.Printf("database       %s\n", database(&st.Database))
+	if c := st.Cluster; c != nil {
+		fmt.Printf("cluster        %s %s\n", c.Node, condition(c))
+		fmt.Printf("               %s\n", others(c))
+	}
 	fmt.Printf("presence       %d users, %d publications and sessions\n", st.Engine.Presentities, st.Engine.Sources)
 	fmt.Printf("subscriptions  %d, of which %d wait for approval\n", st.Engine.Subscriptions, st.Engine.Pending)
 	fmt.Printf("xmpp           %d sessions, of which %d wait to be resumed\n", st.XMPP.Sessions, st.XMPP.Hibernating)
@@ -69,6 +78,23 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	p := st.Process
 	fmt.Printf("memory         %.1f MiB heap, %.1f MiB of it live, %.1f MiB resident; %d goroutines, %d descriptors\n", mib(p.HeapBytes), mib(p.HeapLive), mib(p.Resident), p.Goroutines, p.Descriptors)
 	return nil
+}
+
+// others counts the servers of the service by their states.
+func others(st *server.ClusterStatus) string {
+	count := map[string]int{}
+	for i := range st.Nodes {
+		count[st.Nodes[i].State]++
+	}
+	var list []string
+	for _, state := range slices.Sorted(maps.Keys(count)) {
+		list = append(list, fmt.Sprintf("%d %s", count[state], state))
+	}
+	leader := "nobody leads"
+	if st.Leader != "" {
+		leader = st.Leader + " leads"
+	}
+	return fmt.Sprintf("servers: %s; %s; see 'pharos cluster status'", strings.Join(list, ", "), leader)
 }
 
 type whyCmd struct {

@@ -50,7 +50,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	go func() {
 		<-s.Ready()
-		printBanner(os.Stdout, s.Status(), c.Data, demo)
+		printBanner(os.Stdout, s.Status(ctx), c.Data, demo)
 		for range hup {
 			if err := s.Reload(); err != nil {
 				slog.New(newLog(os.Stderr, cfg.Log.Format, level).Handler()).Error("reload", "err", err)

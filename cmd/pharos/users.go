@@ -89,11 +89,17 @@ func (r remote) Remove(ctx context.Context, addr string) error {
 }
 func (r remote) List(ctx context.Context, fn func(server.User) error) error {
 	return r.c.Lines(ctx, "GET", "/users", nil, func(b json.RawMessage) error {
-		var u server.User
+		var u struct {
+			server.User
+			Error string `json:"error"`
+		}
 		if err := json.Unmarshal(b, &u); err != nil {
 			return err
 		}
-		return fn(u)
+		if u.Error != "" { // in the middle
+			return errors.New(u.Error)
+		}
+		return fn(u.User)
 	})
 }
 func (r remote) Import(ctx context.Context, body io.Reader, dryRun bool, progress func(server.Import)) (server.Import, error) {
