@@ -53,7 +53,7 @@ func (c *xcapClient) do(ctx context.Context, method, path, kind, body string) (s
 		}
 		for _, v := range a.Header.Values("WWW-Authenticate") {
 			if strings.Contains(v, "MD5") {
-				c.d = &digester{strings.Trim(string(param([]byte(v), "nonce=")), `"`)}
+				c.d = &digester{nonce: strings.Trim(string(param([]byte(v), "nonce=")), `"`)}
 			}
 		}
 	}

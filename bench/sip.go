@@ -66,6 +66,16 @@ type sipLoad struct {
 	etag []string
 	cseq []int
 	mu   sync.Mutex
+
+	refused atomic.Pointer[int] // the first status that was not 2xx
+}
+
+// refusals is the error of so many requests that were refused.
+func (l *sipLoad) refusals(n int64) error {
+	if status := l.refused.Load(); n > 0 && status != nil {
+		return fmt.Errorf("bench: %d requests were refused, the first with %d", n, *status)
+	}
+	return nil
 }
 
 func newSIPLoad(ctx context.Context, start Launch, n int, trusted bool) (*sipLoad, error) {
@@ -104,6 +114,7 @@ func (l *sipLoad) publish(i int, body string, failed *atomic.Int64, done func())
 			l.mu.Unlock()
 		} else {
 			failed.Add(1)
+			l.refused.CompareAndSwap(nil, &status)
 		}
 		done()
 	})
@@ -116,6 +127,7 @@ func (l *sipLoad) subscribe(watcher, presentity int, callID string, failed *atom
 		func(status int, m []byte) {
 			if status/100 != 2 {
 				failed.Add(1)
+				l.refused.CompareAndSwap(nil, &status)
 			}
 			done()
 		})
@@ -123,24 +135,27 @@ func (l *sipLoad) subscribe(watcher, presentity int, callID string, failed *atom
 
 // authenticate fetches a nonce.
 func (l *sipLoad) authenticate() error {
-	got := make(chan string, 1)
+	got := make(chan *digester, 1)
 	l.c.send(request{method: "SUBSCRIBE", user: "u0", from: "u1", callID: "nonce", cseq: 1, header: "Contact: <sip:u1@" + l.c.local + ">\r\n"},
 		func(status int, m []byte) {
 			for _, v := range bytes.Split(m, []byte("\r\n")) {
-				if bytes.HasPrefix(v, []byte("WWW-Authenticate: ")) && bytes.Contains(v, []byte("MD5")) {
-					got <- strings.Trim(string(param(v, "nonce=")), `"`)
-					return
+				for header, answer := range map[string]string{"WWW-Authenticate: ": "Authorization", "Proxy-Authenticate: ": "Proxy-Authorization"} {
+					// MD5 need not be named (RFC 7616 §3.3).
+					if bytes.HasPrefix(v, []byte(header)) && !bytes.Contains(v, []byte("SHA")) {
+						got <- &digester{strings.Trim(string(param(v, "nonce=")), `"`), answer}
+						return
+					}
 				}
 			}
-			got <- ""
+			got <- nil
 		})
 	select {
-	case n := <-got:
-		if n == "" {
+	case d := <-got:
+		if d == nil {
 			return fmt.Errorf("bench: no MD5 challenge")
 		}
 		l.c.mu.Lock()
-		l.c.digest = &digester{n}
+		l.c.digest = d
 		l.c.mu.Unlock()
 		return nil
 	case <-time.After(5 * time.Second):

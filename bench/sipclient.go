@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,20 @@ type sipClient struct {
 	again    int                 // retransmissions
 	onNotify func(m []byte)
 	digest   *digester
+
+	in, out, inOctets, outOctets atomic.Int64 // as the server sees it
+}
+
+// wire is what has gone over it so far.
+func (c *sipClient) wire() Wire {
+	return Wire{c.in.Load(), c.out.Load(), c.inOctets.Load(), c.outOctets.Load()}
+}
+
+// repeated is how many requests had to be sent again.
+func (c *sipClient) repeated() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.again
 }
 
 // pending is a request without an answer; it is sent again after timer E's first
@@ -38,7 +53,8 @@ type pending struct {
 	sent time.Time
 }
 
-type digester struct{ nonce string }
+// digester answers a challenge again and again.
+type digester struct{ nonce, header string }
 
 func newSIPClient(addr string) (*sipClient, error) {
 	ra, err := net.ResolveUDPAddr("udp", addr)
@@ -77,6 +93,8 @@ func runSIPClient(c *net.UDPConn, addr string, to netip.AddrPort) (*sipClient, e
 
 // write sends to one who has spoken, or to the server.
 func (c *sipClient) write(b []byte, to netip.AddrPort) error {
+	c.in.Add(1)
+	c.inOctets.Add(int64(len(b)))
 	var err error
 	if c.to.IsValid() {
 		_, err = c.conn.WriteToUDPAddrPort(b, to)
@@ -100,6 +118,8 @@ func (c *sipClient) read() {
 			continue // a server that is not there any more
 		}
 		m := buf[:n]
+		c.out.Add(1)
+		c.outOctets.Add(int64(n))
 		if bytes.HasPrefix(m, []byte("SIP/2.0 ")) {
 			status, _ := strconv.Atoi(string(m[8:11]))
 			if status < 200 {
@@ -205,8 +225,8 @@ func (c *sipClient) send(r request, done func(status int, m []byte)) {
 
 func (d *digester) append(b []byte, r request) []byte {
 	uri := "sip:" + r.user + "@localhost"
-	return fmt.Appendf(b, "Authorization: Digest username=\"%s\", realm=\"localhost\", nonce=\"%s\", uri=\"%s\", response=\"%s\", algorithm=MD5, qop=auth, cnonce=\"c\", nc=00000001\r\n",
-		r.from, d.nonce, uri, d.response(r.from, r.password, r.method, uri))
+	return fmt.Appendf(b, "%s: Digest username=\"%s\", realm=\"localhost\", nonce=\"%s\", uri=\"%s\", response=\"%s\", algorithm=MD5, qop=auth, cnonce=\"c\", nc=00000001\r\n",
+		d.header, r.from, d.nonce, uri, d.response(r.from, r.password, r.method, uri))
 }
 
 // response is RFC 7616 §3.4.1 with what append says.

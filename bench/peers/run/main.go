@@ -82,6 +82,9 @@ func run() error {
 			return err
 		}
 		rs, err := peers.Compare(ctx, w.Works, w.Contenders, o)
+		if err != nil && *readme == "" && len(rs) > 0 {
+			fmt.Println(peers.Table(peers.Lines(rs, w.Contenders), w.Contenders)) // what there is so far
+		}
 		if err != nil {
 			return err
 		}
