@@ -242,7 +242,11 @@ func (e *Edge) notified(s *subscription, m *sip.Message, err error) {
 		s.told = nil // who knows what has been heard of it
 		if s.fails++; s.fails >= maxFails {
 			delete(e.subs, s.local)
-			e.log.Info("loadcontrol: a subscriber is gone", "server", s.server, "observer", s.who.String())
+			if s.server != "" {
+				e.log.Info("loadcontrol: a server does not answer: it is told nothing more until it subscribes again", "server", s.server)
+			} else {
+				e.log.Info("loadcontrol: an observer does not answer, and is told nothing more", "observer", s.who.String())
+			}
 		}
 		e.mu.Unlock()
 		return

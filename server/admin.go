@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -22,22 +23,48 @@ type Admin struct {
 	domains  []string
 	removed  func(context.Context, presence.Entity) error // tells the running parts; nil when stopped
 	policy   func(presence.Entity)                        // the same of who a user lets in
+	inUse    bool                                         // by servers that would not hear of changes
 	told     func(presence.Entity)                        // tells other nodes of a changed account; nil: there are none
 }
 
-// OpenAdmin opens the store of a stopped server: its data folder or, with a URL, PostgreSQL.
+// OpenAdmin opens the store of a stopped server: its data folder or, with a URL, PostgreSQL. Where servers
+// run on that database it is for reading only: what is changed beside them they would not hear of.
 func OpenAdmin(data, url string, domains []string) (*Admin, error) {
-	var st *store.Store
+	a := &Admin{domains: domains}
 	var err error
 	if url == "" {
-		st, err = store.Open(context.Background(), data)
-	} else {
-		st, err = store.OpenPostgres(context.Background(), url, data)
+		a.store, err = store.Open(context.Background(), data)
+	} else if a.inUse, err = store.InUse(context.Background(), url); err == nil {
+		a.store, err = store.OpenPostgres(context.Background(), namedAdmin(url), data)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Admin{store: st, docs: xdm.New(xdm.Config{Store: st}), domains: domains}, nil
+	a.docs = xdm.New(xdm.Config{Store: a.store})
+	return a, nil
+}
+
+// namedAdmin has the database show these connections under a name that is not a server's.
+func namedAdmin(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	q := u.Query()
+	q.Set("application_name", "pharos command")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// ErrInUse: servers run on the database, and none of them was asked.
+var ErrInUse = errors.New("servers run on this database and would not hear of the change: run this where one of them runs, with --data and its data folder")
+
+// change is ErrInUse where nothing may be changed.
+func (a *Admin) change() error {
+	if a.inUse {
+		return ErrInUse
+	}
+	return nil
 }
 
 // Close closes what OpenAdmin opened.
@@ -124,6 +151,9 @@ func withoutScheme(s string) string {
 }
 
 func (a *Admin) put(ctx context.Context, u presence.Entity, typed, password string) error {
+	if err := a.change(); err != nil {
+		return err
+	}
 	acct, err := account.Derive(presence.Entity{User: typed, Domain: u.Domain}, password)
 	if err != nil {
 		return err
@@ -154,6 +184,9 @@ func (a *Admin) Remove(ctx context.Context, addr string) error {
 	}
 	if _, err := a.store.Account(ctx, u); err != nil {
 		return fmt.Errorf("%s: %w", u, noAccount(err))
+	}
+	if err := a.change(); err != nil {
+		return err
 	}
 	if err := a.store.RemoveAccount(ctx, u); err != nil {
 		return err

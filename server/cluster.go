@@ -136,7 +136,9 @@ func (s *Server) useNode() {
 	}, func(string) { s.docs.Missed() })
 	s.node.Topic(topicAccounts, func(_ string, b []byte) {
 		user, domain, _ := strings.Cut(string(b), "\x00")
-		s.accounts.Changed(presence.Entity{User: user, Domain: domain})
+		u := presence.Entity{User: user, Domain: domain}
+		s.accounts.Changed(u)
+		s.engine.PolicyHeardOf(u) // who has the address next has not let in whom the last one did
 	}, func(string) { s.accounts.Missed() })
 }
 

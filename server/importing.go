@@ -156,6 +156,9 @@ func (a *Admin) Import(ctx context.Context, r io.Reader, dryRun bool, progress f
 		}
 		return im, fmt.Errorf("%s in the file; nothing was imported", problems)
 	}
+	if err := a.change(); err != nil && !dryRun {
+		return im, err
+	}
 	if dryRun {
 		for _, u := range m.users {
 			im.add(u)

@@ -194,7 +194,7 @@ func (s *Server) wire() error {
 	if s.xcap, err = s.newXCAP(gate); err != nil {
 		return err
 	}
-	s.watch = newWatchEdge(s.engine)
+	s.watch = newWatchEdge(s.engine, s.asked)
 	s.engine.Register("sip", s.simple)
 	s.engine.Register("xmpp", s.jabber)
 	s.engine.Register(watchName, s.watch)

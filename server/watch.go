@@ -21,13 +21,22 @@ const watchName = "operator"
 // they watch as the user: there is no side door around the policy.
 type watchEdge struct {
 	engine *engine.Engine
+	asked  func(request []byte) []byte // answers other servers
 	next   atomic.Uint64
 	mu     sync.Mutex // guards live
-	live   map[string]chan *presence.View
+	live   map[string]*following
 }
 
-func newWatchEdge(e *engine.Engine) *watchEdge {
-	return &watchEdge{engine: e, live: map[string]chan *presence.View{}}
+// following is an operator who watches.
+type following struct {
+	of    presence.Entity
+	views chan *presence.View
+}
+
+var _ engine.ClusterEdge = (*watchEdge)(nil)
+
+func newWatchEdge(e *engine.Engine, asked func([]byte) []byte) *watchEdge {
+	return &watchEdge{engine: e, asked: asked, live: map[string]*following{}}
 }
 
 // maxWatches bounds the operators that watch at one time.
@@ -63,7 +72,7 @@ func (w *watchEdge) follow(ctx context.Context, u presence.Entity, fn func(Seen)
 		w.mu.Unlock()
 		return engine.ErrOverload
 	}
-	w.live[handle] = views
+	w.live[handle] = &following{u, views}
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -74,8 +83,7 @@ func (w *watchEdge) follow(ctx context.Context, u presence.Entity, fn func(Seen)
 		defer cancel()
 		_, _ = w.engine.Step(ctx, u, presence.Unwatch{ID: handle, Silent: true}) // a stopped engine has none to end
 	}()
-	_, err := w.engine.Step(ctx, u, presence.Watch{ID: handle, Watcher: u, Via: presence.Via{Edge: watchName, Handle: handle}})
-	if err != nil {
+	if _, err := w.engine.Step(ctx, u, watchAs(handle, u)); err != nil {
 		return err
 	}
 	for {
@@ -89,6 +97,27 @@ func (w *watchEdge) follow(ctx context.Context, u presence.Entity, fn func(Seen)
 		}
 	}
 }
+
+func watchAs(handle string, u presence.Entity) presence.Watch {
+	return presence.Watch{ID: handle, Watcher: u, Via: presence.Via{Edge: watchName, Handle: handle}}
+}
+
+// Lost implements engine.ClusterEdge: new owners do not know who watches.
+func (w *watchEdge) Lost(lost func(presence.Entity) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for handle, f := range w.live {
+		if lost(f.of) {
+			_ = w.engine.Submit(f.of, watchAs(handle, f.of), nil) // too much to do: it is watched anew by hand
+		}
+	}
+}
+
+// Adopt implements engine.ClusterEdge: nothing of an operator outlives his connection.
+func (w *watchEdge) Adopt(presence.Entity, []*presence.Subscription) {}
+
+// Called implements engine.ClusterEdge: what operators ask at other servers.
+func (w *watchEdge) Called(_ string, request []byte, answer func([]byte)) { answer(w.asked(request)) }
 
 func seen(v *presence.View) Seen {
 	s := Seen{At: time.Now().UTC(), User: v.Presentity.String(), Version: v.Version, Presence: "closed", Sources: []SeenSource{},
@@ -116,15 +145,15 @@ func (w *watchEdge) Notify(n *presence.Notice) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, t := range n.Targets {
-		ch := w.live[t.Handle]
-		if ch == nil {
+		f := w.live[t.Handle]
+		if f == nil {
 			continue
 		}
 		select {
-		case <-ch:
+		case <-f.views:
 		default:
 		}
-		ch <- n.View
+		f.views <- n.View
 	}
 }
 

@@ -68,25 +68,25 @@ func (s *Server) Why(ctx context.Context, watcher, presentity string) (Why, erro
 	s.whyPolicy(&w, x)
 	s.whyNear(&w, x)
 	s.whySources(&w, x)
-	s.whySubscriptions(&w, x)
+	s.whySubscriptions(ctx, &w, x)
 	w.Answer = conclusion(x)
 	for _, pkg := range simple.Packages() {
 		x, err := s.engine.ExplainPackage(ctx, alice, bob, pkg)
 		if err != nil {
 			return w, err
 		}
-		s.whyPackage(&w, pkg, x)
+		s.whyPackage(ctx, &w, pkg, x)
 	}
 	return w, nil
 }
 
 // whyPackage is about another event package, where there is something to say of it.
-func (s *Server) whyPackage(w *Why, pkg string, x presence.Explanation) {
+func (s *Server) whyPackage(ctx context.Context, w *Why, pkg string, x presence.Explanation) {
 	for _, src := range x.Sources {
 		w.add(pkg, true, "%s", sourceText(src, ""))
 	}
 	for _, sub := range x.Subscriptions {
-		s.whySubscription(w, pkg, x, sub)
+		s.whySubscription(ctx, w, pkg, x, sub)
 	}
 }
 
@@ -189,24 +189,23 @@ func sourceText(src *presence.Source, says string) string {
 
 var states = map[presence.State]string{presence.Active: "active", presence.Pending: "pending", presence.Terminated: "terminated"}
 
-func (s *Server) whySubscriptions(w *Why, x presence.Explanation) {
+func (s *Server) whySubscriptions(ctx context.Context, w *Why, x presence.Explanation) {
 	if len(x.Subscriptions) == 0 {
 		w.add("subscription", false, "%s has no living subscription to %s: no session or phone of %[1]s watches now", x.Watcher, x.Presentity)
 	}
 	for _, sub := range x.Subscriptions {
-		s.whySubscription(w, "subscription", x, sub)
+		s.whySubscription(ctx, w, "subscription", x, sub)
 	}
 }
 
-func (s *Server) whySubscription(w *Why, what string, x presence.Explanation, sub presence.Subscription) {
+func (s *Server) whySubscription(ctx context.Context, w *Why, what string, x presence.Explanation, sub presence.Subscription) {
 	text := fmt.Sprintf("%s over %s since %s", states[sub.State], sub.Via.Edge, sub.Created.UTC().Format(time.RFC3339))
 	if !sub.Expires.IsZero() {
 		text += fmt.Sprintf(", expires in %s", time.Until(sub.Expires).Round(time.Second))
 	}
 	w.add(what, sub.State == presence.Active, "%s", text)
-	told, ok, known := s.lastTold(x.Presentity, sub)
-	if known {
-		w.add("last word", ok, "%s", told)
+	if t := s.lastTold(ctx, x.Presentity, sub); t.Known {
+		w.add("last word", t.OK, "%s", t.Text)
 	}
 }
 

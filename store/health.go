@@ -87,3 +87,15 @@ func (s *Store) pool(c *pgx.ConnConfig) *sql.DB {
 	s.health.mu.Unlock()
 	return sql.OpenDB(watched{stdlib.GetConnector(*c), s.health})
 }
+
+// InUse tells whether servers are connected to a database in PostgreSQL.
+func InUse(ctx context.Context, url string) (bool, error) {
+	k, err := dialCopy(ctx, url)
+	if err != nil {
+		return false, err
+	}
+	var found bool
+	err = k.conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name = '`+applicationName+`')`).Scan(&found)
+	return found, errors.Join(Trouble(err), k.close())
+}

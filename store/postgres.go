@@ -35,6 +35,9 @@ const (
 	patience = 3 * time.Second
 )
 
+// applicationName is that of servers' connections, by which InUse knows them. A URL may name another.
+const applicationName = "pharos"
+
 // OpenPostgres opens a database that several nodes share, at a URL
 // (postgres://user@host/name). The schema is made when it is missing. Soft state is
 // in rows; dir keeps what is the process's own.
@@ -98,7 +101,7 @@ func postgresConfig(url string) (*pgx.ConnConfig, error) {
 		c.ConnectTimeout = dialTimeout
 	}
 	for name, value := range map[string]string{
-		"application_name":                    "pharos",
+		"application_name":                    applicationName,
 		"statement_timeout":                   milliseconds(statementTimeout),
 		"lock_timeout":                        milliseconds(lockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(idleTimeout),

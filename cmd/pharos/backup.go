@@ -66,13 +66,23 @@ func inWords(rows map[string]int64) string {
 
 type restoreCmd struct {
 	File string `arg:"" help:"The backup." placeholder:"FILE"`
-	Data string `help:"Data folder to make; it may exist, without a database in it." placeholder:"DIR" xor:"target" required:""`
-	To   string `help:"URL of an empty PostgreSQL database, such as postgres://user:password@host/name." placeholder:"URL" xor:"target" required:""`
+	Data string `help:"Data folder to make; it may exist, without a database in it." placeholder:"DIR" xor:"target"`
+	To   string `help:"Or the URL of an empty PostgreSQL database, such as postgres://user:password@host/name." placeholder:"URL" xor:"target"`
 	JSON bool   `help:"As JSON." name:"json"`
 }
 
+// Validate says which flag is missing.
+func (c *restoreCmd) Validate() error {
+	if c.Data == "" && c.To == "" {
+		return errors.New("say where to: --data DIR or --to URL")
+	}
+	return nil
+}
+
 func (c *restoreCmd) Help() string {
-	return `The file is checked whole before anything is written: each part has a SHA-256. Then all is written, read again and compared with the file, row by row; only what is the same in every column stays. After a difference, which is named, or any other failure, nothing is left in the place, and the exit status is 1.
+	return `Where to: either --data or --to.
+
+The file is checked whole before anything is written: each part has a SHA-256. Then all is written, read again and compared with the file, row by row; only what is the same in every column stays. After a difference, which is named, or any other failure, nothing is left in the place, and the exit status is 1.
 
 A place that holds anything is refused; nothing is ever written over. A backup of SQLite may go into PostgreSQL and the other way round.
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"os"
 	"strconv"
@@ -30,7 +31,13 @@ type clusterStatusCmd struct {
 }
 
 func (c *clusterStatusCmd) Help() string {
-	return `It is what the server on this data folder sees. A level is what users and their resources add up to, by the weights in the configuration. "lease" is how long a server may go on without a word to the database; "homes" in the last line counts the users who live on this server.`
+	return `It is what the server on this data folder sees, as it last read it in the database.
+
+STATE: "active" takes users; "draining" hands its users to the others and takes none; "standby" runs and has none, until it is added; "joining" is being added; "dead" has lost its lease, and others have its users; "left" was stopped in order.
+
+LEVEL is what users and their resources add up to, by the weights in the configuration, and MAX how far it may rise before newcomers are sent elsewhere. USERS are those whose presence the server keeps in memory; those who are at home there, in the last line, include the ones of whom nothing is needed at present. LEASE is how long the server may go on without a word of the database. REACHED is the time to it and back over the bus; "no": the bus does not reach it.
+
+Below the table stands whether the server that was asked takes part itself: "stands still" means that its lease has run out and that it acts for nobody until the database renews it; "waits" and "has stepped down" that it waits to take part, and for what.`
 }
 
 func (c *clusterStatusCmd) Run(ctx context.Context) error {
@@ -153,7 +160,13 @@ type clusterDrainCmd struct {
 }
 
 func (c *clusterDrainCmd) Help() string {
-	return `Its connections stay where they are, and go on being served. It is over when 'pharos cluster status' shows the server as standby.`
+	return `Its connections stay where they are, and go on being served; nobody notices. 'pharos cluster status' shows the server as draining, and as standby when nobody lives there any more: then it can be stopped, for as long as one likes. 'pharos cluster undrain' has it take users again, at any time. Users stay if no other server is active.
+
+Stopping a server drains it as well, as far as it comes within five seconds; to drain it first is for large ones, and for those that are to go on running.
+
+  pharos cluster drain b            from any server's machine (--data DIR)
+  pharos cluster status --watch     until b is standby
+  pharos cluster undrain b          afterwards`
 }
 
 func (c *clusterDrainCmd) Run(ctx context.Context) error {
@@ -173,6 +186,12 @@ type clusterUndrainCmd struct {
 	Node string `arg:"" optional:"" help:"The server's name; none: the one on this data folder." placeholder:"NODE"`
 }
 
+func (c *clusterUndrainCmd) Help() string {
+	return `The counterpart of 'pharos cluster drain'; it also has a standby take users at once. Users come with new logins and as levels are evened out, a bounded number a second.
+
+  pharos cluster undrain b`
+}
+
 func (c *clusterUndrainCmd) Run(ctx context.Context) error {
 	return steer(ctx, c.Data, "undrain", c.Node, "", func(_ *server.ClusterStatus, n *server.ClusterNode) {
 		if n.State == "active" {
@@ -190,7 +209,19 @@ type clusterMaxCmd struct {
 }
 
 func (c *clusterMaxCmd) Help() string {
-	return `It holds until the server is started again; for longer set cluster.max in its configuration.`
+	return `It holds until the server is started again; for longer set cluster.max in its configuration.
+
+  pharos cluster max b 5000`
+}
+
+// Validate says what is wrong before anybody is asked.
+func (c *clusterMaxCmd) Validate() error { return checkLevel(c.Level) }
+
+func checkLevel(text string) error {
+	if level, err := strconv.ParseFloat(text, 64); err != nil || !(level > 0) || math.IsInf(level, 0) {
+		return fmt.Errorf("%q: the level is a number above 0", text)
+	}
+	return nil
 }
 
 func (c *clusterMaxCmd) Run(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -67,7 +68,7 @@ func main() {
 	}
 	run, err := k.Parse(args)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "pharos: %v\nRun '%s --help' for what it takes.\n", err, commandOf(err))
+		fmt.Fprintf(os.Stderr, "pharos: %v\nRun '%s --help' for what it takes.\n", negative(args, err), commandOf(err))
 		os.Exit(2)
 	}
 	if err := run.Run(); err != nil {
@@ -79,6 +80,19 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// negative is the error of a level below 0, which the parser takes for a flag.
+func negative(args []string, err error) error {
+	if commandOf(err) != "pharos cluster max" {
+		return err
+	}
+	for _, a := range args {
+		if _, no := strconv.ParseFloat(a, 64); no == nil && checkLevel(a) != nil {
+			return checkLevel(a)
+		}
+	}
+	return err
 }
 
 // commandOf is the command that was not understood, as far as it was.

@@ -20,7 +20,9 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Help() string {
-	return `Without --config the embedded default runs: domain localhost, SQLite and a self-signed certificate in the data folder. SIGHUP reads the certificate and the log level again; SIGTERM and Ctrl-C end within 10 seconds.`
+	return `Without --config the embedded default runs: domain localhost, SQLite and a self-signed certificate in the data folder. SIGHUP reads the certificate and the log level again; SIGTERM and Ctrl-C end within 10 seconds.
+
+With store.url, cluster.node, cluster.secret and cluster.listen in its configuration it is one of several servers that are one service. It then waits until it reaches the database and the servers that run already, and until no other one has its name; 'pharos cluster status' says for what. When it is ended, its users move to the others first. docs/cluster.md has it all; 'pharos config describe' the keys.`
 }
 
 func (c *serveCmd) Run(ctx context.Context) error {
