@@ -81,6 +81,14 @@ type Edge interface {
 	Deliver(m *Message) bool
 }
 
+// Holder is an Edge that sends cheaper in groups. What it is told, and what its callers are
+// answered, between Hold and Release may leave with Release, which follows soon. Several shards
+// may hold at one time.
+type Holder interface {
+	Hold()
+	Release()
+}
+
 // ClusterEdge is what an edge has to be where there are several nodes. None of its
 // methods may block.
 type ClusterEdge interface {
@@ -142,6 +150,7 @@ type Engine struct {
 	passes   func(error) bool // Config.Transient; may be nil
 	log      *slog.Logger
 	edges    []namedEdge
+	holders  []Holder // of these
 	shards   []*shard
 	loads    loader
 	known    policyCache
@@ -200,6 +209,9 @@ func New(c Config) *Engine {
 func (e *Engine) Register(name string, edge Edge) {
 	c, _ := edge.(ClusterEdge)
 	e.edges = append(e.edges, namedEdge{name, edge, c})
+	if h, ok := edge.(Holder); ok {
+		e.holders = append(e.holders, h)
+	}
 }
 
 // Restore gives a presentity what was saved of it, before Run. The caller has

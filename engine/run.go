@@ -113,15 +113,8 @@ func (s *shard) events() {
 	for _, b := range saved {
 		b.finished = true
 	}
-	for len(s.inflight) > 0 && s.inflight[0].finished {
-		b := s.inflight[0]
-		if s.fences(b) {
-			s.fenced = true
-			return // all of it will be dropped
-		}
-		s.inflight[0] = nil
-		s.inflight = s.inflight[1:]
-		s.complete(b)
+	if !s.finish() {
+		return
 	}
 	if renew {
 		for _, r := range s.residents {
@@ -139,6 +132,28 @@ func (s *shard) events() {
 		s.decided(l)
 	}
 	s.flush()
+}
+
+// finish completes what was saved; false when this node is found to be fenced.
+func (s *shard) finish() bool {
+	if len(s.inflight) == 0 || !s.inflight[0].finished {
+		return true
+	}
+	for _, h := range s.e.holders {
+		h.Hold()
+		defer h.Release()
+	}
+	for len(s.inflight) > 0 && s.inflight[0].finished {
+		b := s.inflight[0]
+		if s.fences(b) {
+			s.fenced = true
+			return false // all of it will be dropped
+		}
+		s.inflight[0] = nil
+		s.inflight = s.inflight[1:]
+		s.complete(b)
+	}
+	return true
 }
 
 // begin arms the deadlines of those who were restored.

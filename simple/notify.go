@@ -135,13 +135,22 @@ func (o *outbox) add(ds []*dialog) {
 	}
 }
 
+// atOnce is the number of NOTIFYs that are gathered before they leave.
+const atOnce = 64
+
+// Hold and Release bracket what is to be sent in one go; see engine.Holder.
+func (e *Edge) Hold() { e.stack.Hold() }
+
+// Release ends a Hold.
+func (e *Edge) Release() { e.stack.Release() }
+
 // run sends until nothing waits.
 func (o *outbox) run() {
 	var mine []*dialog
 	buf := make([]byte, 0, 1024)
 	for {
 		o.mu.Lock()
-		n := min(len(o.waiting), 32)
+		n := min(len(o.waiting), atOnce)
 		if n == 0 {
 			o.waiting = nil
 			o.senders--
@@ -152,9 +161,11 @@ func (o *outbox) run() {
 		clear(o.waiting[:n])
 		o.waiting = o.waiting[n:]
 		o.mu.Unlock()
+		o.edge.stack.Hold()
 		for _, d := range mine {
 			buf = o.edge.send(d, buf[:0])
 		}
+		o.edge.stack.Release()
 	}
 }
 

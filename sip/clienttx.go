@@ -49,6 +49,7 @@ type clientTx struct {
 	id       uint64  // in the branch of that Via; the key in the table
 	at       peer    // where it has been sent
 	sentBy   netip.AddrPort
+	hop      string   // what is left to be tried when a flow fails: OutRequest.NextHop
 	targets  []Target // what is left to be tried
 	large    *peer    // UDP peer to fall back on when TCP was tried for size only
 	failed   *Message // a 503, to be reported if nothing better comes
@@ -183,6 +184,7 @@ func (tx *clientTx) useFlow(f *Flow, nextHop string) bool {
 			}
 		}
 	}
+	tx.hop = nextHop
 	return tx.sendTo(f.peer)
 }
 
@@ -212,6 +214,7 @@ func (tx *clientTx) tryLarge(t Target, udp peer) bool {
 // unlocks it. A numeric address needs no goroutine.
 func (tx *clientTx) resolve(nextHop string) {
 	s := tx.stack
+	tx.hop = ""
 	if nextHop == "" {
 		tx.finish(nil, ErrTransport)
 		return
@@ -327,7 +330,7 @@ func (tx *clientTx) sendTo(p peer) bool {
 		tx.leave()
 		return false
 	}
-	if err := p.send(tx.buf.b); err != nil {
+	if err := p.sendFor(tx.buf.b, tx); err != nil {
 		tx.leave()
 		return false
 	}
@@ -504,6 +507,20 @@ func (tx *clientTx) transportFailed(c *conn, cause error) {
 		tx.stack.tcpNo.note(tx.large.addr)
 	}
 	tx.next(ErrTransport)
+}
+
+// sendFailed is told when what was gathered could not be sent after all.
+func (tx *clientTx) sendFailed(id uint64) {
+	tx.mu.Lock()
+	switch {
+	case tx.over || tx.id != id:
+		tx.mu.Unlock()
+	case tx.hop != "":
+		tx.leave()
+		tx.resolve(tx.hop)
+	default:
+		tx.next(ErrTransport)
+	}
 }
 
 // finish ends the transaction. It is called with tx.mu held and unlocks it.

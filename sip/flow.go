@@ -27,11 +27,14 @@ func (p peer) transport() string {
 func (p peer) reliable() bool { return p.conn != nil }
 
 // send copies b out.
-func (p peer) send(b []byte) error {
+func (p peer) send(b []byte) error { return p.sendFor(b, nil) }
+
+// sendFor sends for a client transaction, which may hear of a failure later.
+func (p peer) sendFor(b []byte, tx *clientTx) error {
 	if p.conn != nil {
 		return p.conn.send(b)
 	}
-	return p.socket.send(b, p.addr)
+	return p.socket.send(b, p.addr, tx)
 }
 
 // Flow is where a request came from: one connection, or a UDP remote address

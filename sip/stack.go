@@ -83,9 +83,12 @@ type Stack struct {
 	tcpNo  tcpRefusals
 
 	mu      sync.Mutex
-	sockets []*packetSocket
+	sockets []*packetSocket           // never changed in place
 	ports   map[string]netip.AddrPort // where we listen, by transport, for sent-by
 	closers map[interface{ Close() error }]struct{}
+
+	held     atomic.Int32 // Holds without Release
+	gathered atomic.Int32 // sockets with something that waits for one
 
 	closed  atomic.Bool
 	context context.Context // ended by Close

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +16,11 @@ type packetSocket struct {
 	udp   *net.UDPConn // pc, when it is one: reads and writes without allocation
 	local netip.AddrPort
 	refs  int // readers, under stack.mu
+
+	segments    atomic.Bool // the kernel takes trains
+	mu          sync.Mutex
+	trains      []train // what waits for Stack.Release
+	spareTrains []train
 }
 
 // ServePacket serves UDP on pc until it or the stack is closed. Several
@@ -26,13 +33,12 @@ func (s *Stack) ServePacket(pc net.PacketConn) error {
 		return err
 	}
 	defer s.closeSocket(u)
-	buf := make([]byte, MaxMessage+1)
+	next := u.receiver()
 	for failures := 0; ; {
-		n, from, err := u.read(buf)
+		err := next()
 		switch {
 		case err == nil:
 			failures = 0
-			u.datagram(buf[:n], from)
 		case s.closed.Load():
 			return ErrClosed
 		case errors.Is(err, net.ErrClosed) || failures == 100:
@@ -41,6 +47,34 @@ func (s *Stack) ServePacket(pc net.PacketConn) error {
 			failures++
 			time.Sleep(time.Duration(failures) * time.Millisecond)
 		}
+	}
+}
+
+// receiver makes a func that waits for datagrams and works on those that have come. What
+// is answered to them leaves together.
+func (u *packetSocket) receiver() func() error {
+	if u.udp != nil {
+		if r := newBatchReader(u.udp, MaxMessage+1); r != nil {
+			return func() error {
+				n, err := r.read()
+				if n > 0 {
+					u.stack.Hold()
+					for i := range n {
+						u.datagram(r.datagram(i))
+					}
+					u.stack.Release()
+				}
+				return err
+			}
+		}
+	}
+	buf := make([]byte, MaxMessage+1)
+	return func() error {
+		n, from, err := u.read(buf)
+		if err == nil {
+			u.datagram(buf[:n], from)
+		}
+		return err
 	}
 }
 
@@ -64,8 +98,9 @@ func (s *Stack) openSocket(pc net.PacketConn) (*packetSocket, error) {
 		// the system may grant less.
 		u.udp.SetReadBuffer(4 << 20)
 		u.udp.SetWriteBuffer(4 << 20)
+		u.segments.Store(canSegment(u.udp))
 	}
-	s.sockets = append(s.sockets, u)
+	s.sockets = append(s.sockets[:len(s.sockets):len(s.sockets)], u)
 	s.closers[pc] = struct{}{}
 	return u, nil
 }
@@ -129,9 +164,18 @@ func (u *packetSocket) read(buf []byte) (int, netip.AddrPort, error) {
 	return n, addrPort(from), nil
 }
 
-// send writes one datagram: whole messages only, so that a failure concerns
+// send sends one message, or gathers it while the stack is held: then nil is
+// returned whatever comes of it. tx is that of a request, and told.
+func (u *packetSocket) send(b []byte, to netip.AddrPort, tx *clientTx) error {
+	if u.stack.held.Load() > 0 && u.gather(b, to, tx) {
+		return nil
+	}
+	return u.write(b, to)
+}
+
+// write writes one datagram: whole messages only, so that a failure concerns
 // one message.
-func (u *packetSocket) send(b []byte, to netip.AddrPort) error {
+func (u *packetSocket) write(b []byte, to netip.AddrPort) error {
 	if u.udp != nil {
 		_, err := u.udp.WriteToUDPAddrPort(b, to)
 		return err
@@ -148,7 +192,7 @@ func (u *packetSocket) datagram(b []byte, from netip.AddrPort) {
 	}
 	if len(b) > 0 && b[0] < 2 { // RFC 5626 §8: told from SIP by the first octet
 		if answer := stunAnswer(b, from); answer != nil {
-			u.send(answer, from)
+			u.send(answer, from, nil)
 		}
 		return
 	}
