@@ -3,7 +3,7 @@ GO      ?= go
 DATA    ?= data
 BINARY  := bin/pharos
 
-.PHONY: help build run demo cluster-demo faults test check fuzz bench peers clean
+.PHONY: help build run demo cluster-demo faults soak test check fuzz bench peers clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -30,6 +30,11 @@ cluster-demo:
 faults:
 	@./interop/install.sh database
 	@$(GO) run ./bench/faults/run $(if $(FAULTS),-only "$(FAULTS)")
+
+## make soak     three nodes for an hour with 20,000 users and a fault every minute: does anything grow? writes bench/README.md
+soak:
+	@./interop/install.sh database
+	@$(GO) run ./bench/soak/run -readme bench/README.md
 
 ## make test     install what the tests need, run them all with the race detector
 test:

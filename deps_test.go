@@ -56,6 +56,8 @@ var mayImport = map[string]string{
 	"bench/peers":      "bench",
 	"bench/peers/run":  "bench bench/peers",
 	"bench/faults/run": "bench/faults",
+	"bench/soak":       "bench sip markup",
+	"bench/soak/run":   "bench/soak",
 }
 
 // onlyIn names dependencies that one package keeps from all others.

@@ -127,12 +127,12 @@ func WriteCluster(path string, fs []Finding) error {
 		rev = []byte("unknown")
 	}
 	text := before + beginCluster + "\n\n" + fmt.Sprintf("%s, %s, %d cores, %s, %s; load average at the end %s; revision %s.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(),
-		runtime.NumCPU(), cpuModel(), kernel(), loadAverage(), strings.TrimSpace(string(rev))) + ClusterTable(fs) + "\n" + endCluster + after
+		runtime.NumCPU(), cpuModel(), kernel(), LoadAverage(), strings.TrimSpace(string(rev))) + ClusterTable(fs) + "\n" + endCluster + after
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// loadAverage is that of the last five minutes: how busy the machine was with other work too.
-func loadAverage() string {
+// LoadAverage is that of the last five minutes: how busy the machine was with other work too.
+func LoadAverage() string {
 	b, err := os.ReadFile("/proc/loadavg")
 	if f := strings.Fields(string(b)); err == nil && len(f) > 1 {
 		return f[1]

@@ -29,6 +29,7 @@ type layout struct {
 	sqlite   bool     // for one server
 	most     float64  // level that a node may reach; 0: more than is ever reached
 	settings []string // further lines of [cluster]
+	strict   bool     // SIP is challenged, too, and there is HTTP
 	people   people
 }
 
@@ -51,13 +52,14 @@ type node struct {
 const (
 	nodeSIP  = 5060
 	nodeXMPP = 5222
+	nodeHTTP = 8080
 	nodeBus  = 6222
 )
 
 const nodeConfig = `domains = ["localhost"]
-listen = ["sip+udp://%[1]s:5060", "sip+tcp://%[1]s:5060", "xmpp+insecure://%[1]s:5222"]
+listen = ["sip+udp://%[1]s:5060", "sip+tcp://%[1]s:5060", "xmpp+insecure://%[1]s:5222"%[2]s]
 [sip]
-trusted = ["127.0.0.0/8"]
+trusted = [%[3]s]
 [policy]
 default = "allow"
 [log]
@@ -115,7 +117,11 @@ func startService(ctx context.Context, bin string, l layout) (s *service, err er
 		return s, err
 	}
 	for _, n := range s.nodes {
-		conf := fmt.Sprintf(nodeConfig, n.ip)
+		more, trusted := "", `"127.0.0.0/8"`
+		if l.strict {
+			more, trusted = fmt.Sprintf(`, "http+insecure://%s:%d"`, n.ip, nodeHTTP), ""
+		}
+		conf := fmt.Sprintf(nodeConfig, n.ip, more, trusted)
 		if s.pg != nil {
 			conf += fmt.Sprintf("[store]\nurl = %q\n", s.pg.URL("postgres"))
 		}

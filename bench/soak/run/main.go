@@ -1,0 +1,91 @@
+// Command run has a service of several nodes live for an hour with many users and a fault every minute, and says whether
+// anything grows, and whether everybody was told the truth. It is 'make soak'.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"pharos/bench/soak"
+)
+
+func main() {
+	ok, err := run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+func run() (bool, error) {
+	o := soak.Options{Log: os.Stderr, Expire: true}
+	flag.IntVar(&o.Users, "users", 20_000, "addresses: two of five have a chat client, two a phone, and one both")
+	flag.IntVar(&o.Nodes, "nodes", 3, "of the service")
+	flag.DurationVar(&o.Length, "length", time.Hour, "of the time with faults")
+	flag.DurationVar(&o.Every, "every", time.Minute, "between faults; 0: none")
+	flag.Float64Var(&o.Pace, "pace", 1, "how many times as much happens as usual")
+	flag.DurationVar(&o.Come, "come", 2*time.Minute, "over which all log in at the begin")
+	flag.DurationVar(&o.Settle, "settle", 2*time.Minute, "how long it may take at the end until all is right")
+	flag.StringVar(&o.Dir, "keep", "", "folder for samples, logs, profiles and results")
+	flag.StringVar(&o.Bin, "bin", "", "server binary; empty: built from this tree")
+	readme := flag.String("readme", "", "write the results between the markers of this file, and the picture beside it")
+	asJSON := flag.Bool("json", false, "print the result as JSON")
+	flag.Parse()
+	if st, err := os.Stderr.Stat(); err == nil {
+		o.Live = st.Mode()&os.ModeCharDevice != 0
+	}
+	moreFiles()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+			return false, err
+		}
+	}
+	if o.Bin == "" {
+		dir, err := os.MkdirTemp("", "pharos-bin-")
+		if err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(dir)
+		o.Bin = filepath.Join(dir, "pharos")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.Bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+			return false, fmt.Errorf("build: %w\n%s", err, out)
+		}
+	}
+	r, err := soak.Run(ctx, o)
+	if err != nil {
+		return false, err
+	}
+	if *asJSON {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(r)
+	} else {
+		fmt.Print(soak.Table(r))
+	}
+	if err == nil && *readme != "" {
+		err = soak.Write(*readme, r)
+	}
+	return r.OK(), err
+}
+
+// moreFiles lets this process and its children have more connections than is usual, where it may.
+func moreFiles() {
+	const want = 200_000
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Max < want {
+		l.Cur, l.Max = want, want
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) // only root may
+	}
+}

@@ -1,0 +1,136 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"pharos/bench"
+)
+
+// Sample is what a node's process costs at one time.
+type Sample struct {
+	At          float64 `json:"at"` // seconds since the begin
+	Node        string  `json:"node"`
+	Life        int     `json:"life"` // which process of the node, from 0
+	Resident    float64 `json:"resident"`
+	Live        float64 `json:"heap_live"` // after the last collection
+	Heap        float64 `json:"heap"`
+	Goroutines  float64 `json:"goroutines"`
+	Descriptors float64 `json:"descriptors"`
+	Sessions    float64 `json:"sessions"`      // of XMPP, here
+	Subs        float64 `json:"subscriptions"` // of presentities that live here
+	Homes       float64 `json:"homes"`
+	Dialogs     float64 `json:"dialogs"` // of SIP, here
+	CPU         float64 `json:"cpu"`     // seconds, of this life
+	Moved       float64 `json:"moved"`   // handed over to others and inherited
+}
+
+// statusReply is of a node's status what is looked at.
+type statusReply struct {
+	Engine struct{ Presentities, Sources, Subscriptions int }
+	SIP    struct{ Dialogs int }
+	XMPP   struct {
+		Sessions    int
+		Hibernating int
+	}
+	Process struct {
+		Goroutines  int
+		Descriptors int
+		Heap        uint64 `json:"heap_bytes"`
+		Live        uint64 `json:"heap_live_bytes"`
+		Resident    uint64 `json:"resident_bytes"`
+	}
+	Cluster struct {
+		Homes  int
+		Counts struct{ Moved, Inherited uint64 }
+	}
+}
+
+// sampler looks at all nodes.
+type sampler struct {
+	begun time.Time
+	mu    sync.Mutex
+	all   []Sample
+	lives map[string]*life
+	file  *os.File // one line of JSON for each; nil: none
+}
+
+// life is the process that a node has now.
+type life struct{ pid, n int }
+
+// sampleEvery is how often.
+const sampleEvery = 5 * time.Second
+
+// watch samples the nodes until ctx ends.
+func (s *sampler) watch(ctx context.Context, nodes []*bench.HostedNode, every time.Duration) {
+	var g sync.WaitGroup
+	for _, n := range nodes {
+		g.Go(func() {
+			for ctx.Err() == nil {
+				if x, err := s.take(ctx, n); err == nil {
+					s.keep(x)
+				}
+				pause(ctx, every)
+			}
+		})
+	}
+	g.Wait()
+}
+
+func (s *sampler) take(ctx context.Context, n *bench.HostedNode) (x Sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	pid := n.PID()
+	if pid == 0 {
+		return x, fmt.Errorf("%s does not run", n.Name)
+	}
+	var st statusReply
+	if err := n.Ask(ctx, http.MethodGet, "/status", nil, &st); err != nil {
+		return x, err // it is stopped, or starts
+	}
+	cpu, err := bench.CPU(pid)
+	if err != nil {
+		return x, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lives[n.Name]
+	switch {
+	case l == nil:
+		l = &life{pid: pid}
+		s.lives[n.Name] = l
+	case l.pid != pid:
+		l.pid, l.n = pid, l.n+1
+	}
+	return Sample{At: time.Since(s.begun).Seconds(), Node: n.Name, Life: l.n, Resident: float64(st.Process.Resident), Live: float64(st.Process.Live), Heap: float64(st.Process.Heap),
+		Goroutines: float64(st.Process.Goroutines), Descriptors: float64(st.Process.Descriptors), Sessions: float64(st.XMPP.Sessions), Subs: float64(st.Engine.Subscriptions),
+		Homes: float64(st.Cluster.Homes), Dialogs: float64(st.SIP.Dialogs), CPU: cpu.Seconds(), Moved: float64(st.Cluster.Counts.Moved + st.Cluster.Counts.Inherited)}, nil
+}
+
+func (s *sampler) keep(x Sample) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, x)
+	if s.file != nil {
+		fmt.Fprintf(s.file, "%s\n", encode(x))
+	}
+}
+
+func (s *sampler) samples() []Sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Sample(nil), s.all...)
+}
+
+// last is the latest of each node.
+func (s *sampler) last() map[string]Sample {
+	m := map[string]Sample{}
+	for _, x := range s.samples() {
+		m[x.Node] = x
+	}
+	return m
+}

@@ -1,0 +1,262 @@
+package soak
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// What a long run is to find out: does a process grow by itself? Its memory follows how much it carries too (sessions that are connected
+// there, subscriptions of users who live there), and these jump with every fault. So the growth is
+// the coefficient of time in a least-squares fit that has these beside it. Each life of a process has a constant of
+// its own; its first minutes, in which caches and pools fill, are left out. Samples a few seconds apart know the same thing:
+// they are averaged over a minute, and what is left of correlation between minutes widens the bounds.
+const (
+	warmUp   = 180.0 // seconds of a life that do not count
+	leastFor = 8     // minutes that a life must have beyond these, to count
+	block    = 60.0  // seconds that are averaged
+)
+
+// Growth is the slope of one figure.
+type Growth struct {
+	Figure  string  `json:"figure"`
+	Node    string  `json:"node"` // or "all": of all lives together
+	Life    int     `json:"life"`
+	Minutes int     `json:"minutes"` // points of the fit
+	Mean    float64 `json:"mean"`
+	PerHour float64 `json:"per_hour"`
+	Bound   float64 `json:"bound"` // half of the 95 % confidence interval; below 0: not known
+	Verdict string  `json:"verdict"`
+}
+
+// figures are what is looked at. allowed is the growth in an hour, as a share of the mean, up to which nobody
+// would speak of a leak, with at least so much in absolute terms.
+var figures = []struct {
+	name    string
+	of      func(*Sample) float64
+	unit    string
+	scale   float64
+	allowed float64
+	least   float64
+}{
+	{"resident memory", func(s *Sample) float64 { return s.Resident }, "MiB", 1 << 20, 0.05, 2 << 20},
+	{"live heap", func(s *Sample) float64 { return s.Live }, "MiB", 1 << 20, 0.05, 1 << 20},
+	{"goroutines", func(s *Sample) float64 { return s.Goroutines }, "", 1, 0.05, 20},
+	{"descriptors", func(s *Sample) float64 { return s.Descriptors }, "", 1, 0.02, 10},
+}
+
+// point is a minute of a life.
+type point struct {
+	t, y, sessions, subs float64
+	n                    int
+}
+
+// lifeOf is one process.
+type lifeOf struct {
+	node   string
+	n      int
+	points []point
+}
+
+// lives splits samples, from a time until another, and averages.
+func lives(all []Sample, of func(*Sample) float64, from, until float64) (ls []*lifeOf) {
+	begun := map[string]float64{}
+	by := map[string]*lifeOf{}
+	for i := range all {
+		s := &all[i]
+		key := fmt.Sprint(s.Node, " ", s.Life)
+		if _, ok := begun[key]; !ok {
+			begun[key] = s.At
+			by[key] = &lifeOf{node: s.Node, n: s.Life}
+			ls = append(ls, by[key])
+		}
+		if s.At < max(from, begun[key]+warmUp) || s.At >= until {
+			continue
+		}
+		l := by[key]
+		k := math.Floor(s.At/block) * block
+		if len(l.points) == 0 || l.points[len(l.points)-1].t != k {
+			l.points = append(l.points, point{t: k})
+		}
+		p := &l.points[len(l.points)-1]
+		p.n++
+		p.y += of(s)
+		p.sessions += s.Sessions
+		p.subs += s.Subs
+	}
+	for _, l := range ls {
+		l.points = slices.DeleteFunc(l.points, func(p point) bool { return p.n < 3 })
+		for i := range l.points {
+			p := &l.points[i]
+			p.y, p.sessions, p.subs = p.y/float64(p.n), p.sessions/float64(p.n), p.subs/float64(p.n)
+		}
+	}
+	ls = slices.DeleteFunc(ls, func(l *lifeOf) bool { return len(l.points) < leastFor })
+	slices.SortFunc(ls, func(a, b *lifeOf) int { return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.n, b.n)) })
+	return ls
+}
+
+// growths are those of each life that is long enough, and of all together.
+func growths(all []Sample, from, until float64) (gs []Growth) {
+	for _, f := range figures {
+		ls := lives(all, f.of, from, until)
+		for _, l := range ls {
+			g := fit([]*lifeOf{l})
+			g.Figure, g.Node, g.Life = f.name, l.node, l.n
+			g.Verdict = verdict(g, f.allowed, f.least)
+			gs = append(gs, g)
+		}
+		if len(ls) > 0 {
+			g := fit(ls)
+			g.Figure, g.Node = f.name, "all"
+			g.Verdict = verdict(g, f.allowed, f.least)
+			gs = append(gs, g)
+		}
+	}
+	return gs
+}
+
+// verdict says leak where it is sure that there is growth, and that it is more than is allowed; none where it is sure that it
+// is less than that.
+func verdict(g Growth, allowed, least float64) string {
+	most := max(least, allowed*g.Mean)
+	switch {
+	case g.Bound < 0:
+		return "not decided"
+	case g.PerHour-g.Bound > 0 && g.PerHour > most:
+		return "leak"
+	case g.PerHour+g.Bound <= most:
+		return "no leak"
+	}
+	return "not decided"
+}
+
+// fit is the least-squares slope of time, per hour. Each life has a constant: all columns are taken as differences to their
+// means in it.
+func fit(ls []*lifeOf) (g Growth) {
+	var x [][]float64 // rows: time, sessions, subscriptions
+	var y []float64
+	var ends []int // of the lives
+	sum := 0.0
+	for _, l := range ls {
+		var m point
+		for _, p := range l.points {
+			m.t, m.y, m.sessions, m.subs = m.t+p.t, m.y+p.y, m.sessions+p.sessions, m.subs+p.subs
+		}
+		k := float64(len(l.points))
+		sum += m.y
+		for _, p := range l.points {
+			x = append(x, []float64{(p.t - m.t/k) / 3600, p.sessions - m.sessions/k, p.subs - m.subs/k})
+			y = append(y, p.y-m.y/k)
+		}
+		ends = append(ends, len(y))
+	}
+	g.Minutes, g.Mean = len(y), sum/float64(len(y))
+	cols := []int{0}
+	for c := 1; c < 3; c++ { // a load that does not change says nothing
+		if slices.ContainsFunc(x, func(r []float64) bool { return math.Abs(r[c]) > 1e-9 }) {
+			cols = append(cols, c)
+		}
+	}
+	beta, inverse := solve(x, y, cols)
+	for ; beta == nil && len(cols) > 1; beta, inverse = solve(x, y, cols) {
+		cols = cols[:len(cols)-1] // one load goes along with another
+	}
+	free := len(y) - len(ls) - len(cols)
+	if beta == nil || free < 1 {
+		g.Bound = -1 // nobody knows
+		return g
+	}
+	g.PerHour = beta[0]
+	rest := make([]float64, len(y))
+	ss := 0.0
+	for i := range y {
+		rest[i] = y[i]
+		for k, c := range cols {
+			rest[i] -= beta[k] * x[i][c]
+		}
+		ss += rest[i] * rest[i]
+	}
+	// Minutes that are like the ones before them are fewer than they look: (1+r)/(1-r), r of lag one.
+	num, from := 0.0, 0
+	for _, end := range ends {
+		for i := from + 1; i < end; i++ {
+			num += rest[i] * rest[i-1]
+		}
+		from = end
+	}
+	r := 0.0
+	if ss > 0 {
+		r = min(0.9, max(0, num/ss))
+	}
+	wider := math.Sqrt((1 + r) / (1 - r))
+	g.Bound = student(free) * wider * math.Sqrt(ss/float64(free)*inverse)
+	return g
+}
+
+// solve is the normal equations, by Gauss and Jordan; inverse is the first of the diagonal of (X'X)⁻¹. nil: they
+// have no one solution.
+func solve(x [][]float64, y []float64, cols []int) (beta []float64, inverse float64) {
+	p := len(cols)
+	size := make([]float64, p) // of the columns, which are taken as of one size
+	for i, c := range cols {
+		for r := range y {
+			size[i] += x[r][c] * x[r][c]
+		}
+		if size[i] = math.Sqrt(size[i]); size[i] == 0 {
+			return nil, 0
+		}
+	}
+	a := make([][]float64, p) // X'X | X'y | 1st unit vector
+	for i := range a {
+		a[i] = make([]float64, p+2)
+		for r := range y {
+			for j := range p {
+				a[i][j] += x[r][cols[i]] / size[i] * x[r][cols[j]] / size[j]
+			}
+			a[i][p] += x[r][cols[i]] / size[i] * y[r]
+		}
+	}
+	a[0][p+1] = 1
+	for i := range p {
+		best := i
+		for k := i + 1; k < p; k++ {
+			if math.Abs(a[k][i]) > math.Abs(a[best][i]) {
+				best = k
+			}
+		}
+		a[i], a[best] = a[best], a[i]
+		if math.Abs(a[i][i]) < 1e-9 {
+			return nil, 0
+		}
+		for k := range p {
+			if k == i {
+				continue
+			}
+			q := a[k][i] / a[i][i]
+			for j := i; j < p+2; j++ {
+				a[k][j] -= q * a[i][j]
+			}
+		}
+	}
+	for i := range p {
+		beta = append(beta, a[i][p]/a[i][i]/size[i])
+	}
+	return beta, a[0][p+1] / a[0][0] / (size[0] * size[0])
+}
+
+// student is the 97.5 % quantile of Student's t, by the expansion of Cornish and Fisher (Abramowitz and Stegun 26.7.5);
+// with few degrees from the table.
+func student(free int) float64 {
+	table := []float64{12.706, 4.303, 3.182, 2.776, 2.571}
+	if free <= len(table) {
+		return table[max(0, free-1)]
+	}
+	const z = 1.959964
+	v := float64(free)
+	g1 := (math.Pow(z, 3) + z) / 4
+	g2 := (5*math.Pow(z, 5) + 16*math.Pow(z, 3) + 3*z) / 96
+	g3 := (3*math.Pow(z, 7) + 19*math.Pow(z, 5) + 17*math.Pow(z, 3) - 15*z) / 384
+	return z + g1/v + g2/(v*v) + g3/(v*v*v)
+}

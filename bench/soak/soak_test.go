@@ -1,0 +1,55 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pharos/store/postgrestest"
+)
+
+var soaks = flag.Bool("soak", false, "a service of three nodes for half a minute with users and faults: a short form of what 'make soak' does")
+
+// TestSoak says nothing about speed or growth, but all about what was told and acknowledged.
+func TestSoak(t *testing.T) {
+	if !*soaks {
+		t.Skip("it takes the whole machine for a minute: go test ./bench/soak -soak")
+	}
+	bin := filepath.Join(t.TempDir(), "pharos")
+	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	r, err := Run(ctx, Options{
+		Bin: bin, Users: 60, Nodes: 3, Length: 24 * time.Second, Every: 12 * time.Second, Pace: 20, Come: time.Second,
+		Settle: time.Minute, Sample: time.Second, Log: t.Output(),
+	})
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(Table(r))
+	if !r.True() {
+		t.Errorf("%d wrong: %s\n%d breaches: %s\nlost: %s", r.WrongN, strings.Join(r.Wrong, "\n"), r.BreachN, strings.Join(r.Breaches, "\n"), strings.Join(r.Mail.Lost, "\n"))
+	}
+	if len(r.Faults) != 2 || r.Mail.Arrived == 0 || r.Notifies == 0 || r.Looked["rosters"] != r.Chats || r.Looked["documents"] == 0 || r.Looked["presences, fetched"] == 0 {
+		t.Errorf("not everything was done: %d faults, %+v, %d NOTIFYs, %v", len(r.Faults), r.Mail, r.Notifies, r.Looked)
+	}
+	for _, n := range []string{"n1", "n2", "n3"} {
+		s := r.Ended[n]
+		if s.Resident == 0 || s.Live == 0 || s.Goroutines == 0 || s.Descriptors == 0 {
+			t.Errorf("%s was not looked at: %+v", n, s)
+		}
+	}
+	if svg := string(Chart(r)); strings.Count(svg, "<polyline") < 3*5 || strings.Count(svg, "<title>") != 2 {
+		t.Errorf("the picture lacks something: %.300s", svg)
+	}
+}
