@@ -269,6 +269,8 @@ func (c *chat) rosterItem(item *markup.Element, whole bool) {
 	}
 	s := item.Attr("subscription")
 	see := s == "both" || s == "to"
+	state := s + " " + item.Attr("ask")
+	w.roster.Store(&state)
 	w.stands.Store(see)
 	if whole && !see { // what was begun on an earlier connection
 		c.send("<presence type='subscribe' to='%s@%s'/>", who, bench.Domain)
@@ -290,11 +292,21 @@ func (c *chat) presence(e *markup.Element, who, resource string) {
 	case typ == "subscribe":
 		c.send("<presence type='subscribed' to='%s@%s'/>", who, bench.Domain)
 		return
-	case typ != "" && typ != "unavailable":
-		return
 	}
 	i, w := c.watchOf(who)
 	if w == nil {
+		return
+	}
+	if typ != "" && typ != "unavailable" {
+		state := typ
+		if typ == "error" {
+			state = refusal(e).Error()
+			c.r.trouble("presence", refusal(e))
+		}
+		if was := w.roster.Load(); was != nil {
+			state = *was + ", " + state
+		}
+		w.roster.Store(&state)
 		return
 	}
 	if typ != "" {

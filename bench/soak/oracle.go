@@ -42,9 +42,10 @@ type watch struct {
 	watcher *user
 	by      kind
 	of      *user
-	told    [kinds]atomic.Int32 // 0: not there
-	stands  atomic.Bool         // the watcher can be told, and has subscribed
-	extra   atomic.Int32        // publications of the phone beyond one
+	told    [kinds]atomic.Int32    // 0: not there
+	stands  atomic.Bool            // the watcher can be told, and has subscribed
+	extra   atomic.Int32           // publications of the phone beyond one
+	roster  atomic.Pointer[string] // what the roster says of it; nil: nothing, or no roster
 
 	behind time.Time // since when it is told too little: the oracle's own
 	worst  time.Duration
@@ -54,6 +55,9 @@ func (w *watch) String() string {
 	s := fmt.Sprintf("%s's %v of %s:", w.watcher.name, w.by, w.of.name)
 	for k := range kinds {
 		s += fmt.Sprintf(" %v told %d says %d", k, w.told[k].Load(), w.of.says[k].said.Load())
+	}
+	if r := w.roster.Load(); r != nil && !w.stands.Load() {
+		s += " roster: " + *r
 	}
 	if n := w.extra.Load(); n > 0 {
 		s += fmt.Sprintf(", %d publications too many", n)
