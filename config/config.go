@@ -164,7 +164,11 @@ func Parse(b []byte) (Config, error) {
 	d := toml.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return Config{}, explain(err)
+		err = explain(err)
+		if strings.Contains(err.Error(), "unknown key") {
+			err = fmt.Errorf("%w ('pharos config describe' lists all)", err)
+		}
+		return Config{}, err
 	}
 	return c, c.Check()
 }
@@ -176,7 +180,7 @@ func explain(err error) error {
 		var all []error
 		for _, e := range strict.Errors {
 			row, _ := e.Position()
-			all = append(all, fmt.Errorf("line %d: unknown key %q ('pharos config describe' lists all)", row, strings.Join(e.Key(), ".")))
+			all = append(all, fmt.Errorf("line %d: unknown key %q", row, strings.Join(e.Key(), ".")))
 		}
 		return errors.Join(all...)
 	}

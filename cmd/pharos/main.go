@@ -28,18 +28,19 @@ func programVersion() string {
 }
 
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	User    userCmd    `cmd:"" help:"Add, list, change, remove and import users."`
-	Import  importCmd  `cmd:"" help:"Import users, contact lists and rules from another server."`
-	Status  statusCmd  `cmd:"" help:"Show what the server is doing."`
-	Why     whyCmd     `cmd:"" help:"Explain what WATCHER sees of PRESENTITY, and why."`
-	Watch   watchCmd   `cmd:"" help:"Follow a user's presence as it changes."`
-	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the server runs."`
-	Restore restoreCmd `cmd:"" help:"Put a backup into an empty data folder or PostgreSQL database."`
-	Store   storeCmd   `cmd:"" help:"Move what is stored to another database."`
-	Cluster clusterCmd `cmd:"" help:"Show and steer the servers that are one service."`
-	Config  configCmd  `cmd:"" help:"Describe or check the configuration."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the server."`
+	User     userCmd     `cmd:"" help:"Add, list, change, remove and import users."`
+	Import   importCmd   `cmd:"" help:"Import users, contact lists and rules from another server."`
+	Status   statusCmd   `cmd:"" help:"Show what the server is doing."`
+	Why      whyCmd      `cmd:"" help:"Explain what WATCHER sees of PRESENTITY, and why."`
+	Watch    watchCmd    `cmd:"" help:"Follow a user's presence as it changes."`
+	Backup   backupCmd   `cmd:"" help:"Write everything into one file, while the server runs."`
+	Restore  restoreCmd  `cmd:"" help:"Put a backup into an empty data folder or PostgreSQL database."`
+	Store    storeCmd    `cmd:"" help:"Move what is stored to another database."`
+	Cluster  clusterCmd  `cmd:"" help:"Show and steer the servers that are one service."`
+	Simulate simulateCmd `cmd:"" help:"Play the load control of many servers in virtual time: how many are needed, what a loss does."`
+	Config   configCmd   `cmd:"" help:"Describe or check the configuration."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	PrintVersion kong.VersionFlag `name:"version" help:"Print the version." hidden:""`
 }
