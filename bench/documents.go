@@ -62,7 +62,7 @@ func (c *xcapClient) do(ctx context.Context, method, path, kind, body string) (s
 
 // elementPut replaces one entry of a buddy list of 1,000, again and again.
 func elementPut(ctx context.Context, bin string, scale float64, each func(Row)) error {
-	s, err := Start(ctx, bin, users(1), true)
+	s, err := Start(ctx, bin, Population{Users: 1, Trusted: true})
 	if err != nil {
 		return err
 	}

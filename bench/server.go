@@ -30,7 +30,7 @@ listen = ["sip+udp://127.0.0.1:0", "sip+tcp://127.0.0.1:0", "xmpp+insecure://127
 [sip]
 trusted = [%s]
 [policy]
-default = "allow"
+default = %q
 [log]
 level = "warn"
 [limits]
@@ -38,20 +38,26 @@ per_address = 100000
 unauthenticated = 20000
 `
 
-// Start runs the binary with the users of an import file (may be empty). With
-// trusted, SIP requests from loopback need no digest.
-func Start(ctx context.Context, bin, users string, trusted bool) (*Server, error) {
+// Start runs the binary with these users. With Trusted, SIP requests from loopback need no digest.
+func Start(ctx context.Context, bin string, p Population) (*Server, error) {
 	dir, err := os.MkdirTemp("", "pharos-bench-")
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{Dir: dir, bin: bin}
 	list := ""
-	if trusted {
+	if p.Trusted {
 		list = `"127.0.0.1/32"`
 	}
+	policy := "allow"
+	if p.Asked {
+		policy = "confirm"
+	}
 	conf := filepath.Join(dir, "pharos.toml")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, serverConfig, list), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, serverConfig, list, policy), 0o600); err != nil {
+		return nil, err
+	}
+	if err := p.store(ctx, filepath.Join(dir, "data")); err != nil {
 		return nil, err
 	}
 	s.Process, err = Run(ctx, filepath.Join(dir, "log"), nil, bin, "serve", "--config", conf, "--data", filepath.Join(dir, "data"))
@@ -61,14 +67,6 @@ func Start(ctx context.Context, bin, users string, trusted bool) (*Server, error
 	if err := s.wait(ctx); err != nil {
 		s.Stop()
 		return nil, err
-	}
-	if users != "" {
-		c := exec.CommandContext(ctx, bin, "user", "import", "--config", conf, "--data", filepath.Join(dir, "data"), "-")
-		c.Stdin = strings.NewReader(users)
-		if out, err := c.CombinedOutput(); err != nil {
-			s.Stop()
-			return nil, fmt.Errorf("bench: import: %w: %s", err, out)
-		}
 	}
 	return s, nil
 }

@@ -51,14 +51,6 @@ func pidfBody(user string, n int) string {
 </presence>`, user, n)
 }
 
-func users(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "u%d@localhost,pw%d\n", i, i)
-	}
-	return b.String()
-}
-
 // sipLoad is a server with a client and what the client knows.
 type sipLoad struct {
 	Target

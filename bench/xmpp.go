@@ -6,30 +6,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// groups is a XEP-0227 file: n users in groups of size, each of a group in all
-// others' rosters with subscription both.
-func groups(n, size int) string {
-	var b strings.Builder
-	b.WriteString("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>")
-	for i := range n {
-		fmt.Fprintf(&b, "<user name='u%d' password='pw%d'><query xmlns='jabber:iq:roster'>", i, i)
-		first := i / size * size
-		for j := first; j < min(first+size, n); j++ {
-			if j != i {
-				fmt.Fprintf(&b, "<item jid='u%d@localhost' name='User %d' subscription='both'><group>Team</group></item>", j, j)
-			}
-		}
-		b.WriteString("</query></user>")
-	}
-	b.WriteString("</host></server-data>")
-	return b.String()
-}
 
 // crowd logs in users 0..n-1, some at a time.
 func crowd(s Target, scheme string, n int, secure func(net.Conn) net.Conn) ([]*xmppClient, error) {
@@ -44,7 +24,7 @@ func crowd(s Target, scheme string, n int, secure func(net.Conn) net.Conn) ([]*x
 					errs <- nil
 					return
 				}
-				c, err := dialXMPP(s.Addr(scheme), fmt.Sprintf("u%d", i), fmt.Sprintf("pw%d", i), secure)
+				c, err := dialXMPP(s.Addr(scheme), User(i), PasswordOf(i), secure)
 				if err != nil {
 					errs <- err
 					return
@@ -262,7 +242,7 @@ func messages(ctx context.Context, start Launch, count int) (Row, error) {
 // handshakes measures subscribe, subscribed, and both directions' pushes.
 func handshakes(ctx context.Context, start Launch, count int) (Row, error) {
 	n := 2 * count
-	s, err := start(ctx, Population{Users: n})
+	s, err := start(ctx, Population{Users: n, Asked: true})
 	if err != nil {
 		return Row{}, err
 	}
@@ -293,8 +273,10 @@ func handshakes(ctx context.Context, start Launch, count int) (Row, error) {
 	})
 }
 
+const idleSettle = 10 * time.Second
+
 // idle measures the memory of sessions that only wait.
-func idle(ctx context.Context, start Launch, n int, secure bool, name, goal, peers string) (Row, error) {
+func idle(ctx context.Context, start Launch, n int, secure bool, settle time.Duration, name, goal, peers string) (Row, error) {
 	s, err := start(ctx, Population{Users: n + 50})
 	if err != nil {
 		return Row{}, err
@@ -326,7 +308,7 @@ func idle(ctx context.Context, start Launch, n int, secure bool, name, goal, pee
 			return Row{}, err
 		}
 	}
-	time.Sleep(10 * time.Second) // buffers and stacks shrink with the next collections
+	pauseFor(ctx, settle) // buffers and stacks shrink with the next collections
 	after, err := s.Memory()
 	return Row{Name: name, Events: n, Bytes: (after - before) / int64(n), Goal: goal, Peers: peers}, err
 }
@@ -348,10 +330,10 @@ func XMPP(ctx context.Context, start Launch, scale float64, memory bool, each fu
 	if memory {
 		jobs = append(jobs,
 			func() (Row, error) {
-				return idle(ctx, start, n(10000), false, "memory of one idle XMPP session (resident)", "≤ 16 KiB", "ejabberd 162; Prosody 143")
+				return idle(ctx, start, n(10000), false, idleSettle, "memory of one idle XMPP session (resident)", "≤ 16 KiB", "ejabberd 162; Prosody 143")
 			},
 			func() (Row, error) {
-				return idle(ctx, start, n(5000), true, "memory of one idle XMPP session with TLS (resident)", "≤ 40 KiB", "ejabberd 48; Prosody 61")
+				return idle(ctx, start, n(5000), true, idleSettle, "memory of one idle XMPP session with TLS (resident)", "≤ 40 KiB", "ejabberd 48; Prosody 61")
 			})
 	}
 	for _, j := range jobs {

@@ -43,7 +43,10 @@ type Work struct {
 	Name    string // "fan-out 20"
 	Metrics []Metric
 	Once    bool // one run suffices, and all contenders do it at once: for memory, which waits for timers
-	Run     func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error)
+	// Shared, if set, is the population of a server that all works with a Shared use, one after the other, once
+	// per contender.
+	Shared func(scale float64) bench.Population
+	Run    func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error)
 	// Bare is the loop over the same sockets with datagrams or segments as in that row, and no work: nil for none.
 	Bare func(ctx context.Context, self string, like bench.Row, scale float64) (bench.Row, error)
 }
@@ -81,6 +84,12 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 			o.Progress(done, total, fmt.Sprintf(format, args...))
 		}
 	}
+	shared := map[string]*bench.Lasting{}
+	defer func() {
+		for _, s := range shared {
+			err = errors.Join(err, s.Target.Stop())
+		}
+	}()
 	for _, w := range works {
 		r := Result{Work: w, Name: w.Name, Rows: map[string][]bench.Row{}}
 		for _, c := range all {
@@ -98,7 +107,18 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 		for run := range o.runs(w) {
 			for _, c := range all {
 				say("%s, run %d: %s", w.Name, run+1, c.Name)
-				row, err := w.Run(ctx, c.Launch, o.Scale)
+				launch := c.Launch
+				if w.Shared != nil {
+					if shared[c.Name] == nil {
+						t, err := c.Launch(ctx, w.Shared(o.Scale))
+						if err != nil {
+							return rs, fmt.Errorf("%s: %w", c.Name, err)
+						}
+						shared[c.Name] = &bench.Lasting{Target: t}
+					}
+					launch = func(context.Context, bench.Population) (bench.Target, error) { return shared[c.Name], nil }
+				}
+				row, err := w.Run(ctx, launch, o.Scale)
 				if err != nil {
 					return rs, fmt.Errorf("%s: %s: %w", w.Name, c.Name, err)
 				}

@@ -18,6 +18,7 @@ type World struct {
 func Worlds(bin string) []World {
 	return []World{
 		{"sip", "SIP: Pharos beside Kamailio", append([]Contender{pharos(bin)}, kamailio()...), sipWorks()},
+		{"xmpp", "XMPP: Pharos beside ejabberd and Prosody", append([]Contender{pharos(bin)}, chatPeers()...), chatWorks()},
 	}
 }
 
