@@ -64,11 +64,9 @@ func (p *planner) empty(from *view) {
 		to := slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.room(x), p.room(y)) })
 		fits := int(p.room(to) / cost)
 		if fits <= 0 {
-			// By rounding, or because orders are counted that show already: these are
-			// waited for. But it has to end, so then each takes its share.
-			if len(p.orders) > 0 {
-				return
-			}
+			// By rounding, or because orders are counted that show already. To wait for these would
+			// hold up who waits for the node to be empty: each takes its share, and what is uneven
+			// then is levelled afterwards.
 			fits = (from.Users - from.given + len(p.active) - 1) / len(p.active)
 			to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.spare(x), p.spare(y)) })
 		}

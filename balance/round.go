@@ -13,8 +13,6 @@ type Candidate struct {
 	// State of its node where that is known; "" when it does not run, as far as anybody
 	// knows. Only a standby, or one that does not run, is asked.
 	State State
-	// Held: taken out by the operator, not to be added.
-	Held bool
 }
 
 // Move is an order to a node: so many of its users are to go to another.
@@ -158,7 +156,7 @@ func (b *Balancer) scaleOut(now time.Time, active []*view, joining bool, list []
 		return
 	}
 	for _, c := range list {
-		if _, failed := b.failed[c.URI]; failed || c.Held || c.State != "" && c.State != Standby {
+		if _, failed := b.failed[c.URI]; failed || c.State != "" && c.State != Standby {
 			continue
 		}
 		d.Invite = c.URI

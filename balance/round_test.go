@@ -3,6 +3,7 @@ package balance
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -145,6 +146,43 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// The last users of a node that drains do not wait until orders have run out, however small the service is,
+// though levels come late and newcomers arrive.
+func TestDrainIsQuick(t *testing.T) {
+	const services = 1000
+	late := 0
+	for seed := range services {
+		r := rand.New(rand.NewPCG(1, uint64(seed)))
+		var maxima []float64
+		for range 2 + r.IntN(4) {
+			maxima = append(maxima, float64(20+r.IntN(100)))
+		}
+		s := newService(Settings{}, maxima...)
+		for _, n := range s.nodes {
+			n.Users = r.IntN(int(1.2 * n.Max))
+		}
+		s.round()
+		s.round()
+		s.nodes[1].State = Draining
+		rounds := 0
+		for s.nodes[1].Users > 0 {
+			s.round()
+			if rounds++; rounds > 30 {
+				t.Fatalf("service %d does not get empty", seed)
+			}
+			if r.IntN(3) == 0 {
+				s.come(1)
+			}
+		}
+		if rounds > 6 {
+			late++
+		}
+	}
+	if late > services/12 {
+		t.Errorf("%d of %d took more than 6 rounds", late, services)
+	}
+}
+
 // The maximum of a node is changed: what is above it goes.
 func TestMaximumChanged(t *testing.T) {
 	s := newService(Settings{}, 1000, 1000)
@@ -191,7 +229,7 @@ func TestStarved(t *testing.T) {
 func TestCandidates(t *testing.T) {
 	b := NewBalancer(Settings{Retry: 10 * time.Second})
 	full := nodes(100)
-	list := []Candidate{{URI: "sip:held", State: Standby, Held: true}, {URI: "sip:up", State: Active}, {URI: "sip:x"}, {URI: "sip:y", State: Standby}}
+	list := []Candidate{{URI: "sip:held", State: Draining}, {URI: "sip:up", State: Active}, {URI: "sip:x"}, {URI: "sip:y", State: Standby}}
 	now := time.Unix(1e9, 0)
 	for _, want := range []string{"sip:x", "sip:y", ""} {
 		d := b.Round(now, full, list)

@@ -146,6 +146,46 @@ func TestDatabaseAway(t *testing.T) {
 	})
 }
 
+// The database's clock jumps forward by hours, and back again: nobody who is alive is declared dead, and who
+// dies then is buried as always.
+func TestDatabaseClockJumps(t *testing.T) {
+	inService(t, []string{"a"}, 30, func(t *testing.T, o *office, all []presence.Entity) {
+		for _, name := range []string{"b", "c"} { // so that they do not renew at the same instant
+			time.Sleep(RenewEvery / 3)
+			<-o.start(name, nil).node.Entered()
+		}
+		time.Sleep(2 * LeaseTime)
+		o.settled(all)
+		o.jumps.Store(true)
+		jump := func(by time.Duration) {
+			o.table.mu.Lock()
+			o.table.ahead += by
+			o.table.mu.Unlock()
+		}
+		for i := range 20 {
+			jump(time.Hour)
+			time.Sleep(LeaseTime + time.Duration(137*i)*time.Millisecond)
+			for _, d := range o.all() {
+				if st := d.node.Status(); !d.node.Valid() || st.Counts.Buried > 0 || st.Counts.Eras > 0 {
+					t.Fatalf("after jump %d %s acts: %v, %+v", i, d.name, d.node.Valid(), st.Counts)
+				}
+			}
+		}
+		jump(-20 * time.Hour)
+		time.Sleep(3 * time.Second)
+		o.right(all, 5*time.Second)
+		jump(time.Hour)
+		o.kill("b")
+		time.Sleep(4 * time.Second)
+		for _, d := range o.all() {
+			if st := d.node.Status(); d.name != "b" && st.Nodes[1].State != Dead {
+				t.Errorf("%s: b is %s", d.name, st.Nodes[1].State)
+			}
+		}
+		o.right(all, 5*time.Second)
+	})
+}
+
 // Two at once, of five and of three: the rest goes on.
 func TestTwoKilled(t *testing.T) {
 	for _, names := range [][]string{{"a", "b", "c", "d", "e"}, {"a", "b", "c"}} {

@@ -291,9 +291,22 @@ func (n *Node) LeaseLeft() time.Duration {
 	return max(0, time.Duration(n.until.Load())-n.now())
 }
 
-// note keeps the table for those who ask.
+// note keeps the table for those who ask. A lease does not end before it was said to end: when
+// the database's clock jumps forward, all leases seem to have run out until they are renewed.
 func (n *Node) note(list []Member) {
+	longest := time.Now().Add(n.c.lease())
 	n.mu.Lock()
+	for i := range list {
+		m := &list[i]
+		for k := range n.members {
+			if old := &n.members[k]; old.Name == m.Name && old.Epoch == m.Epoch && old.Expires.After(m.Expires) {
+				m.Expires = old.Expires
+			}
+		}
+		if m.Expires.After(longest) { // it has jumped back
+			m.Expires = longest
+		}
+	}
 	n.members, n.read = list, time.Now()
 	n.mu.Unlock()
 	if n.c.Seen != nil {

@@ -472,10 +472,37 @@ func (n *Node) obey(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case o := <-n.wanted:
-			some := n.pick(o.Users, func(_ presence.Entity, h *home) bool { return !h.leaving.Load() })
-			if _, err := n.Move(ctx, some, o.To); err != nil && ctx.Err() == nil {
+			if _, err := n.Move(ctx, n.choose(ctx, o.Users), o.To); err != nil && ctx.Err() == nil {
 				n.log.Warn("users could not be moved", "to", o.To, "err", err)
 			}
 		}
 	}
+}
+
+// chooseWithin bounds the question who has something registered.
+const chooseWithin = time.Second
+
+// choose picks users to be moved for the sake of the level: those on whom it depends, and if there are
+// not enough of them, others.
+func (n *Node) choose(ctx context.Context, most int) []presence.Entity {
+	free := func(h *home) bool { return h != nil && !h.leaving.Load() }
+	var list []presence.Entity
+	chosen := map[presence.Entity]bool{}
+	if n.c.Residents != nil {
+		ctx, cancel := context.WithTimeout(ctx, chooseWithin)
+		defer cancel()
+		asked := make(chan []presence.Entity, 1)
+		n.c.Residents(most, func(all []presence.Entity) { asked <- all })
+		select {
+		case all := <-asked:
+			for _, e := range all {
+				if len(list) < most && free(n.home(e)) {
+					list = append(list, e)
+					chosen[e] = true
+				}
+			}
+		case <-ctx.Done():
+		}
+	}
+	return append(list, n.pick(most-len(list), func(e presence.Entity, h *home) bool { return !chosen[e] && free(h) })...)
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -373,6 +374,45 @@ func TestDrain(t *testing.T) {
 		o.right(all, time.Second)
 		if a.node.SetState("nobody", Active) == nil || a.node.SetState("b", Dead) == nil || a.node.SetMax("b", -1) == nil {
 			t.Error("no error")
+		}
+	})
+}
+
+// Who is moved for the sake of the level is somebody on whom it depends, as far as there are such.
+func TestResidentsAreMovedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		defer o.close()
+		busy := []presence.Entity{entity(7), entity(900), entity(3), entity(5)} // 900 does not live here
+		d := o.start("a", func(c *Config) {
+			c.Residents = func(most int, done func([]presence.Entity)) { go done(busy) }
+		})
+		<-d.node.Entered()
+		all := people(20)
+		for _, e := range all {
+			o.watch("a", e)
+		}
+		time.Sleep(time.Second)
+		if n := d.node.Homes(); n != 20 {
+			t.Fatalf("%d homes", n)
+		}
+		if got, want := d.node.choose(t.Context(), 2), []presence.Entity{entity(7), entity(3)}; !slices.Equal(got, want) {
+			t.Errorf("chosen %v, want %v", got, want)
+		}
+		got := d.node.choose(t.Context(), 6)
+		for i, e := range []presence.Entity{entity(7), entity(3), entity(5)} {
+			if len(got) != 6 || got[i] != e {
+				t.Fatalf("chosen %v", got)
+			}
+		}
+		for i, e := range got {
+			if slices.Contains(got[i+1:], e) || !slices.Contains(all, e) {
+				t.Errorf("chosen %v", got)
+			}
+		}
+		busy = nil
+		if got := d.node.choose(t.Context(), 50); len(got) != 20 {
+			t.Errorf("%d chosen of 20", len(got))
 		}
 	})
 }

@@ -20,7 +20,8 @@ const (
 	Standby  = "standby"  // runs, takes no users
 	Joining  = "joining"  // is being added
 	Active   = "active"   // takes users
-	Draining = "draining" // its users go to the others
+	Draining = "draining" // its users go to the others: its operator says so, and it stays until he says something else
+	Retiring = "retiring" // the same for want of work; then it is Standby
 	Dead     = "dead"     // its lease ran out and somebody has said so
 	Left     = "left"     // it has given its lease back
 )
@@ -72,6 +73,9 @@ type Config struct {
 	Moves    int     // users moved away a second, at most; 0: 1000
 	// Lease is how long this node may act without renewing it, the same for all nodes; 0: LeaseTime.
 	Lease time.Duration
+	// Residents lists, to done, users who live here and have something registered, about most of them; nil: nobody
+	// knows. Who is to be moved for the sake of the level is one of them before anybody else.
+	Residents func(most int, done func([]presence.Entity))
 	// Load is this node's level and how many users it has; nil: each home counts one.
 	Load func() (level float64, users int)
 	// Admit chooses the node for somebody without a home; nil: this one if it is active,

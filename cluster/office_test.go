@@ -366,6 +366,7 @@ func (c *clerk) Import(of presence.Entity, state []byte) error {
 
 // office is a service of several nodes in one bubble.
 type office struct {
+	jumps  atomic.Bool // the database's clock does: who leads learns a renewal later that another does, in a later term
 	t      *testing.T
 	table  *table
 	bus    *Memory
@@ -528,7 +529,7 @@ func (o *office) referee(entities []presence.Entity) {
 				leaders[term] = d.name
 			}
 		}
-		if len(leaders) > 1 {
+		if len(leaders) > 1 && !o.jumps.Load() {
 			o.t.Errorf("%v: several lead: %v", time.Since(o.began), leaders)
 		}
 		for _, e := range entities {

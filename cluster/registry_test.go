@@ -27,7 +27,11 @@ type table struct {
 	saved  map[presence.Entity]int // versions, of those who have something durable
 	terms  map[uint64]string       // who had which term
 	down   bool                    // the database is not there
+	ahead  time.Duration           // of the database's clock
 }
+
+// now is by the database's clock.
+func (t *table) now() time.Time { return time.Now().Add(t.ahead) }
 
 func newTable(t *testing.T) *table {
 	return &table{t: t, nodes: map[string]Member{}, homes: map[presence.Entity]Home{}, saved: map[presence.Entity]int{}, terms: map[uint64]string{}}
@@ -121,12 +125,12 @@ func (v *view) faults(f func(call string) fault) {
 // alive is called with mu held.
 func (t *table) alive(name string) bool {
 	m, ok := t.nodes[name]
-	return ok && m.State != Dead && m.State != Left && time.Until(m.Expires) > 0
+	return ok && m.State != Dead && m.State != Left && m.Expires.After(t.now())
 }
 
 func (v *view) Enter(ctx context.Context, m Member, lease time.Duration) (epoch uint64, err error) {
 	err = v.call(ctx, "enter", func() error {
-		m.Epoch, m.Expires = v.nodes[m.Name].Epoch+1, time.Now().Add(lease)
+		m.Epoch, m.Expires = v.nodes[m.Name].Epoch+1, v.now().Add(lease)
 		v.nodes[m.Name] = m
 		epoch = m.Epoch
 		return nil
@@ -140,7 +144,7 @@ func (v *view) Renew(ctx context.Context, m Member, lease time.Duration) error {
 		if have.Epoch != m.Epoch || have.State == Dead || have.State == Left {
 			return store.ErrFenced
 		}
-		m.Expires = time.Now().Add(lease)
+		m.Expires = v.now().Add(lease)
 		v.nodes[m.Name] = m
 		return nil
 	})
@@ -174,7 +178,8 @@ func (v *view) Members(ctx context.Context) (list []Member, err error) {
 		list = nil
 		for _, name := range slices.Sorted(maps.Keys(v.nodes)) {
 			m := v.nodes[name]
-			m.Leader = v.leader.Name == name && v.leader.Epoch == m.Epoch && time.Until(v.until) > 0
+			m.Leader = v.leader.Name == name && v.leader.Epoch == m.Epoch && v.until.After(v.now())
+			m.Expires = m.Expires.Add(-v.ahead) // as the node's clock has it
 			list = append(list, m)
 		}
 		return nil
@@ -187,13 +192,13 @@ func (v *view) Lead(ctx context.Context, name string, epoch uint64, lease time.D
 		if v.nodes[name].Epoch != epoch {
 			return store.ErrFenced
 		}
-		same := v.leader.Name == name && v.leader.Epoch == epoch && time.Until(v.until) > 0
-		if over := v.nodes[v.leader.Name].Epoch != v.leader.Epoch || time.Until(v.until) <= 0; same || over {
+		same := v.leader.Name == name && v.leader.Epoch == epoch && v.until.After(v.now())
+		if over := v.nodes[v.leader.Name].Epoch != v.leader.Epoch || !v.until.After(v.now()); same || over {
 			if !same {
 				v.term++
 				v.terms[v.term] = name
 			}
-			v.leader, v.until = Member{Name: name, Epoch: epoch}, time.Now().Add(lease)
+			v.leader, v.until = Member{Name: name, Epoch: epoch}, v.now().Add(lease)
 		}
 		leader, term = v.leader.Name, v.term
 		return nil

@@ -115,11 +115,11 @@ func (n *Node) Status() Status {
 	return st
 }
 
-// SetState asks a node, which may be this one, to take a state: Active, Standby, Joining or
-// Draining. It does so at once, and has it in the table with its next renewal.
+// SetState asks a node, which may be this one, to take a state: Active, Standby, Joining,
+// Draining or Retiring. It does so at once, and has it in the table with its next renewal.
 func (n *Node) SetState(node, state string) error {
 	switch state {
-	case Active, Standby, Joining, Draining:
+	case Active, Standby, Joining, Draining, Retiring:
 	default:
 		return fmt.Errorf("cluster: a node cannot be told to be %q", state)
 	}

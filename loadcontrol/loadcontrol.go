@@ -115,6 +115,7 @@ func New(c Config) *Edge {
 		c: c, log: c.Log, entity: "pres:service@" + c.Domain, aor: "sip:service@" + c.Domain,
 		subs: make(map[string]*subscription), watches: make(map[string]*watch), peers: make(map[string]*watch), invites: make(map[string]*invite),
 	}
+	e.seen.begun = time.UnixMilli(time.Now().UnixMilli())
 	if e.log == nil {
 		e.log = slog.Default()
 	}

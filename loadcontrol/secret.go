@@ -23,8 +23,8 @@ import (
 // ask a server anything, lead its answers elsewhere, or say something again later.
 const (
 	realm = "servers.pharos"
-	// nonceAge is how old or young a nonce may be by the clock of who reads it; else he
-	// is challenged with one of that clock.
+	// nonceAge is how old or young a nonce may be by the clock of who reads it, and not from before
+	// his start, since he does not know what was used then; else he is challenged with one of that clock.
 	nonceAge = 60 * time.Second
 	// maxNonces is how many are remembered, so that none counts twice: those of two times
 	// nonceAge, of 32 servers, each a second. Beyond it nothing is believed.
@@ -57,8 +57,8 @@ func (e *Edge) nonce(s string, now time.Time) (good, fresh bool) {
 	if err != nil || len(b) != 36 || !hmac.Equal(b[20:], mac(e.c.Key, "nonce", string(b[:20]))[:16]) {
 		return false, false
 	}
-	age := now.Sub(time.UnixMilli(int64(binary.BigEndian.Uint64(b))))
-	return true, age.Abs() <= nonceAge
+	made := time.UnixMilli(int64(binary.BigEndian.Uint64(b)))
+	return true, now.Sub(made).Abs() <= nonceAge && !made.Before(e.seen.from(now))
 }
 
 // cnonce binds the header fields of a request; what has no digest over it could be
@@ -160,6 +160,17 @@ type nonces struct {
 	mu       sync.Mutex
 	now, was map[string]struct{}
 	since    time.Time
+	begun    time.Time // to the millisecond, as nonces have it
+}
+
+// from is since when all that were used are known.
+func (n *nonces) from(now time.Time) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Before(n.begun) { // the clock was set back: it would be a while until anything counted
+		n.begun = time.UnixMilli(now.UnixMilli())
+	}
+	return n.begun
 }
 
 // first tells whether a nonce is used for the first time.

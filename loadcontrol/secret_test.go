@@ -3,6 +3,7 @@ package loadcontrol
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pharos/sip"
@@ -73,6 +74,32 @@ func TestVerify(t *testing.T) {
 	if _, p := other.verify(signed(t, a, same), now); p != wrong {
 		t.Errorf("another secret: %v", p)
 	}
+}
+
+// What was recorded before a server's restart does not count after it: he cannot know that it was used.
+func TestReplayAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Config{Name: "ps2", Domain: "example.com", Key: []byte("k")}
+		a, b := New(Config{Name: "ps1", Domain: "example.com", Key: []byte("k")}), New(c)
+		same := func(s string) string { return s }
+		m := signed(t, a, same)
+		if _, p := b.verify(m, time.Now()); p != proven {
+			t.Fatalf("%v", p)
+		}
+		time.Sleep(time.Second)
+		again := New(c)
+		if who, p := again.verify(m, time.Now()); who != "ps1" || p != stale {
+			t.Errorf("recorded before the restart: %q %v", who, p)
+		}
+		if _, p := again.verify(signed(t, a, same), time.Now()); p != proven {
+			t.Errorf("made after it: %v", p)
+		}
+		// A clock that is set back makes nobody wait.
+		a.skew = -time.Hour
+		if _, p := again.verify(signed(t, a, same), time.Now().Add(-time.Hour)); p != proven {
+			t.Errorf("after the clock was set back: %v", p)
+		}
+	})
 }
 
 // What was used is remembered as long as it could count, and no longer.

@@ -81,8 +81,11 @@ func (e *Edge) inDialog(tx *sip.ServerTx, m *sip.Message, server string, p proof
 	signed := ours && d.sign
 	e.mu.Unlock()
 	switch {
-	case !ours:
+	case !ours && p == unproven:
 		return false
+	case !ours: // another server's, of before a restart (RFC 3261 §12.2.2)
+		refuse(tx, 481, "")
+		return true
 	case signed && p == stale:
 		e.challenge(tx, true)
 		return true

@@ -80,7 +80,7 @@ func (s *Server) newNode() error {
 	}
 	s.node = cluster.New(cluster.Config{
 		Name: c.Node, Registry: s.store, Bus: bus, Address: s.addresses(), Version: s.Version,
-		Max: c.Max, State: state, Moves: c.Moves, Lease: s.Lease, Load: s.load, Fence: s.store.Fence,
+		Residents: s.residents, Max: c.Max, State: state, Moves: c.Moves, Lease: s.Lease, Load: s.load, Fence: s.store.Fence,
 		Admit: s.admission.admit, Seen: s.seen, Moved: s.moved, Heir: s.heir, Control: s.loads, Redirects: s.redirected, Log: s.Log.With("part", "cluster"),
 	})
 	return nil
@@ -167,13 +167,24 @@ func (s *Server) tellOthers() func(*xdm.Change) {
 	}
 }
 
+// residents are users on whom the level depends.
+func (s *Server) residents(most int, done func([]presence.Entity)) {
+	s.engine.Roll(most, func(all []engine.Resident) {
+		list := make([]presence.Entity, 0, min(most, len(all)))
+		for i := range all[:min(most, len(all))] {
+			list = append(list, all[i].Entity)
+		}
+		done(list)
+	})
+}
+
 // load is what this server has to do, as the paper counts it.
 func (s *Server) load() (level float64, users int) {
 	st := s.engine.Stats()
 	w := balance.Weights{User: s.Config.Cluster.Users, Resource: s.Config.Cluster.Records}
 	level, users = w.Level(st.Presentities, st.Sources+st.Subscriptions), st.Presentities
 	switch s.node.State() {
-	case cluster.Draining, cluster.Standby: // also those of whom nothing is in memory have to go
+	case cluster.Draining, cluster.Retiring, cluster.Standby: // also those of whom nothing is in memory have to go
 		users = max(users, s.node.Homes())
 	}
 	return level, users

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +33,6 @@ type loadControl struct {
 	mu       sync.Mutex
 	balancer *balance.Balancer
 	term     uint64
-	drained  map[string]bool // nodes that this leader drains for want of work
-	held     map[string]bool // nodes that somebody else has drained
 	added    map[string]bool // nodes that this leader has added
 	inviting string          // the candidate that is being added, by its URI; "": none
 	settled  time.Time       // when that has ended well; until the table shows it
@@ -159,22 +158,13 @@ func (c *loadControl) Round(now time.Time, term uint64, members []cluster.Member
 		set := &c.s.Config.Cluster
 		c.balancer = balance.NewBalancer(balance.Settings{Low: set.Low, Band: set.Band, Moves: set.Moves})
 		c.term, c.inviting = term, ""
-		c.drained, c.held, c.added = map[string]bool{}, map[string]bool{}, map[string]bool{}
+		c.added = map[string]bool{}
 	}
 	nodes := make([]balance.Node, 0, len(members)+1)
 	for i := range members {
 		m := &members[i]
-		switch m.State {
-		case cluster.Draining:
-			if !c.drained[m.Name] {
-				c.held[m.Name] = true
-			}
-		case cluster.Active:
-			delete(c.drained, m.Name)
-			delete(c.held, m.Name)
-			if m.Name == c.joined {
-				c.inviting, c.joined = "", ""
-			}
+		if m.State == cluster.Active && m.Name == c.joined {
+			c.inviting, c.joined = "", ""
 		}
 		n := balanceNode(m)
 		n.Spare = c.added[m.Name] || c.entry(m.Address.SIP) != nil
@@ -203,13 +193,11 @@ func (c *loadControl) orders(now time.Time, d *balance.Decision, members []clust
 	}
 	if d.Drain != "" {
 		c.s.Log.Info("there is little to do: a server is given up", "node", d.Drain)
-		c.drained[d.Drain] = true
-		o.States[d.Drain] = cluster.Draining
+		o.States[d.Drain] = cluster.Retiring
 	}
-	for _, name := range d.Retire {
-		if c.drained[name] { // whom the operator has drained stays so
-			delete(c.drained, name)
-			o.States[name] = cluster.Standby
+	for _, m := range members {
+		if m.State == cluster.Retiring && slices.Contains(d.Retire, m.Name) { // whom the operator drains stays so
+			o.States[m.Name] = cluster.Standby
 		}
 	}
 	if d.Invite == "" || c.ctx == nil || c.ctx.Err() != nil {
@@ -245,7 +233,7 @@ func (c *loadControl) candidates(members []cluster.Member) (list []balance.Candi
 		x := balance.Candidate{URI: c.standby[i].uri}
 		for k := range members {
 			if m := &members[k]; sameHost(m.Address.SIP, x.URI) {
-				x.State, x.Held = balance.State(m.State), c.held[m.Name]
+				x.State = balanceState(m.State)
 				listed[m.Name] = true
 			}
 		}
@@ -263,7 +251,7 @@ func (c *loadControl) candidates(members []cluster.Member) (list []balance.Candi
 		if uri == m.Name && c.edge != nil {
 			continue // nobody can invite it
 		}
-		list = append(list, balance.Candidate{URI: uri, State: balance.Standby, Held: c.held[m.Name]})
+		list = append(list, balance.Candidate{URI: uri, State: balance.Standby})
 	}
 	return list
 }
@@ -297,9 +285,17 @@ func sameHost(a, b string) bool {
 	return strings.EqualFold(x.Host, y.Host) && port(x) == port(y)
 }
 
+// balanceState is a state as load is decided by it.
+func balanceState(state string) balance.State {
+	if state == cluster.Retiring {
+		return balance.Draining
+	}
+	return balance.State(state)
+}
+
 func balanceNode(m *cluster.Member) balance.Node {
 	return balance.Node{
-		Name: m.Name, State: balance.State(m.State), Users: m.Users, Level: m.Level, Max: m.Max, Report: uint64(m.Expires.UnixNano()),
+		Name: m.Name, State: balanceState(m.State), Users: m.Users, Level: m.Level, Max: m.Max, Report: uint64(m.Expires.UnixNano()),
 	}
 }
 
@@ -336,7 +332,7 @@ func (c *loadControl) seen(members []cluster.Member) {
 // running tells whether a node takes part in the service.
 func running(m *cluster.Member) bool {
 	switch m.State {
-	case cluster.Active, cluster.Draining, cluster.Joining:
+	case cluster.Active, cluster.Draining, cluster.Retiring, cluster.Joining:
 		return time.Until(m.Expires) > 0
 	}
 	return false
@@ -355,10 +351,10 @@ func (c *loadControl) state(users int) *loaddoc.Document {
 			}
 			continue
 		}
-		s := loaddoc.Server{ID: m.Name, URI: m.Address.SIP, State: m.State, Level: m.Level, Max: m.Max, Count: m.Users}
+		s := loaddoc.Server{ID: m.Name, URI: m.Address.SIP, State: documentState(m.State), Level: m.Level, Max: m.Max, Count: m.Users}
 		if m.Name == self {
 			s.Level, s.Count = c.s.load()
-			s.State = c.s.node.State()
+			s.State = documentState(c.s.node.State())
 		}
 		d.Users += s.Count
 		d.Servers = append(d.Servers, s)
@@ -387,6 +383,9 @@ func (c *loadControl) state(users int) *loaddoc.Document {
 	}
 	return d
 }
+
+// documentState is a state as the document has it, which does not tell why a server drains.
+func documentState(state string) string { return string(balanceState(state)) }
 
 // residents are the users of this server in detail, as of a second ago: the engine is asked for
 // the next time.

@@ -54,7 +54,7 @@ func (c *chat) run() {
 	for c.ctx.Err() == nil {
 		first := c.serve()
 		c.mu.Lock()
-		was := c.online
+		was, stays, left := c.online, c.stays, c.left
 		c.online, c.conn = false, nil
 		for id, w := range c.iqs {
 			close(w)
@@ -68,7 +68,7 @@ func (c *chat) run() {
 		if c.ctx.Err() != nil {
 			return
 		}
-		if was && c.stays {
+		if was && stays || left {
 			c.o.says(c.user, n, true) // nobody but the service can know
 			return
 		}
@@ -87,6 +87,7 @@ func (c *chat) leave() {
 	defer c.mu.Unlock()
 	c.stays, c.left = true, true
 	if c.conn != nil {
+		_ = c.conn.SetWriteDeadline(time.Now().Add(tryFor)) // that of the last word is over
 		fmt.Fprintf(c.conn, "<presence type='unavailable'/></stream:stream>")
 	}
 }
@@ -117,8 +118,14 @@ func (c *chat) serve() bool {
 		c.o.stands(c.user, of, true)
 	}
 	c.mu.Lock()
-	c.conn, c.online = conn, true
+	left := c.left // in the meantime
+	if !left {
+		c.conn, c.online = conn, true
+	}
 	c.mu.Unlock()
+	if left {
+		return true
+	}
 	go func() { _ = c.say() }()
 	for {
 		e, err := sc.Next()

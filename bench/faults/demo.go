@@ -90,6 +90,26 @@ func (d *demo) status() (st clusterStatus, err error) {
 	return st, err
 }
 
+// complaints prints what the nodes have logged as a warning or error last.
+func (d *demo) complaints() {
+	const most = 5
+	for _, n := range append(d.s.nodes[:len(d.s.nodes):len(d.s.nodes)], d.s.spare) {
+		b, err := os.ReadFile(n.file("log"))
+		if err != nil {
+			continue
+		}
+		var found []string
+		for _, line := range strings.Split(string(b), "\n") {
+			if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+				found = append(found, line)
+			}
+		}
+		for _, line := range found[max(0, len(found)-most):] {
+			fmt.Fprintf(d.w, "           %s: %s\n", n.name, line)
+		}
+	}
+}
+
 // clusterStatus is of 'pharos cluster status --json' what the demo looks at.
 type clusterStatus struct {
 	Leader string `json:"leader"`
@@ -131,6 +151,7 @@ func (d *demo) until(ctx context.Context, what string, within time.Duration, is 
 		}
 		if time.Now().After(end) {
 			_, _ = d.status()
+			d.complaints()
 			return fmt.Errorf("within %v it did not come to this: %s", within, what)
 		}
 	}
@@ -163,9 +184,16 @@ func (d *demo) right(ctx context.Context, what string) error {
 	}
 	n, p50, worst, _ := d.run.o.since(d.begun)
 	d.run.o.forget()
-	d.say("%s: of %d times that somebody said something new to a watcher, the median was %v, the longest %v.", what, n,
-		p50.Round(time.Millisecond), worst.Round(time.Millisecond))
+	d.say("%s: %d times a watcher was told something new, half of them within %s, the latest after %s.", what, n, duration(p50), duration(worst))
 	return nil
+}
+
+// duration in whole milliseconds.
+func duration(t time.Duration) string {
+	if t < time.Millisecond {
+		return "1ms"
+	}
+	return t.Round(time.Millisecond).String()
 }
 
 func (d *demo) drain(ctx context.Context, _, _ []string) error {

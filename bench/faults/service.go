@@ -75,7 +75,7 @@ func startService(ctx context.Context, dir string, l *lab, most float64, users s
 		more = settings(s)
 	}
 	if s.spare != nil {
-		if err := errors.Join(s.spare.configure("start_standby = true"), s.startScript(s.spare)); err != nil {
+		if err := errors.Join(s.spare.configure(append(more[:len(more):len(more)], "start_standby = true")...), s.startScript(s.spare)); err != nil {
 			return s, err
 		}
 	}

@@ -33,7 +33,7 @@ type clusterStatusCmd struct {
 func (c *clusterStatusCmd) Help() string {
 	return `It is what the server on this data folder sees, as it last read it in the database.
 
-STATE: "active" takes users; "draining" hands its users to the others and takes none; "standby" runs and has none, until it is added; "joining" is being added; "dead" has lost its lease, and others have its users; "left" was stopped in order.
+STATE: "active" takes users; "draining" hands its users to the others and takes none, because an operator said so, and is "drained" when none is left; "retiring" does the same because there is too little to do, and becomes "standby"; "standby" runs and has no users, until it is added; "joining" is being added; "dead" has lost its lease, and others have its users; "left" was stopped in order.
 
 LEVEL is what users and their resources add up to, by the weights in the configuration, and MAX how far it may rise before newcomers are sent elsewhere. USERS are those whose presence the server keeps in memory; those who are at home there, in the last line, include the ones of whom nothing is needed at present. LEASE is how long the server may go on without a word of the database. REACHED is the time to it and back over the bus; "no": the bus does not reach it.
 
@@ -101,11 +101,15 @@ func writeCluster(w io.Writer, st *server.ClusterStatus) {
 		if address == "" {
 			address = n.XMPP
 		}
+		state := n.State
+		if state == "draining" && n.Users == 0 {
+			state = "drained"
+		}
 		level, users := strconv.FormatFloat(n.Level, 'f', 1, 64), strconv.Itoa(n.Users)
 		if n.State == "dead" || n.State == "left" {
 			level, users = "-", "-" // what it had is with the others
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", name, n.State, level, n.Max, users, lease, reached, n.Version, address)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", name, state, level, n.Max, users, lease, reached, n.Version, address)
 	}
 	t.Flush()
 	fmt.Fprintf(w, "* leads")
@@ -160,12 +164,12 @@ type clusterDrainCmd struct {
 }
 
 func (c *clusterDrainCmd) Help() string {
-	return `Its connections stay where they are, and go on being served; nobody notices. 'pharos cluster status' shows the server as draining, and as standby when nobody lives there any more: then it can be stopped, for as long as one likes. 'pharos cluster undrain' has it take users again, at any time. Users stay if no other server is active.
+	return `Its connections stay where they are, and go on being served; nobody notices. 'pharos cluster status' shows the server as draining, and as drained when nobody lives there any more: then it can be stopped, for as long as one likes. 'pharos cluster undrain' has it take users again, at any time, and nobody else does: it is not added when the others are full. Users stay if no other server is active.
 
 Stopping a server drains it as well, as far as it comes within five seconds; to drain it first is for large ones, and for those that are to go on running.
 
   pharos cluster drain b            from any server's machine (--data DIR)
-  pharos cluster status --watch     until b is standby
+  pharos cluster status --watch     until b is drained
   pharos cluster undrain b          afterwards`
 }
 

@@ -14,12 +14,14 @@ func TestWriteCluster(t *testing.T) {
 	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n1", State: "active", Leader: true, Level: 12.34, Max: 100, Users: 11, LeaseLeft: 2.04, Version: "1", SIP: "sip:192.0.2.1:5060"})
 	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n2", State: "active", Reached: true, RTT: 0.25, LeaseLeft: 1})
 	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n3", State: "dead", XMPP: "192.0.2.3:5222"})
+	st.Nodes = append(st.Nodes, server.ClusterNode{Name: "n4", State: "draining", Reached: true, LeaseLeft: 1})
 	st.Leader, st.Counts.Moved, st.Counts.Came, st.Counts.Inherited = "n1", 5, 6, 8
 	writeCluster(&b, &st)
-	const want = `SERVER  STATE   LEVEL  MAX  USERS  LEASE  REACHED  VERSION  ADDRESS
-n1*     active  12.3   100  11     2.0 s  here     1        sip:192.0.2.1:5060
-n2      active  0.0    0    0      1.0 s  0.2 ms            
-n3      dead    -      0    -      -      no                192.0.2.3:5222
+	const want = `SERVER  STATE    LEVEL  MAX  USERS  LEASE  REACHED  VERSION  ADDRESS
+n1*     active   12.3   100  11     2.0 s  here     1        sip:192.0.2.1:5060
+n2      active   0.0    0    0      1.0 s  0.2 ms            
+n3      dead     -      0    -      -      no                192.0.2.3:5222
+n4      drained  0.0    0    0      1.0 s  yes               
 * leads
 n1: takes part as active
 n1: 7 users at home here, 5 moved away, 6 come, 8 taken over from servers that have gone

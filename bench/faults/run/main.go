@@ -42,7 +42,7 @@ func main() {
 	if *demo {
 		if err := faults.Demo(ctx, dir, os.Stdout); err != nil {
 			stop()
-			fail(err)
+			fail(fmt.Errorf("%w\nThe nodes' configurations and logs are in %s.", err, dir))
 		}
 		return
 	}
