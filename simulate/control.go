@@ -147,9 +147,12 @@ func (w *world) control() {
 		if !n.listed {
 			continue
 		}
-		c := balance.Candidate{URI: n.name, Held: l.held[n]}
+		c := balance.Candidate{URI: n.name}
 		if n.inside {
 			c.State = n.row.State
+		}
+		if l.held[n] {
+			c.State = balance.Draining
 		}
 		list = append(list, c)
 	}
