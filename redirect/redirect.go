@@ -166,7 +166,9 @@ type memory struct {
 	refused time.Time // until then it is served
 	loop    int       // redirects by this server since
 	since   time.Time
-	burst   int // of requests that were on their way
+	burst   int       // of requests that were on their way
+	came    time.Time // when it has followed last
+	at      string    // and to where
 }
 
 // New makes one.
@@ -270,13 +272,28 @@ func (r *Redirects) Here(now time.Time, c Client) {
 		r.mu.Unlock()
 		return
 	}
-	m.followed()
+	m.followed(now, r.set.Self)
 	r.mu.Unlock()
 	r.tell(Event{Followed, key, r.set.Self})
 }
 
-func (m *memory) followed() {
+// Came says the same of a client whose request shows that it was sent here: it may be faster
+// than the word of the server that has sent it.
+func (r *Redirects) Came(now time.Time, c Client) {
+	key := c.key()
+	r.mu.Lock()
+	m := r.find(key)
+	if m == nil {
+		m = r.add(key)
+	}
+	m.followed(now, r.set.Self)
+	r.mu.Unlock()
+	r.tell(Event{Followed, key, r.set.Self})
+}
+
+func (m *memory) followed(now time.Time, to string) {
 	m.sent, m.follows, m.refused, m.here = time.Time{}, true, time.Time{}, false
+	m.came, m.at = now, to
 }
 
 // Heard takes what another server has learned.
@@ -292,12 +309,15 @@ func (r *Redirects) Heard(now time.Time, e Event) {
 	}
 	switch e.Kind {
 	case Sent:
+		if m.at == e.To && now.Sub(m.came) < Grace {
+			return // it was faster than this word
+		}
 		m.sent, m.to, m.here, m.follows = now, e.To, false, false
 	case Followed:
 		if m.here {
 			r.counts.Followed++
 		}
-		m.followed()
+		m.followed(now, e.To)
 	}
 }
 

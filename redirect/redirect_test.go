@@ -118,6 +118,35 @@ func TestLearning(t *testing.T) {
 	}
 }
 
+// A client that is faster than the word of who has sent it has followed all the same.
+func TestFasterThanWord(t *testing.T) {
+	var late []Event // on their way from a
+	var a, b, other *Redirects
+	now := start
+	a = New(Settings{Self: "a", SIP: rules(t, "SUBSCRIBE:x"), Learn: true, Tell: func(e Event) { late = append(late, e) }})
+	b = New(Settings{Self: "b", Learn: true, Tell: func(e Event) { a.Heard(now, e); other.Heard(now, e) }})
+	other = New(Settings{Self: "c", SIP: rules(t, "SUBSCRIBE:x"), Learn: true})
+	c := Client{User: "u@d", Agent: "x"}
+	for i := range 2 {
+		if !a.SIP(now, c, "SUBSCRIBE", "b") {
+			t.Fatalf("not sent the %d. time", i+1)
+		}
+		b.Came(now, c)
+		for _, e := range late {
+			b.Heard(now, e)
+			other.Heard(now, e)
+		}
+		late = nil
+		now = now.Add(time.Minute)
+	}
+	if !other.SIP(now, c, "SUBSCRIBE", "b") {
+		t.Error("a third server believes that it did not follow")
+	}
+	if n := a.Counts(); n.Redirected != 2 || n.Followed != 2 {
+		t.Errorf("%+v", n)
+	}
+}
+
 func roundTrip(t testing.TB, e Event) Event {
 	got, ok := ParseEvent(e.Append(nil))
 	if !ok || got != e {

@@ -83,7 +83,11 @@ func (r *request) send302(c redirect.Client, node string, next func(*request)) {
 	d := r.edge.redirect
 	now := time.Now()
 	if node == "" || node == r.edge.engine.Self() {
-		d.Clients.Here(now, c)
+		if r.sentHere {
+			d.Clients.Came(now, c)
+		} else {
+			d.Clients.Here(now, c)
+		}
 		next(r)
 		return
 	}
