@@ -148,7 +148,9 @@ func (b *Balancer) scaleOut(now time.Time, active []*view, joining bool, list []
 		}
 	}
 	for _, v := range active {
-		if v.Level+v.in < v.Max {
+		// Of users on their way one node may already have said that they came, and the other
+		// not yet that they went: they are no reason for one more server.
+		if v.Level-v.out < v.Max {
 			return
 		}
 	}

@@ -10,6 +10,29 @@ import (
 	"pgregory.net/rapid"
 )
 
+// Users who move are counted twice as long as only the node has spoken to which they went.
+func TestMovesAddNoServer(t *testing.T) {
+	b := NewBalancer(Settings{})
+	now := time.Unix(1e9, 0)
+	list := []Candidate{{URI: "sip:c", State: Standby}}
+	nodes := func(x, y float64) []Node {
+		return []Node{{Name: "a", State: Active, Users: int(x), Level: x, Max: 100.5}, {Name: "b", State: Active, Users: int(y), Level: y, Max: 100.5}}
+	}
+	b.Round(now, nodes(140, 60), list)
+	d := b.Round(now.Add(time.Second), nodes(140, 60), list)
+	if len(d.Moves) != 1 || d.Moves[0].Users < 39 || d.Invite != "" {
+		t.Fatalf("%+v", d)
+	}
+	for i, levels := range [][2]float64{{140, 100.5}, {101, 100.5}, {100, 100}} {
+		if d := b.Round(now.Add(time.Duration(i+2)*time.Second), nodes(levels[0], levels[1]), list); d.Invite != "" {
+			t.Errorf("at %v a server is added", levels)
+		}
+	}
+	if d := b.Round(now.Add(time.Minute), nodes(101, 101), list); d.Invite != "sip:c" {
+		t.Errorf("when both are full: %+v", d)
+	}
+}
+
 // The paper's experiment: a user with 20 resources is a unit; servers are added at the
 // maximum.
 func TestPaper(t *testing.T) {
