@@ -3,7 +3,7 @@ GO      ?= go
 DATA    ?= data
 BINARY  := bin/pharos
 
-.PHONY: help build run demo cluster-demo faults soak test check fuzz bench peers clean
+.PHONY: help build run demo cluster-demo faults experiment soak test check fuzz bench peers clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -35,6 +35,11 @@ faults:
 soak:
 	@./interop/install.sh database
 	@$(GO) run ./bench/soak/run -readme bench/README.md
+
+## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 9 minutes
+experiment:
+	@./interop/install.sh database
+	@$(GO) run ./bench/paper/run -readme bench/README.md
 
 ## make test     install what the tests need, run them all with the race detector
 test:

@@ -56,6 +56,8 @@ var mayImport = map[string]string{
 	"bench/run":        "bench",
 	"bench/peers":      "bench",
 	"bench/peers/run":  "bench bench/peers",
+	"bench/paper":      "presence account store store/postgrestest",
+	"bench/paper/run":  "bench/paper",
 	"bench/faults/run": "bench/faults",
 	"bench/soak":       "bench sip markup",
 	"bench/soak/run":   "bench/soak",

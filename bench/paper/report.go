@@ -1,0 +1,268 @@
+package paper
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Row is a bar of the paper's figures: so many users in a service of one server, and in the one with
+// the load control.
+type Row struct {
+	Test         Test
+	Limit        int // maximum level
+	Users        int
+	Servers      int
+	One, Several Sample
+}
+
+// Sample is the median, over the rounds, of what each has shown.
+type Sample struct {
+	Mean, P99, Last, CPU time.Duration
+	Rounds               int
+}
+
+// stated are the cuts in percent that the paper's text gives (section 4, figures 6 to 8).
+var stated = map[Test]map[int]map[int]float64{
+	Subscribe: {100: {200: 45.6, 300: 63.3, 500: 72.9}, 200: {300: 48.8, 400: 44.0, 500: 65.7}},
+	Notify:    {100: {200: 43.1, 300: 58.6, 500: 69.4}},
+}
+
+// Figure is the paper's number, 0 for what it has not.
+func Figure(test Test, limit int) int {
+	switch {
+	case test == Subscribe && limit == 100:
+		return 6
+	case test == Subscribe && limit == 200:
+		return 7
+	case test == Notify && limit == 100:
+		return 8
+	}
+	return 0
+}
+
+// Cut is by how many percent the time is shorter than with one server.
+func (r Row) Cut() float64 { return 100 * (1 - r.ratio()) }
+
+// Ideal is what it could be, since each server has a part of the users.
+func (r Row) Ideal() float64 { return 100 * (1 - 1/float64(r.Servers)) }
+
+// Over is the time over the ideal one.
+func (r Row) Over() float64 { return r.ratio() * float64(r.Servers) }
+
+func (r Row) ratio() float64 { return float64(r.Several.Mean) / float64(r.One.Mean) }
+
+// Stated is the paper's cut in percent, and its time over the ideal one; false: it says none.
+func (r Row) Stated() (cut, over float64, ok bool) {
+	cut, ok = stated[r.Test][r.Limit][r.Users]
+	return cut, (1 - cut/100) * float64(r.Servers), ok
+}
+
+// Rows are the result by what the paper shows.
+func (r *Result) Rows() (rows []Row) {
+	type key struct {
+		test         Test
+		limit, users int
+	}
+	of := map[key][]Round{}
+	for _, x := range r.Rounds {
+		k := key{x.Test, x.Limit, x.Users}
+		of[k] = append(of[k], x)
+	}
+	for k, rounds := range of {
+		if k.limit == 0 {
+			continue
+		}
+		rows = append(rows, Row{Test: k.test, Limit: k.limit, Users: k.users, Servers: rounds[0].Servers, One: sample(of[key{k.test, 0, k.users}]), Several: sample(rounds)})
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		if d := strings.Compare(string(b.Test), string(a.Test)); d != 0 {
+			return d
+		}
+		if d := a.Limit - b.Limit; d != 0 {
+			return d
+		}
+		return a.Users - b.Users
+	})
+	return rows
+}
+
+func sample(rounds []Round) Sample {
+	median := func(of func(Round) time.Duration) time.Duration {
+		list := make([]time.Duration, len(rounds))
+		for i, r := range rounds {
+			list[i] = of(r)
+		}
+		slices.Sort(list)
+		if len(list) == 0 {
+			return 0
+		}
+		return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
+	}
+	s := Sample{Rounds: len(rounds)}
+	s.Mean = median(func(r Round) time.Duration { return r.Mean })
+	s.P99 = median(func(r Round) time.Duration { return r.P99 })
+	s.Last = median(func(r Round) time.Duration { return r.Last })
+	for _, r := range rounds { // it is counted in ticks of 10 ms
+		s.CPU += r.CPU / time.Duration(len(rounds))
+	}
+	return s
+}
+
+func ms(d time.Duration) string {
+	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 1, 64)
+}
+
+// Table is the rows as Markdown.
+func Table(rows []Row) string {
+	var b strings.Builder
+	b.WriteString("| test | maximum level | users | servers | one server: mean (p99) | several: mean (p99) | time cut by | paper | ideal 1−1/k | time over ideal | paper's | CPU of a round: one; several |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, r := range rows {
+		name := string(r.Test)
+		if f := Figure(r.Test, r.Limit); f > 0 {
+			name += fmt.Sprintf(" (Fig. %d)", f)
+		}
+		paper, over := "", ""
+		if cut, o, ok := r.Stated(); ok {
+			paper, over = fmt.Sprintf("%.1f %%", cut), fmt.Sprintf("%.2f", o)
+		}
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s (%s) ms | %s (%s) ms | **%.1f %%** | %s | %.1f %% | **%.2f** | %s | %s; %s ms |\n", name, r.Limit, r.Users, r.Servers,
+			ms(r.One.Mean), ms(r.One.P99), ms(r.Several.Mean), ms(r.Several.P99), r.Cut(), paper, r.Ideal(), r.Over(), over, ms(r.One.CPU), ms(r.Several.CPU))
+	}
+	return b.String()
+}
+
+// columns of the raw rows.
+var columns = []string{"test", "maximum", "users", "servers", "round", "mean_ms", "p99_ms", "last_ms", "cpu_ms"}
+
+// WriteCSV writes each round that was measured; a maximum of 0 is the single server.
+func (r *Result) WriteCSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	if err := c.Write(columns); err != nil {
+		return err
+	}
+	for _, x := range r.Rounds {
+		err := c.Write([]string{string(x.Test), strconv.Itoa(x.Limit), strconv.Itoa(x.Users), strconv.Itoa(x.Servers), strconv.Itoa(x.Number), ms(x.Mean), ms(x.P99), ms(x.Last), ms(x.CPU)})
+		if err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// ReadCSV reads what WriteCSV has written.
+func ReadCSV(r io.Reader) (*Result, error) {
+	lines, err := csv.NewReader(r).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(lines) == 0 || !slices.Equal(lines[0], columns) {
+		return nil, fmt.Errorf("paper: the columns are not %v", columns)
+	}
+	res := &Result{}
+	for _, l := range lines[1:] {
+		var n [4]int
+		var d [4]time.Duration
+		for i := range n {
+			if n[i], err = strconv.Atoi(l[1+i]); err != nil {
+				return nil, err
+			}
+			v, err := strconv.ParseFloat(l[5+i], 64)
+			if err != nil {
+				return nil, err
+			}
+			d[i] = time.Duration(v * float64(time.Millisecond))
+		}
+		res.Rounds = append(res.Rounds, Round{Test: Test(l[0]), Limit: n[0], Users: n[1], Servers: n[2], Number: n[3], Mean: d[0], P99: d[1], Last: d[2], CPU: d[3]})
+	}
+	return res, nil
+}
+
+const (
+	beginMark = "<!-- paper: written by make experiment -->"
+	endMark   = "<!-- end of paper -->"
+)
+
+// Write puts the raw rows and the figures into a folder, and the table between its markers in a file beside it.
+func Write(readme, folder string, r *Result) error {
+	b, err := os.ReadFile(readme)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(b), beginMark)
+	_, after, ok2 := strings.Cut(rest, endMark)
+	if !ok || !ok2 {
+		return fmt.Errorf("paper: %s has no markers for this table", readme)
+	}
+	f, err := os.Create(filepath.Join(folder, "rounds.csv"))
+	if err != nil {
+		return err
+	}
+	if err := r.WriteCSV(f); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	rows := r.Rows()
+	if err := Draw(folder, rows); err != nil {
+		return err
+	}
+	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		rev = []byte("unknown")
+	}
+	var t strings.Builder
+	fmt.Fprintf(&t, "%s, %s, %d cores, %s, %s; load average at the end %s; revision %s. `make experiment`, %v. Each server has %g of a core, in periods of %v; the generator used %.2f cores while it measured.\n\n",
+		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel(), loadAverage(), strings.TrimSpace(string(rev)), r.Took.Round(time.Second), r.Cores, period, r.Own.Seconds()/max(r.Wall.Seconds(), 1))
+	t.WriteString(Table(rows) + "\n")
+	for _, s := range r.Spreads {
+		if s.Limit > 0 && len(s.Homes) > 1 {
+			fmt.Fprintf(&t, "- %s, maximum %d, %d users: the load control has %s on its servers, %v after the last has come; %d are connected elsewhere.\n", s.Test, s.Limit, s.Users, list(s.Homes), s.Settled.Round(time.Second), s.Apart)
+		}
+	}
+	text := before + beginMark + "\n\n" + t.String() + "\n" + endMark + after
+	return os.WriteFile(readme, []byte(text), 0o644)
+}
+
+func list(of []int) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(of), "[]"), " ", ", ")
+}
+
+func cpuModel() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	for l := range strings.Lines(string(b)) {
+		if name, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "unknown processor"
+}
+
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "unknown kernel"
+	}
+	return "Linux " + strings.TrimSpace(string(b))
+}
+
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(b)); err == nil && len(f) > 1 {
+		return f[1]
+	}
+	return "unknown"
+}
