@@ -35,20 +35,27 @@ const (
 	chartHigh = 430
 )
 
+// figure is one of the paper's.
+type figure struct {
+	test  Test
+	limit int
+	title string
+}
+
+var figures = [...]figure{
+	{Subscribe, 100, "Mean registration time, maximum level 100"},
+	{Subscribe, 200, "Mean registration time, maximum level 200"},
+	{Notify, 100, "Mean notification time, 50 kB, maximum level 100"},
+}
+
+func (f figure) shows(r Row) bool { return r.Test == f.test && r.Limit == f.limit }
+
 // Draw writes the figures of the paper into a folder, each as SVG and as PNG.
 func Draw(folder string, rows []Row) error {
-	for _, f := range [...]struct {
-		test  Test
-		limit int
-		title string
-	}{
-		{Subscribe, 100, "Mean registration time, maximum level 100"},
-		{Subscribe, 200, "Mean registration time, maximum level 200"},
-		{Notify, 100, "Mean notification time, 50 kB, maximum level 100"},
-	} {
+	for _, f := range figures {
 		var of []Row
 		for _, r := range rows {
-			if r.Test == f.test && r.Limit == f.limit {
+			if f.shows(r) {
 				of = append(of, r)
 			}
 		}

@@ -230,6 +230,12 @@ func Write(readme, folder string, r *Result) error {
 			fmt.Fprintf(&t, "- %s, maximum %d, %d users: the load control has %s on its servers, %v after the last has come; %d are connected elsewhere.\n", s.Test, s.Limit, s.Users, list(s.Homes), s.Settled.Round(time.Second), s.Apart)
 		}
 	}
+	name := filepath.Base(folder)
+	for _, f := range figures {
+		if slices.ContainsFunc(rows, f.shows) {
+			fmt.Fprintf(&t, "\n![%s](%s/figure%d.svg)\n", f.title, name, Figure(f.test, f.limit))
+		}
+	}
 	text := before + beginMark + "\n\n" + t.String() + "\n" + endMark + after
 	return os.WriteFile(readme, []byte(text), 0o644)
 }
