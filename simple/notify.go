@@ -377,7 +377,7 @@ func firstRoute(routes string) (first, rest string) {
 // meanwhile; else to the first route or the remote target. ok is false when none
 // leads to the watcher. d.mu is held.
 func (e *Edge) route(d *dialog, s *dialogState) (out sip.OutRequest, ok bool) {
-	out.Method = "NOTIFY"
+	out.Method, out.Brief = "NOTIFY", true
 	_, uri := routeSet(s)
 	out.URI = requestURI(uri)
 	if d.flow != nil && d.flow.Alive() {

@@ -21,6 +21,9 @@ type OutRequest struct {
 	Body    []byte // may be shared by many requests; not changed, copied
 	Flow    *Flow  // used while alive (RFC 5626, RFC 5923)
 	NextHop string // URI resolved by RFC 3263 when Flow is nil or dead; empty: no fallback
+	// Brief: of a 2xx nothing matters but its status. It is looked at only as far as it takes
+	// to find its request, and the Message that done gets has nothing else.
+	Brief bool
 }
 
 // maxDatagram is the largest request that goes by UDP where TCP is to be had:
@@ -41,6 +44,7 @@ type clientTx struct {
 
 	mu       sync.Mutex
 	over     bool
+	brief    bool // OutRequest.Brief
 	settled  bool // INVITE: done was called, and retransmissions are waited for
 	invite   *inviteClient
 	method   string
@@ -140,7 +144,7 @@ func (s *Stack) Request(out OutRequest, done func(resp *Message, err error)) {
 // newClientTx counts a request as outstanding.
 func (s *Stack) newClientTx(out OutRequest, done func(*Message, error)) *clientTx {
 	s.client.outstanding.Add(1)
-	tx := &clientTx{stack: s, done: done, method: out.Method}
+	tx := &clientTx{stack: s, done: done, method: out.Method, brief: out.Brief}
 	tx.owner = tx
 	tx.compose(&out)
 	return tx

@@ -231,6 +231,9 @@ func (s *Stack) disown(c interface{ Close() error }) {
 
 // receive takes one message from a peer. b is the reader's and is not kept.
 func (s *Stack) receive(b []byte, p peer) (ok bool) {
+	if s.client.brief(s, b) {
+		return true
+	}
 	m, err := Parse(b)
 	if err != nil {
 		return s.refuse(err, p)

@@ -25,6 +25,10 @@ const (
 	// little it writes, so under load fewer and larger groups are cheaper: with
 	// this at most about 6 % of one processor goes into syncs.
 	gather = time.Millisecond
+	// largeGroup is the size of a group after which the journal waits three times as long: with thousands
+	// of changes a second everything that is done once for a group, the wakeups of those who
+	// wait for it above all, costs more than what the answers lose.
+	largeGroup = 16
 )
 
 // journal is the append-only log of the soft state. One goroutine writes,
@@ -225,7 +229,13 @@ func (j *journal) run() {
 			}
 			a.done(a.err)
 		}
-		busy := len(acks) > 1
+		pause := gather
+		switch n := len(acks); {
+		case n <= 1:
+			pause = 0
+		case n >= largeGroup:
+			pause = 3 * gather
+		}
 		clear(acks)
 		j.spare, j.spareA = reuse(buf), acks[:0]
 		if turn != nil {
@@ -238,8 +248,8 @@ func (j *journal) run() {
 			return
 		}
 		j.maybeCompact()
-		if busy {
-			time.Sleep(gather)
+		if pause > 0 {
+			time.Sleep(pause)
 		}
 	}
 }

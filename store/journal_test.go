@@ -165,6 +165,16 @@ func TestGather(t *testing.T) {
 		if took := time.Since(start); took > gather {
 			t.Errorf("the one after a group took %v", took)
 		}
+		time.Sleep(gather)
+		for range largeGroup + 1 { // the first is alone
+			s.Put([]Record{{Kind: 'r', Key: "k", Value: []byte{}}}, func(error) {})
+		}
+		s.mustPut(t, "k", "")
+		start = time.Now()
+		s.mustPut(t, "next", "")
+		if took := time.Since(start); took <= gather || took > 3*gather {
+			t.Errorf("the one after a large group took %v", took)
+		}
 	})
 }
 
