@@ -105,7 +105,7 @@ func (c *chat) serve(ctx context.Context, at int) bool {
 	defer stop()
 	sc := markup.NewScanner(conn, markup.Options{})
 	_ = conn.SetDeadline(time.Now().Add(loginWithin))
-	roster, err := login(conn, sc, c.u.name)
+	roster, err := login(conn, sc, c.u.name, bench.Password)
 	if err != nil {
 		c.r.trouble("login", err)
 		return false
@@ -159,7 +159,7 @@ func (c *chat) gone() {
 }
 
 // login is until the session is bound and has its roster, which it returns.
-func login(conn net.Conn, sc *markup.Scanner, name string) (*markup.Element, error) {
+func login(conn net.Conn, sc *markup.Scanner, name, password string) (*markup.Element, error) {
 	open := func() error {
 		fmt.Fprintf(conn, "<stream:stream to='%s' version='1.0' xmlns='%s' xmlns:stream='%s'>", bench.Domain, nsClient, nsStream)
 		if _, err := sc.Header(); err != nil {
@@ -172,7 +172,7 @@ func login(conn net.Conn, sc *markup.Scanner, name string) (*markup.Element, err
 		return nil, err
 	}
 	fmt.Fprintf(conn, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>",
-		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+bench.Password)))
+		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)))
 	e, err := sc.Next()
 	if err != nil {
 		return nil, err
@@ -269,11 +269,26 @@ func (c *chat) rosterItem(item *markup.Element, whole bool) {
 	}
 	s := item.Attr("subscription")
 	see := s == "both" || s == "to"
-	state := s + " " + item.Attr("ask")
-	w.roster.Store(&state)
+	c.mu.Lock()
+	w.subscription = s
+	c.mu.Unlock()
 	w.stands.Store(see)
 	if whole && !see { // what was begun on an earlier connection
 		c.send("<presence type='subscribe' to='%s@%s'/>", who, bench.Domain)
+	}
+}
+
+// again asks for a subscription where the roster does not have it, after an error.
+func (c *chat) again(w *watch) {
+	c.mu.Lock()
+	s, online := w.subscription, c.online
+	c.mu.Unlock()
+	switch {
+	case !online:
+	case s == "both" || s == "to":
+		w.stands.Store(true)
+	default:
+		c.send("<presence type='subscribe' to='%s@%s'/>", w.of.name, bench.Domain)
 	}
 }
 
@@ -284,9 +299,13 @@ func (c *chat) presence(e *markup.Element, who, resource string) {
 	}
 	typ := e.Attr("type")
 	switch {
-	case who == c.u.name:
-		if typ == "" && resource == "r" {
+	case who == c.u.name || who == "":
+		switch {
+		case typ == "" && resource == "r":
 			c.said(n) // RFC 6121 §4.2.2: it comes back to us when the service has it
+		case typ == "error":
+			c.r.trouble("presence", refusal(e))
+			c.r.later(c.r.ctx, within(2*time.Second), c.say)
 		}
 		return
 	case typ == "subscribe":
@@ -297,16 +316,12 @@ func (c *chat) presence(e *markup.Element, who, resource string) {
 	if w == nil {
 		return
 	}
+	if typ == "error" { // to what we asked of the contact: nothing has changed
+		c.r.trouble("presence", refusal(e))
+		c.r.later(c.r.ctx, within(2*time.Second), func() { c.again(w) })
+		return
+	}
 	if typ != "" && typ != "unavailable" {
-		state := typ
-		if typ == "error" {
-			state = refusal(e).Error()
-			c.r.trouble("presence", refusal(e))
-		}
-		if was := w.roster.Load(); was != nil {
-			state = *was + ", " + state
-		}
-		w.roster.Store(&state)
 		return
 	}
 	if typ != "" {

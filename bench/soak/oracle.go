@@ -39,13 +39,13 @@ type user struct {
 
 // watch is what one client is told of one user.
 type watch struct {
-	watcher *user
-	by      kind
-	of      *user
-	told    [kinds]atomic.Int32    // 0: not there
-	stands  atomic.Bool            // the watcher can be told, and has subscribed
-	extra   atomic.Int32           // publications of the phone beyond one
-	roster  atomic.Pointer[string] // what the roster says of it; nil: nothing, or no roster
+	watcher      *user
+	by           kind
+	of           *user
+	told         [kinds]atomic.Int32 // 0: not there
+	stands       atomic.Bool         // the watcher can be told, and has subscribed
+	extra        atomic.Int32        // publications of the phone beyond one
+	subscription string              // by the roster, of a chat; under its lock
 
 	behind time.Time // since when it is told too little: the oracle's own
 	worst  time.Duration
@@ -56,8 +56,10 @@ func (w *watch) String() string {
 	for k := range kinds {
 		s += fmt.Sprintf(" %v told %d says %d", k, w.told[k].Load(), w.of.says[k].said.Load())
 	}
-	if r := w.roster.Load(); r != nil && !w.stands.Load() {
-		s += " roster: " + *r
+	if c := w.watcher.chat; c != nil && w.by == byChat && !w.stands.Load() {
+		c.mu.Lock()
+		s += fmt.Sprintf(", subscription %q", w.subscription)
+		c.mu.Unlock()
 	}
 	if n := w.extra.Load(); n > 0 {
 		s += fmt.Sprintf(", %d publications too many", n)

@@ -27,8 +27,8 @@ type subscription struct {
 	on             bool
 	callID, local  string
 	remote, target string
-	heard          uint32 // CSeq
-	seen           [4]uint64
+	heard          uint32     // CSeq
+	seen           [16]uint64 // branches, so that one who was stopped may send again what was answered long ago
 	accepted       bool
 	fetches        bool // once, without a subscription
 	ended          bool // by the service: a new one is needed

@@ -5,12 +5,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,6 +42,10 @@ func run() (bool, error) {
 	flag.StringVar(&o.Bin, "bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file, and the picture beside it")
 	asJSON := flag.Bool("json", false, "print the result as JSON")
+	back := flag.Bool("reconnect", false, "instead of the hour: all XMPP sessions end at once and come back, at Pharos with one server, with three nodes, and at ejabberd")
+	spread := flag.Duration("spread", 5*time.Second, "of -reconnect: within which all come back")
+	rounds := flag.Int("rounds", 2, "of -reconnect")
+	only := flag.String("only", "", "of -reconnect: a part of the service's name")
 	flag.Parse()
 	if st, err := os.Stderr.Stat(); err == nil {
 		o.Live = st.Mode()&os.ModeCharDevice != 0
@@ -62,6 +68,20 @@ func run() (bool, error) {
 		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.Bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
 			return false, fmt.Errorf("build: %w\n%s", err, out)
 		}
+	}
+	if *back {
+		rs, err := reconnect(ctx, o, *spread, *rounds, *only)
+		if *asJSON {
+			enc := json.NewEncoder(os.Stdout)
+			enc.SetIndent("", "  ")
+			err = errors.Join(err, enc.Encode(rs))
+		} else {
+			fmt.Print(soak.MassTable(rs))
+		}
+		if err == nil && *readme != "" {
+			err = soak.WriteMass(*readme, rs)
+		}
+		return err == nil, err
 	}
 	r, err := soak.Run(ctx, o)
 	if err != nil {
@@ -88,4 +108,33 @@ func moreFiles() {
 		l.Cur, l.Max = want, want
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) // only root may
 	}
+}
+
+// reconnect measures the services one after the other.
+func reconnect(ctx context.Context, o soak.Options, spread time.Duration, rounds int, only string) (all []soak.Return, err error) {
+	worlds := []struct {
+		name string
+		make func() (*soak.World, error)
+	}{
+		{"Pharos, one", func() (*soak.World, error) { return soak.OurWorld(ctx, o.Bin, o.Users, 0) }},
+		{"Pharos, three", func() (*soak.World, error) { return soak.OurWorld(ctx, o.Bin, o.Users, o.Nodes) }},
+	}
+	for _, x := range worlds {
+		if !strings.Contains(x.name, only) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s with %d users begins\n", x.name, o.Users)
+		w, err := x.make()
+		if err != nil {
+			return all, err
+		}
+		err = soak.MassReconnect(ctx, w, o.Users, rounds, spread, 10*time.Minute, os.Stderr, func(r soak.Return) {
+			all = append(all, r)
+			fmt.Fprintln(os.Stderr, r)
+		})
+		if err = errors.Join(err, w.Close()); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
