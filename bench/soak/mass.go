@@ -119,7 +119,7 @@ func MassReconnect(ctx context.Context, w *World, users, rounds int, spread, lim
 	}
 	defer f.drop()
 	p := newProgress(log, false)
-	if _, err := f.come(ctx, max(spread, time.Duration(users)*time.Millisecond), limit, p); err != nil {
+	if _, err := f.come(ctx, time.Now(), max(spread, time.Duration(users)*time.Millisecond), limit, p); err != nil {
 		return fmt.Errorf("%s: first login: %w", w.Name, err)
 	}
 	for range rounds {
@@ -133,7 +133,7 @@ func MassReconnect(ctx context.Context, w *World, users, rounds int, spread, lim
 		own, _ := bench.CPU(os.Getpid())
 		from := time.Now()
 		f.drop()
-		took, err := f.come(ctx, spread, limit, p)
+		took, err := f.come(ctx, from, spread, limit, p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.Name, err)
 		}
@@ -176,11 +176,10 @@ func (f *flock) drop() {
 	}
 }
 
-// come has all log in and waits until each is told of all contacts; it gives how long that took each, from now on.
-func (f *flock) come(ctx context.Context, spread, limit time.Duration, p *progress) ([]time.Duration, error) {
+// come has all log in and waits until each is told of all contacts; it gives how long that took each.
+func (f *flock) come(ctx context.Context, from time.Time, spread, limit time.Duration, p *progress) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	from := time.Now()
 	n := len(f.all)
 	right := make(chan int, n)
 	for i := range f.all {

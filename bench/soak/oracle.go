@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,7 @@ type oracle struct {
 	mu     sync.Mutex
 	breach []string // what must never happen, in words
 	count  int      // of breaches
+	file   *os.File // a line for each; nil: none
 	since  []lag    // of this period
 }
 
@@ -89,8 +91,12 @@ type lag struct {
 func (o *oracle) never(format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	what := time.Now().UTC().Format("15:04:05.000 ") + fmt.Sprintf(format, args...)
 	if o.count++; len(o.breach) < 100 {
-		o.breach = append(o.breach, time.Now().UTC().Format("15:04:05 ")+fmt.Sprintf(format, args...))
+		o.breach = append(o.breach, what)
+	}
+	if o.file != nil {
+		fmt.Fprintln(o.file, what)
 	}
 }
 

@@ -128,6 +128,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			return res, err
 		}
 		defer s.sampler.file.Close()
+		if r.o.file, err = os.Create(filepath.Join(o.Dir, "breaches.txt")); err != nil {
+			return res, err
+		}
+		defer r.o.file.Close()
 	}
 	err = s.run(ctx)
 	if o.Dir != "" {
