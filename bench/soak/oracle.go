@@ -193,13 +193,3 @@ func (o *oracle) doubtful() (until time.Time, n int) {
 	}
 	return until, n
 }
-
-// wrong lists who is told anything but the truth now, to the number.
-func (o *oracle) wrong() (list []string) {
-	for _, w := range o.watches {
-		if w.stands.Load() && !o.right(w, true) {
-			list = append(list, w.String())
-		}
-	}
-	return list
-}

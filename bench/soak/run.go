@@ -124,30 +124,41 @@ func (r *run) calm(ctx context.Context, limit time.Duration) (took time.Duration
 	}
 }
 
+// notCalm is who is not as he should be; only of the first it says why.
 func (r *run) notCalm() (wrong []string) {
+	add := func(why func() string) {
+		if len(wrong) < 50 {
+			wrong = append(wrong, why())
+		} else {
+			wrong = append(wrong, "")
+		}
+	}
 	for _, c := range r.chats {
 		if online, _ := c.is(); !online {
-			wrong = append(wrong, c.u.name+"'s chat is not there")
+			add(func() string { return c.u.name + "'s chat is not there" })
 		}
 	}
 	for _, p := range r.phones {
 		if !p.is() {
-			wrong = append(wrong, p.u.name+"'s phone is not there")
+			add(func() string { return p.u.name + "'s phone is not there" })
 		}
 	}
 	for _, u := range r.o.users {
 		for k := range kinds {
 			if u.says[k].unsure.Load() {
-				wrong = append(wrong, fmt.Sprintf("%s's %v does not know what it says", u.name, k))
+				add(func() string { return fmt.Sprintf("%s's %v does not know what it says", u.name, k) })
 			}
 		}
 	}
 	for _, w := range r.o.watches {
-		if !w.stands.Load() {
-			wrong = append(wrong, w.String()+" does not stand")
+		switch {
+		case !w.stands.Load():
+			add(func() string { return w.String() + " does not stand" })
+		case !r.o.right(w, true):
+			add(w.String)
 		}
 	}
-	return append(wrong, r.o.wrong()...)
+	return wrong
 }
 
 // verify looks, when all is calm, for what was acknowledged and is not there, and asks the service anew, at
