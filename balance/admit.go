@@ -5,14 +5,18 @@ import "container/heap"
 // Admission chooses nodes for newcomers between one exchange of levels and the next.
 // What it has admitted itself is counted in. Other nodes admit at the same time and
 // see the same levels: so each of ours counts for as many as the whole service admits,
-// by what the last exchanges showed, and equal nodes are taken in another order by
-// everybody. It is for one goroutine.
+// by what the last exchanges showed. And all of them would take the same node first, a
+// thousand nodes a thousand times: so everybody gives each node another start, of up to what
+// the service admits for one of ours, and nodes get as many as they lie below the others. It is for
+// one goroutine.
 type Admission struct {
 	self   string
 	nodes  admitHeap
 	byName map[string]*candidate
 	cost   float64 // what a newcomer will add to a level
 
+	room     int     // nodes that are below their maximum for certain
+	heard    bool    // that there was an exchange
 	users    int     // of the service, at the last exchange
 	admitted float64 // by us since then
 	ours     float64 // average of that
@@ -37,6 +41,7 @@ type candidate struct {
 	Node
 	place int     // in the heap
 	extra float64 // admitted by us since the node's last word
+	start float64 // by which we take it to be higher than it is
 	order uint64  // among equals
 }
 
@@ -74,20 +79,34 @@ func (a *Admission) Update(nodes []Node) {
 		a.cost = level / float64(users)
 	}
 	a.learn(users, active)
+	a.room = 0
+	for _, c := range a.nodes.of {
+		const whole = 1 << 32
+		c.start = a.cost * (a.nodes.factor - 1) * float64(c.order%whole) / whole
+		if c.below() {
+			a.room++
+		}
+	}
 	heap.Init(&a.nodes)
 }
 
-// learn works out how many newcomers the service admits for each of ours.
+// learn works out how many newcomers the service admits for each of ours: one as long as there
+// are none, and as many as there are nodes as long as only others have some.
 func (a *Admission) learn(users, active int) {
 	const keep = 0.7
 	grown := max(0, float64(users-a.users))
+	if !a.heard {
+		grown, a.heard = 0, true
+	}
 	a.users = users
 	a.ours = keep*a.ours + (1-keep)*a.admitted
 	a.all = keep*a.all + (1-keep)*grown
 	a.admitted = 0
 	a.nodes.factor = 1
-	if a.ours > 0 {
-		a.nodes.factor = min(max(1, a.all/a.ours), float64(max(1, active)))
+	if most := float64(max(1, active)); a.ours > 0 {
+		a.nodes.factor = min(max(1, a.all/a.ours), most)
+	} else if a.all > 0 {
+		a.nodes.factor = most
 	}
 }
 
@@ -106,13 +125,13 @@ func (a *Admission) order(name string, report uint64) uint64 {
 }
 
 // Admit chooses the node for one newcomer: the one with the lowest level below its
-// maximum (the paper, section 3.1).
+// maximum (the paper, section 3.1), as far as that can be known.
 func (a *Admission) Admit() (node string, v Verdict) {
 	if len(a.nodes.of) == 0 {
 		return "", Nobody
 	}
 	c := a.nodes.of[0]
-	if !c.below() {
+	if a.room == 0 {
 		v = Full
 	}
 	a.count(c)
@@ -125,7 +144,11 @@ func (c *candidate) below() bool { return c.Level+c.extra < c.Max }
 
 func (a *Admission) count(c *candidate) {
 	a.admitted++
+	was := c.below()
 	c.extra += a.cost
+	if was && !c.below() {
+		a.room--
+	}
 	if a.cost > 0 {
 		heap.Fix(&a.nodes, c.place)
 	}
@@ -139,26 +162,26 @@ func (a *Admission) Chosen(node string) {
 }
 
 // admitHeap has the node for the next newcomer on top: those below their maximum by
-// their level, then those above it by their share of it.
+// their level, then those above it by their share of it; all as we guess that they are.
 type admitHeap struct {
 	of     []*candidate
 	factor float64 // newcomers that the service admits for each of ours
 }
 
+// guess is a node's level with what all have admitted.
+func (h *admitHeap) guess(c *candidate) float64 { return c.Level + c.extra*h.factor + c.start }
+
 func (h *admitHeap) Len() int { return len(h.of) }
 
 func (h *admitHeap) Less(i, j int) bool {
 	a, b := h.of[i], h.of[j]
-	if below := a.below(); below != b.below() {
+	x, y := h.guess(a), h.guess(b)
+	if below := x < a.Max; below != (y < b.Max) {
 		return below
-	} else if below {
-		if x, y := a.Level+a.extra*h.factor, b.Level+b.extra*h.factor; x != y {
-			return x < y
-		}
-		return a.order < b.order
+	} else if !below { // levels over maxima, which may be zero
+		x, y = x*b.Max, y*a.Max
 	}
-	// Levels over maxima, which may be zero.
-	if x, y := (a.Level+a.extra)*b.Max, (b.Level+b.extra)*a.Max; x != y {
+	if x != y {
 		return x < y
 	}
 	return a.order < b.order

@@ -1,6 +1,8 @@
 package balance
 
 import (
+	"fmt"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -133,6 +135,43 @@ func TestAdmitHerding(t *testing.T) {
 	}
 	if most > 3*each {
 		t.Errorf("one node got %d of %d newcomers of a second, %d nodes", most, admitters*each, len(all))
+	}
+}
+
+// A hundred nodes admit by the same levels, a second old: no node is overrun, wherever levels
+// lie: below the maximum, just there, and above it.
+func TestAdmitMany(t *testing.T) {
+	const admitters, each = 100, 3
+	for _, begin := range []float64{3000, 9700, 10_500} {
+		all := make([]Node, admitters)
+		as := make([]*Admission, admitters)
+		for i := range all {
+			all[i] = Node{Name: fmt.Sprint("n", i), State: Active, Users: int(begin), Level: begin, Max: 10_000, Report: 1}
+			as[i] = NewAdmission(all[i].Name, 1)
+		}
+		for round := range 30 {
+			for _, a := range as {
+				a.Update(all)
+			}
+			got := map[string]int{}
+			for _, a := range as {
+				for range each {
+					n, _ := a.Admit()
+					got[n]++
+				}
+			}
+			least, most := math.Inf(1), 0.0
+			for i := range all {
+				n := &all[i]
+				n.Users += got[n.Name]
+				n.Level += float64(got[n.Name])
+				n.Report++
+				least, most = min(least, n.Level), max(most, n.Level)
+			}
+			if apart := most - least; round > 10 && apart > 15*each {
+				t.Fatalf("from %v, round %d: levels lie %v apart, with %d newcomers for each node", begin, round, apart, each)
+			}
+		}
 	}
 }
 

@@ -141,7 +141,8 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 		r.asked = n.now()
 		n.control(r.term, alive)
 	}
-	return wait
+	// Renewals wake this, too: the next round is not put off by one that comes in between.
+	return max(0, min(wait, ControlEvery-(n.now()-r.asked)))
 }
 
 // bury declares a node dead whose lease has run out. All others are told at once, so that nobody
