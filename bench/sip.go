@@ -71,7 +71,11 @@ func (l *sipLoad) refusals(n int64) error {
 }
 
 func newSIPLoad(ctx context.Context, start Launch, n int, trusted bool) (*sipLoad, error) {
-	s, err := start(ctx, Population{Users: n, Trusted: trusted})
+	return loadSIP(ctx, start, Population{Users: n, Trusted: trusted})
+}
+
+func loadSIP(ctx context.Context, start Launch, p Population) (*sipLoad, error) {
+	s, err := start(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func newSIPLoad(ctx context.Context, start Launch, n int, trusted bool) (*sipLoa
 		s.Stop()
 		return nil, err
 	}
-	return &sipLoad{Target: s, c: c, etag: make([]string, n), cseq: make([]int, n)}, nil
+	return &sipLoad{Target: s, c: c, etag: make([]string, p.Users), cseq: make([]int, p.Users)}, nil
 }
 
 func (l *sipLoad) stop() error { l.c.close(); return l.Stop() }

@@ -23,6 +23,7 @@ type sipClient struct {
 	local  string         // host:port
 	remote string
 	seq    int
+	closed chan struct{} // by close
 
 	mu       sync.Mutex
 	waiting  map[string]*pending // by branch
@@ -85,7 +86,7 @@ func runSIPClient(c *net.UDPConn, addr string, to netip.AddrPort) (*sipClient, e
 	if err := c.SetReadBuffer(8 << 20); err != nil {
 		return nil, err
 	}
-	s := &sipClient{conn: c, to: to, local: c.LocalAddr().String(), remote: addr, waiting: map[string]*pending{}}
+	s := &sipClient{conn: c, to: to, local: c.LocalAddr().String(), remote: addr, waiting: map[string]*pending{}, closed: make(chan struct{})}
 	go s.read()
 	go s.resend()
 	return s, nil
@@ -104,7 +105,10 @@ func (c *sipClient) write(b []byte, to netip.AddrPort) error {
 	return err
 }
 
-func (c *sipClient) close() { c.conn.Close() }
+func (c *sipClient) close() {
+	c.conn.Close()
+	close(c.closed)
+}
 
 func (c *sipClient) read() {
 	buf := make([]byte, 65536)
@@ -148,7 +152,14 @@ func (c *sipClient) read() {
 }
 
 func (c *sipClient) resend() {
-	for range time.Tick(100 * time.Millisecond) {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-c.closed:
+			return
+		}
 		c.mu.Lock()
 		for _, p := range c.waiting {
 			if time.Since(p.sent) > 500*time.Millisecond {

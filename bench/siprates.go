@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,9 @@ const InTime = 50 * time.Millisecond
 // Measurements that last for a time and not for a number of events, so that servers of any speed take
 // equally long.
 
-// closedFor runs jobs in w lanes for a time: lane k does the jobs k, k+w, k+2w... It returns how many were done.
-func closedFor(d time.Duration, w int, start func(i int, done func())) (int, error) {
+// closedFor runs jobs in w lanes for a time, or until there are most: lane k does the jobs k, k+w, k+2w... It returns how
+// many were done.
+func closedFor(d time.Duration, most, w int, start func(i int, done func())) (int, error) {
 	var n atomic.Int64
 	errs := make(chan error, w)
 	until := time.Now().Add(d)
@@ -25,7 +27,7 @@ func closedFor(d time.Duration, w int, start func(i int, done func())) (int, err
 		go func() {
 			finished := make(chan struct{}, 1)
 			done := func() { finished <- struct{}{} }
-			for i := lane; time.Now().Before(until); i += w {
+			for i := lane; i < most && time.Now().Before(until); i += w {
 				start(i, done)
 				if err := oneOf(finished); err != nil {
 					errs <- fmt.Errorf("%w: job %d", err, i)
@@ -189,7 +191,7 @@ func (c *crowdOf) run(d time.Duration, w int) (Row, error) {
 		before := c.told
 		c.took = c.took[:0]
 		c.mu.Unlock()
-		_, err := closedFor(d, w, c.change)
+		_, err := closedFor(d, math.MaxInt, w, c.change)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.told - before, err
@@ -247,7 +249,7 @@ func seconds(s, scale float64) time.Duration {
 // Subscribes measures new subscriptions, each with its 200 and the first NOTIFY, with digest (MD5) or
 // without.
 func Subscribes(ctx context.Context, start Launch, digest bool, scale float64) (Row, error) {
-	l, err := newSubscribing(ctx, start, digest)
+	l, err := newSubscribing(ctx, start, digest, false)
 	if err != nil {
 		return Row{}, err
 	}
@@ -255,12 +257,15 @@ func Subscribes(ctx context.Context, start Launch, digest bool, scale float64) (
 	if err := closed(subscribers, window, l.dialog("warm")); err != nil {
 		return Row{}, err
 	}
-	r, err := l.timed(func() (int, error) { return closedFor(seconds(1.5, scale), window, l.dialog("d")) })
+	r, err := l.timed(func() (int, error) { return closedFor(seconds(1.5, scale), subscribed, window, l.dialog("d")) })
 	return l.done(r, err)
 }
 
 // subscribers is how many users there are to subscribe to each other.
 const subscribers = 250
+
+// subscribed is how many subscriptions are made at most: every server has room for them.
+const subscribed = 30000
 
 // subscribing is users who subscribe to each other.
 type subscribing struct {
@@ -271,8 +276,8 @@ type subscribing struct {
 	took   []time.Duration
 }
 
-func newSubscribing(ctx context.Context, start Launch, digest bool) (*subscribing, error) {
-	l, err := newSIPLoad(ctx, start, subscribers, !digest)
+func newSubscribing(ctx context.Context, start Launch, digest, weighed bool) (*subscribing, error) {
+	l, err := loadSIP(ctx, start, Population{Users: subscribers, Trusted: !digest, Weighed: weighed})
 	if err != nil {
 		return nil, err
 	}
@@ -331,7 +336,7 @@ func (s *subscribing) done(r Row, err error) (Row, error) {
 // SubscriptionMemory is what one more subscription keeps resident. Answers are kept for 32 s (timer J, RFC 3261
 // §17.2.2): memory is read after them, when scale is 1 or more.
 func SubscriptionMemory(ctx context.Context, start Launch, scale float64) (Row, error) {
-	l, err := newSubscribing(ctx, start, false)
+	l, err := newSubscribing(ctx, start, false, true)
 	if err != nil {
 		return Row{}, err
 	}
@@ -385,7 +390,7 @@ func Publishes(ctx context.Context, start Launch, refresh bool, scale float64) (
 		return Row{}, err
 	}
 	r, err := l.timed(func() (int, error) {
-		return closedFor(seconds(1.5, scale), window, func(i int, done func()) { job(subscribers+i, done) })
+		return closedFor(seconds(1.5, scale), math.MaxInt, window, func(i int, done func()) { job(subscribers+i, done) })
 	})
 	mu.Lock()
 	r.P99 = percentile(took, 0.99)

@@ -18,6 +18,7 @@ type Population struct {
 	Users   int
 	Group   int  // users are in groups of so many who have each other in their rosters, with subscription both; less than two: nobody has anybody
 	Trusted bool // SIP requests need no digest
+	Weighed bool // memory will be measured: nothing is to be touched in advance
 	Asked   bool // who wants to subscribe waits for the user's word; else he is let in
 
 	// Contacts, if set, says instead of Group whom user i has in his roster, with subscription both.

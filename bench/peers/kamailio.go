@@ -42,12 +42,13 @@ func kamailioVersion(ctx context.Context) (string, error) {
 	return "Kamailio " + version, nil
 }
 
-// kamailioMemory is -m and -M, in MB: what Debian gives it holds three thousand subscriptions.
-const kamailioMemory, kamailioPrivate = "1536", "32"
+// kamailioMemory is -m and -M, in MB, and what it has where memory is measured: what Debian gives it holds three thousand
+// subscriptions. What is touched in advance is no more than the fastest needs.
+const kamailioMemory, kamailioWeighed, kamailioPrivate = "768", "3072", "32"
 
 // kamailioShipped is the configuration that comes with it, with presence switched on as it
-// says, storage in memory only, and digest where the measurement wants it: %s is the address, the folder, and a
-// line for digest.
+// says, storage in memory only, and digest where the measurement wants it. Its arguments are the address, the folder, and
+// what is defined.
 const kamailioShipped = `#!KAMAILIO
 #!define WITH_PRESENCE
 %[3]s
@@ -62,9 +63,14 @@ modparam("presence", "publ_cache", 2)
 `
 
 // kamailioTuned has the modules that presence needs and no others, as many workers as cost least on two processors, no
-// statements that are not needed, tables for many users, and logs errors only. A database must be named, but is not
-// asked.
+// statements that are not needed, tables for many users, memory touched before it is measured (which saves page faults:
+// a sixth to a third of its processor time), and logs errors only. A database must be named, but is not asked. It keeps transactions: without them
+// a refresh costs half, but a SUBSCRIBE that was sent again would make a second subscription, and a PUBLISH be refused.
 const kamailioTuned = `#!KAMAILIO
+%[3]s
+#!ifdef WITH_TOUCHED_MEMORY
+shm_force_alloc=yes
+#!endif
 debug=-1
 log_stderror=yes
 children=4
@@ -98,7 +104,6 @@ modparam("presence_xml", "force_active", 1)
 modparam("presence_xml", "integrated_xcap_server", 1)
 modparam("presence_xml", "disable_winfo", 1)
 modparam("presence_xml", "disable_xcapdiff", 1)
-%[3]s
 request_route {
 	if (is_method("OPTIONS")) {
 		sl_send_reply("200", "OK");
@@ -169,11 +174,16 @@ func launchKamailio(config string, args ...string) bench.Launch {
 		if err != nil {
 			return nil, err
 		}
-		digest := ""
+		var defines []string
 		if !p.Trusted {
-			digest = "#!define WITH_AUTH"
+			defines = append(defines, "#!define WITH_AUTH")
 		}
-		files := map[string]string{"kamailio.cfg": fmt.Sprintf(config, addr, dir, digest)}
+		memory := kamailioWeighed
+		if !p.Weighed {
+			memory = kamailioMemory
+			defines = append(defines, "#!define WITH_TOUCHED_MEMORY")
+		}
+		files := map[string]string{"kamailio.cfg": fmt.Sprintf(config, addr, dir, strings.Join(defines, "\n"))}
 		for name, text := range kamailioTables {
 			files[name] = text
 		}
@@ -187,7 +197,7 @@ func launchKamailio(config string, args ...string) bench.Launch {
 				return nil, err
 			}
 		}
-		all := append([]string{"-f", filepath.Join(dir, "kamailio.cfg"), "-DD", "-E", "-Y", dir, "-w", dir, "-m", kamailioMemory, "-M", kamailioPrivate}, args...)
+		all := append([]string{"-f", filepath.Join(dir, "kamailio.cfg"), "-DD", "-E", "-Y", dir, "-w", dir, "-m", memory, "-M", kamailioPrivate}, args...)
 		pr, err := bench.Run(ctx, filepath.Join(dir, "log"), nil, "kamailio", all...)
 		if err != nil {
 			return nil, err
@@ -209,7 +219,7 @@ func (f *foreign) answers(ctx context.Context, addr string) error {
 	}
 	defer c.Close()
 	buf := make([]byte, 2048)
-	for i := range 200 {
+	for i, until := 0, time.Now().Add(30*time.Second); time.Now().Before(until); i++ {
 		fmt.Fprintf(c, "OPTIONS sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]s;branch=z9hG4bKo%[3]d\r\nMax-Forwards: 70\r\nFrom: <sip:u0@localhost>;tag=o\r\n"+
 			"To: <sip:%[1]s>\r\nCall-ID: o%[3]d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", addr, c.LocalAddr(), i)
 		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))

@@ -43,6 +43,7 @@ type Work struct {
 	Name    string // "fan-out 20"
 	Metrics []Metric
 	Once    bool // one run suffices, and all contenders do it at once: for memory, which waits for timers
+	Most    int  // runs, where they take long; 0: as many as are asked for
 	// Shared, if set, is the population of a server that all works with a Shared use, one after the other, once
 	// per contender.
 	Shared func(scale float64) bench.Population
@@ -146,6 +147,9 @@ func (o Options) runs(w Work) int {
 	if w.Once {
 		return 1
 	}
+	if w.Most > 0 && o.Runs > w.Most {
+		return w.Most
+	}
 	return max(o.Runs, 1)
 }
 
@@ -214,13 +218,24 @@ type Line struct {
 	Verdicts []Verdict
 	Bare     *Figure `json:",omitempty"`
 	Load     float64 // the generator's part of the processor time that both used, in our runs
+	Busy     float64 // processors that the generator kept busy, at most, in anybody's runs: it is no bottleneck while that is below the number that it had
 }
 
 // Lines judges results.
 func Lines(rs []Result, all []Contender) (ls []Line) {
 	for _, r := range rs {
 		for _, m := range r.Work.Metrics {
-			l := Line{Work: r.Name, Metric: m, Name: m.Name, Unit: m.Unit, Load: figure(r.Rows[all[0].Name], share).Median}
+			l := Line{Work: r.Name, Metric: m, Name: m.Name, Unit: m.Unit}
+			if !r.Work.Once { // else it did the others' work too
+				l.Load = figure(r.Rows[all[0].Name], share).Median
+			}
+			for _, rows := range r.Rows {
+				for _, row := range rows {
+					if row.Wall > 0 && !r.Work.Once {
+						l.Busy = max(l.Busy, float64(row.Own)/float64(row.Wall))
+					}
+				}
+			}
 			peers := map[string]*Verdict{}
 			var order []string
 			for _, c := range all {

@@ -52,7 +52,7 @@ func Table(ls []Line, all []Contender) string {
 	for _, p := range peers {
 		fmt.Fprintf(&b, " %s | Pharos is better, times; goal |", p)
 	}
-	b.WriteString(" bare loop; Pharos to it | generator's share of CPU |\n|---|---|" + strings.Repeat("---|---|", len(peers)) + "---|---|\n")
+	b.WriteString(" bare loop; Pharos to it | generator: share of CPU; processors busy at most |\n|---|---|" + strings.Repeat("---|---|", len(peers)) + "---|---|\n")
 	for _, l := range ls {
 		fmt.Fprintf(&b, "| %s: %s | %s |", l.Work, l.Name, l.Ours.text(l.Unit, true))
 		for _, p := range peers {
@@ -68,12 +68,12 @@ func Table(ls []Line, all []Contender) string {
 		if l.Bare != nil {
 			bare = l.Bare.text(l.Unit, false)
 			if l.Bare.Median > 0 {
-				bare += fmt.Sprintf("; %.1f×", l.Ours.Median/l.Bare.Median)
+				bare += fmt.Sprintf("; %.2g×", l.Ours.Median/l.Bare.Median)
 			}
 		}
 		load := ""
 		if l.Load > 0 {
-			load = fmt.Sprintf("%.0f %%", 100*l.Load)
+			load = fmt.Sprintf("%.0f %%; %.2f", 100*l.Load, l.Busy)
 		}
 		fmt.Fprintf(&b, " %s | %s |\n", bare, load)
 	}

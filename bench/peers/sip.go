@@ -14,7 +14,7 @@ func sipWorks() []Work {
 	for _, n := range []int{1, 20, 200} {
 		works = append(works, Work{
 			Name:    fmt.Sprintf("fan-out %d", n),
-			Metrics: []Metric{Rate("NOTIFY/s, p99 ≤ 50 ms", nil), CPU("CPU per NOTIFY with its 200, PUBLISH included", third), P99("p99 of it", nil)},
+			Metrics: []Metric{Rate("NOTIFY/s, p99 ≤ 50 ms", nil), CPU("CPU per NOTIFY with its 200, PUBLISH included", third)},
 			Run: func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error) {
 				return bench.FanOut(ctx, start, n, scale)
 			},
@@ -39,6 +39,21 @@ func sipWorks() []Work {
 			Metrics: []Metric{Rate("PUBLISH→200 a second", nil), CPU("CPU of it", third)},
 			Run: func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error) {
 				return bench.Publishes(ctx, start, refresh, scale)
+			},
+			Bare: bareDatagrams,
+		})
+	}
+	for _, kind := range bench.Stones {
+		most := 1
+		if kind == bench.Mixed {
+			most = 0
+		}
+		works = append(works, Work{
+			Name:    "SIMPLEstone, " + string(kind),
+			Most:    most,
+			Metrics: []Metric{Rate("requests/s sustained, p99 ≤ 50 ms", nil), CPU("CPU per request at that rate", third)},
+			Run: func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error) {
+				return bench.SIMPLEstone(ctx, start, kind, scale)
 			},
 			Bare: bareDatagrams,
 		})
