@@ -75,9 +75,20 @@ func (l *natsLog) Errorf(format string, v ...any) {
 		if !l.again("twin") {
 			l.log.Error(twinMessage, "says", text)
 		}
+	case strings.Contains(text, "Error trying to connect to route"):
+		if at := routeHost(text); !l.again("route " + at) {
+			l.log.Warn("the bus does not reach a server yet; it is tried each second", "server", at, "says", text)
+		}
 	default:
 		l.Warnf(format, v...)
 	}
+}
+
+// routeHost is the address in "... dial tcp 192.0.2.1:6222: ...", "" if there is none.
+func routeHost(text string) string {
+	_, rest, _ := strings.Cut(text, "dial tcp ")
+	at, _, _ := strings.Cut(rest, ": ")
+	return at
 }
 
 // Debugf see Noticef.

@@ -77,6 +77,9 @@ func printBanner(w io.Writer, st server.Status, data string, demo []demoUser) {
 	}
 	fmt.Fprintf(w, "\nCtrl-C ends it. In another shell:\n\n")
 	fmt.Fprintf(w, "  %s status --data %s\n", program, data)
+	if st.Cluster != nil {
+		fmt.Fprintf(w, "  %s cluster status --data %s\n", program, data)
+	}
 	fmt.Fprintf(w, "  %s user add --data %s NAME@%s\n", program, data, st.Domains[0])
 	if len(demo) == 2 {
 		fmt.Fprintf(w, "  %s why --data %s %s %s\n", program, data, demo[1].Address, demo[0].Address)
