@@ -60,7 +60,7 @@ var mayImport = map[string]string{
 	"bench/paper/run":  "bench/paper",
 	"bench/faults/run": "bench/faults",
 	"bench/soak":       "bench sip markup",
-	"bench/soak/run":   "bench/soak",
+	"bench/soak/run":   "bench/soak bench/peers",
 }
 
 // onlyIn names dependencies that one package keeps from all others.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"pharos/bench/peers"
 	"pharos/bench/soak"
 )
 
@@ -118,6 +119,12 @@ func reconnect(ctx context.Context, o soak.Options, spread time.Duration, rounds
 	}{
 		{"Pharos, one", func() (*soak.World, error) { return soak.OurWorld(ctx, o.Bin, o.Users, 0) }},
 		{"Pharos, three", func() (*soak.World, error) { return soak.OurWorld(ctx, o.Bin, o.Users, o.Nodes) }},
+		{"ejabberd, shipped", func() (*soak.World, error) {
+			return soak.TheirWorld(ctx, "ejabberd as Debian ships it", peers.Ejabberd(false), o.Users)
+		}},
+		{"ejabberd, tuned", func() (*soak.World, error) {
+			return soak.TheirWorld(ctx, "ejabberd, tuned", peers.Ejabberd(true), o.Users)
+		}},
 	}
 	for _, x := range worlds {
 		if !strings.Contains(x.name, only) {
