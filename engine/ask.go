@@ -14,6 +14,8 @@ type question struct {
 	watcher  presence.Entity
 	pkg, tag string
 	notice   *presence.Notice
+	ids      []string
+	from     string // who asks, where he is elsewhere
 }
 
 // Kinds of questions. Numbers are never used again.
@@ -25,10 +27,11 @@ const (
 	asksDirect  // has a notice of directed presence handed to them
 	asksAgain   // has the asking node's watchers told everything again
 	asksPolicy  // has the policy loaded again
+	asksHeld    // which subscriptions there are of the asking node
 )
 
 // light questions need neither what was saved of the presentity nor its policy.
-func (q *question) light() bool { return q.kind >= asksReached }
+func (q *question) light() bool { return q.kind >= asksReached && q.kind != asksHeld }
 
 func (q *question) append(b []byte) []byte {
 	b = transfer.AppendUint(b, q.kind)
@@ -39,6 +42,11 @@ func (q *question) append(b []byte) []byte {
 		b = transfer.AppendString(transfer.AppendString(b, q.pkg), q.tag)
 	case asksDirect:
 		b, _ = transfer.AppendNotice(b, q.notice, 0, 1)
+	case asksHeld:
+		b = transfer.AppendUint(b, uint64(len(q.ids)))
+		for _, id := range q.ids {
+			b = transfer.AppendString(b, id)
+		}
 	}
 	return b
 }
@@ -53,6 +61,13 @@ func readQuestion(r *transfer.Reader, m *transfer.Mirror) *question {
 	case asksDirect:
 		if ns := m.Notices(r); len(ns) == 1 {
 			q.notice = ns[0]
+		}
+	case asksHeld:
+		for range min(r.Uint(), MaxHeld) {
+			if r.Err() != nil {
+				break
+			}
+			q.ids = append(q.ids, r.String())
 		}
 	}
 	return q
@@ -82,6 +97,12 @@ func (q *question) answer(s *shard, of presence.Entity, p *presence.Presentity, 
 		}
 	case asksAgain:
 		return transfer.AppendUint(nil, s.e.peers.Term(of))
+	case asksHeld:
+		var b []byte
+		for _, id := range q.ids {
+			b = transfer.AppendUint(b, uint64(heldOf(p, now, id, q.from)))
+		}
+		return b
 	case asksPolicy: // at once: what follows is decided by the new one
 		s.e.known.forget(of)
 		if r := s.residents[of]; r != nil && r.policy != unknown {

@@ -26,7 +26,7 @@ const (
 	saysMessage              // number, message: to the recipient's owner
 	saysDeliver              // number, handed, edge, message: to a node with his sessions
 	saysBack                 // number, handed: it could not be delivered there
-	saysLost                 // entity: the edges are to say again what they had said to its owner
+	saysLost                 // entity: the edges are to say again what they had said to its owner; none: to all whose owner says so
 )
 
 // wireErrors are the errors that the other side finds with errors.Is.
@@ -120,7 +120,13 @@ func (e *Engine) receive(node string, r *transfer.Reader) error {
 		}
 	case saysLost:
 		if of := r.Entity(); r.Err() == nil {
-			e.Lost(func(x presence.Entity) bool { return x == of })
+			e.Lost(func(x presence.Entity) bool {
+				if of == (presence.Entity{}) {
+					owner, ok := e.peers.Owner(x)
+					return ok && owner == node
+				}
+				return x == of
+			})
 		}
 	default:
 		if r.Err() == nil {

@@ -78,6 +78,9 @@ func (s *shard) askMissed() {
 	for of := range missed {
 		s.askAgain(of)
 	}
+	if len(missed) > 0 {
+		s.e.Lost(func(x presence.Entity) bool { return missed[x] }) // what has ended, nobody tells again
+	}
 }
 
 func (s *shard) hearNow(node string, of presence.Entity, term uint64, r *transfer.Reader) {
@@ -86,6 +89,9 @@ func (s *shard) hearNow(node string, of presence.Entity, term uint64, r *transfe
 			// What a former owner had said. Or else the home was given back, and its terms began
 			// anew: the owner knows.
 			s.askAgain(of)
+			if r.Ends() { // of that the owner cannot tell again
+				s.e.Lost(func(x presence.Entity) bool { return x == of })
+			}
 			return
 		}
 		s.setTerm(of, term)
@@ -151,8 +157,9 @@ func (s *shard) tellIf(r *resident, which func(*presence.Notice) bool) {
 }
 
 // retell has the watchers at a node told everything again, since something was lost on the
-// way to it.
+// way to it. Of what has ended its edges have to ask.
 func (e *Engine) retell(node string) {
+	_ = e.peers.Send(node, frameOf(transfer.AppendEntity(message(saysLost), presence.Entity{})))
 	for _, s := range e.shards {
 		s.put(func() { s.walk(func(r *resident) { s.tellAgain(r, node) }) }, false)
 	}

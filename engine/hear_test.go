@@ -76,6 +76,37 @@ func TestFormerOwner(t *testing.T) {
 	})
 }
 
+// TestFormerEnd: when a former owner says that a subscription has ended, the edges are to look for themselves: it may have
+// been begun again since, or be the last that is heard of it.
+func TestFormerEnd(t *testing.T) {
+	inTown(t, func(w *town) {
+		b := w.nodes["b"]
+		b.must(alice, watch("s", bob))
+		if err := w.move(alice, "c"); err != nil {
+			t.Fatal(err)
+		}
+		b.must(alice, session("pad", "busy"))
+		b.Receive("a", stray(alice, "s", 1, "away"))
+		time.Sleep(time.Second)
+		b.sip.mu.Lock()
+		before := b.sip.losses
+		b.sip.mu.Unlock()
+		b.sip.told()
+		m := transfer.AppendUint(transfer.AppendEntity(message(saysNotice), alice), 1)
+		m, _ = transfer.AppendNotice(m, &presence.Notice{Presentity: alice, Node: "b", Edge: "sip", State: presence.Terminated, Reason: presence.Rejected,
+			Targets: []presence.Target{{Sub: "s", Watcher: bob}}}, 0, noticeBytes)
+		b.Receive("a", frameOf(m))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		b.sip.mu.Lock()
+		if before != 0 || b.sip.losses != 1 {
+			t.Errorf("edges were to look %d times, then %d", before, b.sip.losses)
+		}
+		b.sip.mu.Unlock()
+		w.expect(b.sip, "busy") // it has not ended
+	})
+}
+
 // TestTooMuchHeard: a node that cannot follow drops what it hears, and asks for the last word when
 // it can again.
 func TestTooMuchHeard(t *testing.T) {

@@ -22,7 +22,7 @@ func (s *shard) requested(node string, to presence.Entity, number uint64, r *tra
 		it.far.again = r.Bool()
 		if question {
 			q := readQuestion(r, s.e.mirror)
-			it.far.light = q.light()
+			it.far.light, q.from = q.light(), node
 			it.look = func(p *presence.Presentity, now time.Time, err error) {
 				var body []byte
 				if err == nil {

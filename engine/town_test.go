@@ -474,6 +474,7 @@ type desk struct {
 	calls   []string
 	answer  func(request []byte) []byte
 	mute    bool // calls are never answered
+	losses  int  // calls of Lost
 }
 
 type said struct {
@@ -560,6 +561,7 @@ func (d *desk) Notify(n *presence.Notice) {
 func (d *desk) Lost(lost func(presence.Entity) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.losses++
 	keys := slices.SortedFunc(maps.Keys(d.now), func(a, b string) int { return d.now[a].at - d.now[b].at })
 	for _, key := range keys { // as they were said
 		if x := d.now[key]; lost(x.of) {

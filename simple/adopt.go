@@ -56,13 +56,19 @@ func (e *Edge) old(d *dialog) bool {
 // dialog is another's and forgotten.
 func (e *Edge) ask(d *dialog, era uint64) {
 	e.find(d.presentity, d.id, func(sub *presence.Subscription, err error) {
-		if err == nil && (sub == nil || sub.Via.Node != e.engine.Self()) {
+		if err == nil && sub != nil && sub.Via.Node != e.engine.Self() {
 			e.dialogs.drop(d)
 			e.engine.Left(d.presentity, d.id)
 			return
 		}
 		d.mu.Lock()
 		d.doubted = false
+		if err == nil && sub == nil {
+			d.era = era
+			d.mu.Unlock()
+			e.over(d)
+			return
+		}
 		if err != nil {
 			e.wait(d, eraPause)
 		} else {
@@ -127,6 +133,7 @@ func (e *Edge) flowHere(d *dialog, s *dialogState) bool {
 // (engine.ClusterEdge): the lists' subscriptions to their members.
 func (e *Edge) Lost(lost func(presence.Entity) bool) {
 	e.doubt()
+	e.expectWord(lost)
 	for _, l := range e.lists.all() {
 		var ask []*member
 		l.mu.Lock()

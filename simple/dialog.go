@@ -45,6 +45,7 @@ type dialog struct {
 	now     notice // is under way
 	held    bool   // nothing is sent until its package lets it go
 	doubted bool   // it is being asked whether the dialog is still this node's
+	unheard bool   // the owner may have been lost, and nothing has been heard of the next one
 	queued  bool   // is in the outbox
 	busy    bool   // a NOTIFY is under way
 	ended   bool   // out of the table

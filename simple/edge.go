@@ -130,6 +130,7 @@ type Edge struct {
 	log       *slog.Logger
 
 	dialogs  dialogTable
+	awaited  awaited
 	lists    listTable
 	diffs    diffTable
 	bindings locationTable
@@ -183,6 +184,7 @@ func (e *Edge) Use(s *sip.Stack) { e.stack = s }
 // stack's Close; what was acknowledged is durable and goes on at the next start.
 func (e *Edge) Close() {
 	e.lists.close()
+	e.awaited.close()
 	e.bindings.close()
 	e.dialogs.close()
 }

@@ -62,6 +62,7 @@ var batches = sync.Pool{New: func() any { return new([]*dialog) }}
 func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.unheard = false
 	if d.ended || d.next.state == presence.Terminated {
 		return false
 	}

@@ -150,6 +150,23 @@ func (m *Mirror) Notices(r *Reader) []*presence.Notice {
 	return ns
 }
 
+// Ends tells of notices that are not taken whether one of them ends subscriptions.
+func (r *Reader) Ends() bool {
+	for r.More() && r.err == nil {
+		rest := r.enter()
+		r.Entity()
+		for range 3 {
+			_ = r.String()
+		}
+		state := presence.State(r.byte())
+		r.leave(rest)
+		if state == presence.Terminated && r.err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // split has shown say of each target what it was shown, and puts those who were
 // shown the same together. n is the caller's own.
 func split(n *presence.Notice, shown func(*presence.Target)) []*presence.Notice {
