@@ -65,11 +65,14 @@ func (e *Edge) blocks(ctx context.Context, u, who presence.Entity, resource stri
 }
 
 // blocklist answers XEP-0191 §3.2.
-func (r *request) blocklist(context.Context) {
+func (r *request) blocklist(ctx context.Context) {
 	if !r.own() || r.set {
 		r.refuse("not-allowed")
 		return
 	}
+	// A push comes before the answer and is in it, or after.
+	_, release := r.edge.hold(ctx, r.user.entity)
+	defer release()
 	r.mu.Lock()
 	r.wantsBlocks = true
 	r.mu.Unlock()
@@ -132,6 +135,7 @@ func (r *request) block(ctx context.Context) {
 	r.edge.c.Engine.PolicyChanged(r.user.entity)
 	r.result(nil)
 	r.edge.pushBlocks(r.user, "block", names)
+	r.edge.othersBlocks(ctx, r.user)
 	for _, j := range jids {
 		if j.Local != "" && j.Resource == "" {
 			r.edge.cancelled(ctx, r.user.entity, entityOf(j))
@@ -157,6 +161,7 @@ func (r *request) unblock(ctx context.Context) {
 	r.edge.c.Engine.PolicyChanged(r.user.entity)
 	r.result(nil)
 	r.edge.pushBlocks(r.user, "unblock", names)
+	r.edge.othersBlocks(ctx, r.user)
 	r.edge.unblocked(ctx, r.user)
 }
 
@@ -172,7 +177,7 @@ func (r *request) setBlocks(ctx context.Context, add, remove []string, all bool)
 		if all {
 			remove = r.user.blocks.Load().all()
 		}
-		if err = r.edge.refreshBlocks(ctx, r.user, add, remove); err != nil {
+		if err = r.edge.tookBlocks(ctx, r.user, add, remove); err != nil {
 			r.failed("block list not read", err)
 		}
 	}
@@ -185,6 +190,31 @@ func (b *blocklist) all() []string {
 		return nil
 	}
 	return b.names
+}
+
+// tookBlocks brings a change that was made here into the record of a user. Of several nodes the record is what the sessions here
+// have been told, or are told next: the store may have something else already, which othersBlocks tells after that.
+// The user is held.
+func (e *Edge) tookBlocks(ctx context.Context, u *user, add, remove []string) error {
+	if !e.many {
+		return e.readBlocks(ctx, u)
+	}
+	names := slices.DeleteFunc(slices.Clone(u.blocks.Load().all()), func(n string) bool {
+		return slices.Contains(remove, n) || slices.Contains(add, n)
+	})
+	u.blocks.Store(newBlocklist(append(names, add...)))
+	return nil
+}
+
+// othersBlocks tells what others have made meanwhile of a block list of which a change that was made here has been told. The
+// user is held.
+func (e *Edge) othersBlocks(ctx context.Context, u *user) {
+	if !e.many {
+		return
+	}
+	if err := e.refreshBlocks(ctx, u); err != nil {
+		e.log.Error("block list not read", "entity", u.bare, "err", err)
+	}
 }
 
 // readBlocks makes the record of a user true to the store. The user is held.

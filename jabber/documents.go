@@ -79,7 +79,7 @@ func (e *Edge) enqueue(c change) {
 
 // blocksChanged is block and unblock (XEP-0191 §3.3, §3.4) without a request.
 func (e *Edge) blocksChanged(ctx context.Context, u *user, c *xdm.Change) {
-	if err := e.refreshBlocks(ctx, u, c.Blocked, c.Unblocked); err != nil {
+	if err := e.tookBlocks(ctx, u, c.Blocked, c.Unblocked); err != nil {
 		e.log.Error("block list not read", "entity", u.bare, "err", err)
 		return
 	}
@@ -89,6 +89,9 @@ func (e *Edge) blocksChanged(ctx context.Context, u *user, c *xdm.Change) {
 	}
 	if len(c.Unblocked) > 0 {
 		e.pushBlocks(u, "unblock", c.Unblocked)
+	}
+	e.othersBlocks(ctx, u)
+	if len(c.Unblocked) > 0 {
 		e.unblocked(ctx, u)
 	}
 }

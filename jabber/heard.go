@@ -70,7 +70,7 @@ func (e *Edge) refresh(ctx context.Context, u presence.Entity, known []xdm.RowCh
 		return
 	}
 	e.followLater(rec, e.catchUp(ctx, rec, known))
-	if err := e.refreshBlocks(ctx, rec, nil, nil); err != nil {
+	if err := e.refreshBlocks(ctx, rec); err != nil {
 		e.log.Error("block list not read", "entity", rec.bare, "err", err)
 	}
 }
@@ -131,27 +131,26 @@ func (u *user) followNow(by presence.Entity) {
 	}
 }
 
-// refreshBlocks reads the block list again and tells of what others have changed: all
-// but what the caller has added and removed. The user is held.
-func (e *Edge) refreshBlocks(ctx context.Context, rec *user, added, removed []string) error {
+// refreshBlocks reads the block list again and tells of what others have changed. The user is held.
+func (e *Edge) refreshBlocks(ctx context.Context, rec *user) error {
 	was := rec.blocks.Load()
 	if err := e.readBlocks(ctx, rec); err != nil {
 		return err
 	}
 	is := rec.blocks.Load()
-	if blocked := is.without(was, added); len(blocked) > 0 {
+	if blocked := is.without(was); len(blocked) > 0 {
 		e.unwatchBlocked(ctx, rec)
 		e.pushBlocks(rec, "block", blocked)
 	}
-	if unblocked := was.without(is, removed); len(unblocked) > 0 {
+	if unblocked := was.without(is); len(unblocked) > 0 {
 		e.pushBlocks(rec, "unblock", unblocked)
 		e.watchUnblocked(ctx, rec)
 	}
 	return nil
 }
 
-// without are the names that are not in o and not among the others. Nil-safe.
-func (b *blocklist) without(o *blocklist, others []string) (names []string) {
+// without are the names that are not in o. Nil-safe.
+func (b *blocklist) without(o *blocklist) (names []string) {
 	if b == nil {
 		return nil
 	}
@@ -161,9 +160,7 @@ func (b *blocklist) without(o *blocklist, others []string) (names []string) {
 				continue
 			}
 		}
-		if !slices.Contains(others, n) {
-			names = append(names, n)
-		}
+		names = append(names, n)
 	}
 	return names
 }

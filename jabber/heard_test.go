@@ -96,3 +96,36 @@ func TestRosterAgainAmongNodes(t *testing.T) {
 		bob.drop()
 	})
 }
+
+// What is told of the block list on one node, while another one changes it, comes to what it is in the end.
+func TestBlocksAtOnceAmongNodes(t *testing.T) {
+	amongNodes(t, []string{"a", "b"}, []string{"alice", "bob"}, nil, func(ns *nodes) {
+		block := "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='bob@localhost'/></block></iq>"
+		unblock := "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>"
+		one, two := ns.arrive("a", "alice", "one"), ns.arrive("b", "alice", "two")
+		for _, c := range []*client{one, two} {
+			c.send("<iq type='get' id='l'><blocklist xmlns='urn:xmpp:blocking'/></iq>" + block)
+		}
+		settle()
+		for range 20 {
+			one.drop()
+			two.drop()
+			one.send(unblock)
+			two.send(block)
+			settle()
+			list, err := ns.store.Blocks(context.Background(), entity("alice"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []*client{one, two} {
+				got := c.pending()
+				blocked := strings.LastIndex(got, "<block ") > strings.LastIndex(got, "<unblock ")
+				if blocked != (len(list) == 1) {
+					t.Errorf("blocked are %v, and %s got %s", list, c.name, got)
+				}
+			}
+			two.send(block)
+			settle()
+		}
+	})
+}
