@@ -42,6 +42,10 @@ const (
 	// or come from a session: nobody would say them again.
 	PatientTime = 10 * time.Minute
 
+	// LastTime is how long inputs wait for other nodes once the engine ends: what would be taken away late, the others
+	// take away themselves when this node has gone.
+	LastTime = 3 * time.Second
+
 	firstRetry = 50 * time.Millisecond // to ask for the owner again; doubles
 	lastRetry  = time.Second
 )
@@ -87,8 +91,9 @@ type remote struct {
 	fenced     bool
 	standing   bool // this node may not act as an owner
 	stoodSince time.Time
-	gaveUp     bool   // what waited when it began to stand still was refused
-	kept       []item // what came meanwhile
+	gaveUp     bool      // what waited when it began to stand still was refused
+	kept       []item    // what came meanwhile
+	last       time.Time // when lines are given up, since the engine ends; zero: it does not
 }
 
 func (it *item) foreign() bool { return it.far != nil && it.far.from != "" }
@@ -326,6 +331,9 @@ func (s *shard) later(a *away) {
 
 // look has a line looked after by t.
 func (s *shard) look(a *away, t time.Time) {
+	if !s.last.IsZero() && t.After(s.last) {
+		t = s.last
+	}
 	a.due = t
 	if s.awayDue.IsZero() || t.Before(s.awayDue) {
 		s.awayDue = t
@@ -343,6 +351,8 @@ func (s *shard) lookAfter() {
 			continue
 		}
 		switch {
+		case !s.last.IsZero() && !s.last.After(s.now):
+			s.lastOf(a)
 		case a.number != 0:
 			s.unanswered(a)
 		case s.now.Sub(a.since) >= WaitTime:

@@ -28,10 +28,17 @@ func (s *shard) run(kill <-chan struct{}) {
 
 		s.now = time.Now()
 		if s.e.self != "" {
+			if stopped {
+				s.ending()
+			}
 			s.disownIfAsked()
 			if !s.mayAct() {
 				s.stand(items)
 				s.spare = items[:0]
+				if stopped && s.forsaken() {
+					s.abandon()
+					return
+				}
 				if stopped && s.empty() || !s.pause(timer, kill) {
 					return
 				}
