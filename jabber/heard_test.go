@@ -129,3 +129,24 @@ func TestBlocksAtOnceAmongNodes(t *testing.T) {
 		}
 	})
 }
+
+// Who becomes unavailable is not told any more what owners elsewhere have just said.
+func TestUnavailableAmongNodes(t *testing.T) {
+	amongNodes(t, []string{"a", "b"}, []string{"alice", "bob"}, map[string]string{"alice": "b", "bob": "b"}, func(ns *nodes) {
+		ns.friends("alice", "bob")
+		bob, other := ns.arrive("b", "bob", "two"), ns.arrive("b", "alice", "other")
+		settle()
+		alice := ns.login("a", "alice", "one")
+		alice.send("<presence/><presence type='unavailable'/>")
+		settle()
+		alice.has(t, "unavailable", "!from='bob@localhost/two'", "!from='alice@localhost/other'")
+		alice.send("<presence/>")
+		settle()
+		alice.has(t, "available", "from='bob@localhost/two'", "from='alice@localhost/other'")
+		alice.send("<presence type='unavailable'/>")
+		settle()
+		alice.has(t, "unavailable again", "from='alice@localhost/one' to='alice@localhost' type='unavailable'")
+		bob.drop()
+		other.drop()
+	})
+}

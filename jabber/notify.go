@@ -58,7 +58,11 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 		s.watches[n.Presentity] = view
 	}
 	shown := t.Shown
-	if s.far != nil && s.watches != nil { // else it has just gone itself
+	if s.far != nil {
+		if s.watches == nil {
+			s.lastEcho(n, shown)
+			return
+		}
 		if !ok {
 			return // it watches no more, and has been told so
 		}
@@ -82,6 +86,15 @@ func (s *session) notify(n *presence.Notice, t *presence.Target, w *wording) {
 	s.tell(n.Presentity, w.of(n.Presentity, shown, view, n.LastWords))
 	if s.notified() {
 		s.tellEvents(n.Presentity, s.caps, w.eventsOf(shown, view, n.LastWords))
+	}
+}
+
+// lastEcho is for a session that has become unavailable: its own presence going is all that it is still told (RFC 6121
+// §4.5.2). What else is under way from owners elsewhere, perhaps for long, its client would show for ever. mu is held.
+func (s *session) lastEcho(n *presence.Notice, shown *presence.View) {
+	id := s.source()
+	if n.Presentity == s.user.entity && knows(shown, id) && !knows(n.View, id) {
+		s.tell(n.Presentity, []phrase{farewell(n.Presentity, &presence.Source{ID: id}, n.LastWords)})
 	}
 }
 
