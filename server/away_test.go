@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"pharos/store/postgrestest"
 )
@@ -20,6 +21,20 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	t.Cleanup(func() { db.Close() })
 	s := run(t, func(o *Options) { o.Config.Store.URL = db.URL("postgres") })
+	several := run(t, func(o *Options) {
+		o.Config.Store.URL = db.URL("postgres")
+		o.Config.Cluster.Node, o.Config.Cluster.Secret, o.Config.Cluster.Listen = "a", "sixteen characters at least", "127.0.0.1:0"
+	})
+	metrics := func(want ...string) {
+		t.Helper()
+		resp, body := get(t, "http://"+several.addr("http+insecure")+"/metrics")
+		for _, w := range want {
+			if resp.StatusCode != 200 || !strings.Contains(body, "\npharos_"+w+"\n") {
+				t.Errorf("%s: no %q among the metrics", resp.Status, w)
+			}
+		}
+	}
+	metrics("database_up 1", "cluster_takes_part 1", "cluster_servers_active 1", "cluster_homes 0", "cluster_moved_total 0")
 	c, err := Dial(s.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +75,10 @@ func TestDatabaseAway(t *testing.T) {
 	if err := c.Get(t.Context(), "/status", &st); err != nil || st.Database.OK || !strings.Contains(st.Database.Error, want) {
 		t.Errorf("%+v %v", st.Database, err)
 	}
+	for end := time.Now().Add(10 * time.Second); several.node.Valid() && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	metrics("database_up 0", "cluster_takes_part 0")
 	if err := db.Start(); err != nil {
 		t.Fatal(err)
 	}

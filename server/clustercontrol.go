@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -22,6 +23,13 @@ func (s *Server) clusterStatus(h store.Health) ClusterStatus {
 	return st
 }
 
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return " (" + why + ")"
+}
+
 // controlCluster adds what 'pharos cluster' asks for.
 func (s *Server) controlCluster(m *http.ServeMux) {
 	m.HandleFunc("GET /cluster", func(w http.ResponseWriter, r *http.Request) {
@@ -35,6 +43,10 @@ func (s *Server) controlCluster(m *http.ServeMux) {
 		return func(w http.ResponseWriter, r *http.Request) {
 			err := errAlone
 			if s.node != nil {
+				if c := s.node.Condition(); c.Is == cluster.IsWaiting || c.Is == cluster.IsDown {
+					answer(w, nil, fmt.Errorf("%s %s%s: ask another server, or wait", s.node.Self(), c.Words(""), because(c.Why)))
+					return
+				}
 				node := r.FormValue("node")
 				if node == "" {
 					node = s.node.Self()

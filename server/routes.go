@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"pharos/cluster"
 	"pharos/config"
 )
 
@@ -135,7 +137,7 @@ type metric struct {
 }
 
 func (s *Server) counters() []metric {
-	return []metric{
+	list := []metric{
 		{"presentities", "Presentities in memory.", true, func() float64 { return float64(s.engine.Stats().Presentities) }},
 		{"sources", "Publications and sessions that make up presence.", true, func() float64 { return float64(s.engine.Stats().Sources) }},
 		{"subscriptions", "Living subscriptions of both protocols.", true, func() float64 { return float64(s.engine.Stats().Subscriptions) }},
@@ -152,5 +154,37 @@ func (s *Server) counters() []metric {
 		{"xmpp_sessions", "XMPP sessions, hibernating ones included.", true, func() float64 { n, _ := s.jabber.Count(); return float64(n) }},
 		{"xmpp_hibernating", "XMPP sessions that wait to be resumed.", true, func() float64 { _, n := s.jabber.Count(); return float64(n) }},
 		{"queued", "Inputs waiting.", true, func() float64 { return float64(s.engine.Stats().Queued) }},
+		{"database_up", "1 when the database answers.", true, func() float64 { return one(s.store.Health(context.Background()).OK) }},
 	}
+	if s.node == nil {
+		return list
+	}
+	status := func(of func(*ClusterStatus) float64) func() float64 {
+		return func() float64 { st := s.node.Status(); return of(&st) }
+	}
+	return append(list,
+		metric{"cluster_takes_part", "1 when this server has a lease and acts for users.", true, func() float64 { return one(s.node.Valid()) }},
+		metric{"cluster_leads", "1 when this server leads.", true, func() float64 { _, leads := s.node.Leading(); return one(leads) }},
+		metric{"cluster_servers_active", "Servers that take users, as this one sees it.", true, status(func(st *ClusterStatus) (n float64) {
+			for i := range st.Nodes {
+				if m := &st.Nodes[i]; m.State == cluster.Active && m.LeaseLeft > 0 {
+					n++
+				}
+			}
+			return n
+		})},
+		metric{"cluster_homes", "Users who are at home here.", true, func() float64 { return float64(s.node.Homes()) }},
+		metric{"cluster_level", "Level of this server, of which its maximum is reckoned.", true, func() float64 { level, _ := s.load(); return level }},
+		metric{"cluster_moved_total", "Users handed over to other servers.", false, status(func(st *ClusterStatus) float64 { return float64(st.Counts.Moved) })},
+		metric{"cluster_came_total", "Users taken from other servers.", false, status(func(st *ClusterStatus) float64 { return float64(st.Counts.Came) })},
+		metric{"cluster_inherited_total", "Users taken over from servers that have gone.", false, status(func(st *ClusterStatus) float64 { return float64(st.Counts.Inherited) })},
+		metric{"cluster_stepped_down_total", "Times that this server had to stop taking part.", false, status(func(st *ClusterStatus) float64 { return float64(st.Counts.Eras) })},
+	)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
