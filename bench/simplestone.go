@@ -320,7 +320,7 @@ func (s *stones) notified(m []byte) {
 
 // settle waits until all that is due has come.
 func (s *stones) settle() error {
-	for until := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		s.mu.Lock()
 		left := s.tally.due - s.tally.answered
 		s.mu.Unlock()
@@ -389,8 +389,8 @@ func (s *stones) forget() {
 	}
 }
 
-// SIMPLEstone finds the highest rate of requests of a type that a server sustains: from a low rate upwards by half until
-// one is not, then between. A rate has failed when it has failed twice, since a machine has hiccups.
+// SIMPLEstone finds the highest rate of requests of a type that a server sustains: from a low rate upwards, doubled until
+// one is not, then between. A rate that was just missed is tried twice, since a machine has hiccups.
 func SIMPLEstone(ctx context.Context, start Launch, kind Stone, scale float64) (Row, error) {
 	s, err := newStones(ctx, start, kind)
 	if err != nil {
@@ -403,7 +403,7 @@ func SIMPLEstone(ctx context.Context, start Launch, kind Stone, scale float64) (
 	low, high := 0.0, 0.0
 	var best Row
 	var why string
-	rate := map[Stone]float64{Mixed: 3000, Change: 500, Renew: 8000, Refresh: 5000, Come: 5000}[kind]
+	rate := map[Stone]float64{Mixed: 2000, Change: 400, Renew: 2000, Refresh: 3000, Come: 3000}[kind]
 	for tries, failed := 0, 0; tries < 20 && ctx.Err() == nil && (low == 0 || high == 0 || high/low > 1.08); tries++ {
 		r, failure, err := s.try(rate, seconds(0.5, scale))
 		if err != nil {
@@ -412,7 +412,7 @@ func SIMPLEstone(ctx context.Context, start Launch, kind Stone, scale float64) (
 		switch {
 		case failure == "":
 			low, best, failed = rate, r, 0
-		case failed == 0:
+		case failed == 0 && r.P99 < 4*InTime:
 			failed++
 			continue
 		default:
@@ -420,7 +420,7 @@ func SIMPLEstone(ctx context.Context, start Launch, kind Stone, scale float64) (
 		}
 		switch {
 		case high == 0:
-			rate *= 1.5
+			rate *= 2
 		case low == 0:
 			rate /= 2
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -82,7 +83,7 @@ func (p Population) store(ctx context.Context, dir string) error {
 		g.Go(func() error {
 			var list []store.Account
 			for i := first; i < min(first+200, p.Users); i++ {
-				a, err := account.Derive(entity(User(i)), PasswordOf(i))
+				a, err := derived(i)
 				if err != nil {
 					return err
 				}
@@ -105,4 +106,18 @@ func (p Population) store(ctx context.Context, dir string) error {
 		})
 	}
 	return errors.Join(g.Wait(), st.Close())
+}
+
+// derivations are the accounts so far, by user: keys are dear, and all populations have the same.
+var derivations sync.Map
+
+func derived(i int) (store.Account, error) {
+	if a, ok := derivations.Load(i); ok {
+		return a.(store.Account), nil
+	}
+	a, err := account.Derive(entity(User(i)), PasswordOf(i))
+	if err == nil {
+		derivations.Store(i, a)
+	}
+	return a, err
 }
