@@ -22,11 +22,12 @@ var (
 	stressSeed = flag.Uint64("stress-seed", 0, "play the random story of this seed only")
 )
 
-// stressSeeds is how many random stories a plain run plays.
+// stressSeeds is how many random stories a plain run plays, each with every number of servers.
 const stressSeeds = 6
 
 // TestStress plays random stories: users who do everything at the same time in both
-// worlds and by XCAP, while the server is restarted and killed. Then there is quiet,
+// worlds and by XCAP, while the server is restarted and killed, or one of several is, or is cut
+// off, and users move from one to another. Then there is quiet,
 // and everybody has to have been told what somebody who asks now is told.
 func TestStress(t *testing.T) {
 	if *stressSeed != 0 {
@@ -47,7 +48,11 @@ func TestStress(t *testing.T) {
 
 func stress(t *testing.T, seed uint64) {
 	t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { newCrowd(t, seed).run() })
+		for _, n := range counts(t, &script{}) {
+			t.Run(strconv.Itoa(n)+" servers", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { newCrowd(t, seed, n).run() })
+			})
+		}
 	})
 }
 
@@ -71,7 +76,7 @@ type crowd struct {
 // doer does something by chance.
 type doer interface{ act(r *rand.Rand) }
 
-func newCrowd(t *testing.T, seed uint64) *crowd {
+func newCrowd(t *testing.T, seed uint64, servers int) *crowd {
 	c := &crowd{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), versions: map[string]string{}, log: new(journal)}
 	s := &script{policy: []string{"confirm", "confirm", "allow"}[c.rng.IntN(3)], documents: map[string]string{}}
 	for i := range 2 + c.rng.IntN(3) {
@@ -84,12 +89,10 @@ func newCrowd(t *testing.T, seed uint64) *crowd {
 	if *stressSeed != 0 {
 		log = c.log
 	}
-	ns := counts(t, s)
-	n := ns[seed%uint64(len(ns))]
-	if s.lease = 0; n > 1 {
+	if s.lease = 0; servers > 1 {
 		s.lease = 8 * time.Second
 	}
-	w, err := newWorld(t, s, n, log)
+	w, err := newWorld(t, s, servers, log)
 	c.w = w
 	if err != nil {
 		w.close()

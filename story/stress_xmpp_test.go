@@ -23,6 +23,7 @@ type talker struct {
 
 // screen is what a chat client shows, by what it was told.
 type screen struct {
+	note     func(stanza string) // for who looks into one story; may be nil
 	mu       sync.Mutex
 	c        *chatter
 	presence map[string]string // by full address
@@ -38,6 +39,9 @@ func newScreen(c *chatter) *screen {
 
 // hear takes a stanza. c.mu is held.
 func (s *screen) hear(e *markup.Element) {
+	if s.note != nil {
+		s.note(string(e.Source()))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch e.Local {
@@ -140,6 +144,9 @@ func (a *talker) login(resumable bool) {
 
 func (a *talker) see() {
 	s := newScreen(a.c)
+	if *stressSeed != 0 {
+		s.note = func(x string) { a.note(a.user, a.c.name, "hears", x) }
+	}
 	a.c.mu.Lock()
 	a.sees, a.c.each, a.c.wants = s, s.hear, []string{"mood"}
 	a.c.mu.Unlock()
