@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -88,5 +89,28 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	if have := users(); have != "alice@localhost" {
 		t.Errorf("users: %s", have)
+	}
+}
+
+// A server that hangs is said to do so.
+func TestServerSilent(t *testing.T) {
+	data := t.TempDir()
+	ln, err := net.Listen("unix", SocketPath(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // nobody accepts
+	c, err := Dial(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.patience = 50 * time.Millisecond
+	defer c.http.CloseIdleConnections()
+	var st Status
+	if err := c.Get(t.Context(), "/status", &st); !errors.Is(err, ErrSilent) {
+		t.Errorf("%v", err)
+	}
+	if err := c.Do(t.Context(), "/cluster/drain"); !errors.Is(err, ErrSilent) {
+		t.Errorf("%v", err)
 	}
 }

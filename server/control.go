@@ -168,7 +168,17 @@ func answer(w http.ResponseWriter, v any, err error) {
 }
 
 // Client reaches a running server over its socket.
-type Client struct{ http http.Client }
+type Client struct {
+	http     http.Client
+	patience time.Duration // until an answer begins
+}
+
+// clientPatience is more than a server needs for any question: those that ask other servers, or a
+// database that does not answer, are bounded by ten seconds.
+const clientPatience = 15 * time.Second
+
+// ErrSilent: the server takes connections and does not answer.
+var ErrSilent = errors.New("the server does not answer: its process is stopped, or hangs")
 
 // ErrNotRunning: nobody answers on the socket.
 var ErrNotRunning = errors.New("no server is running on data folder")
@@ -184,7 +194,7 @@ func Dial(data string) (*Client, error) {
 		return nil, fmt.Errorf("%w %s: start it, or name its folder with --data", ErrNotRunning, data)
 	}
 	conn.Close()
-	return &Client{http.Client{Transport: &http.Transport{
+	return &Client{patience: clientPatience, http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
@@ -205,6 +215,11 @@ func (c *Client) Do(ctx context.Context, path string) error {
 
 // Lines asks for path and calls fn for each line of the answer.
 func (c *Client) Lines(ctx context.Context, method, path string, body io.Reader, fn func(json.RawMessage) error) error {
+	if body != nil { // an answer comes when it was read
+		silent := *c
+		silent.patience = 0
+		c = &silent
+	}
 	return c.do(ctx, method, path, body, func(d *json.Decoder) error {
 		for {
 			var line json.RawMessage
@@ -229,12 +244,23 @@ func (c *Client) Post(ctx context.Context, path, address, password string) error
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, read func(*json.Decoder) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if c.patience > 0 {
+		t := time.AfterFunc(c.patience, func() { cancel(ErrSilent) })
+		defer t.Stop()
+		then := read
+		read = func(d *json.Decoder) error { t.Stop(); return then(d) }
+	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://pharos"+path, body)
 	if err != nil {
 		return err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), ErrSilent) {
+			return ErrSilent
+		}
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err // its address is of no use to people

@@ -94,7 +94,7 @@ func others(st *server.ClusterStatus) string {
 	if st.Leader != "" {
 		leader = st.Leader + " leads"
 	}
-	return fmt.Sprintf("servers: %s; %s; see 'pharos cluster status'", strings.Join(list, ", "), leader)
+	return fmt.Sprintf("servers: %s; %s: see 'pharos cluster status'. The rest is about this one alone", strings.Join(list, ", "), leader)
 }
 
 type whyCmd struct {
