@@ -18,8 +18,9 @@ const (
 	tagBits   = 30 // of an entity's hash, beside those that choose the bucket
 	indexBits = 10 // of the node
 	sinceBits = 24 // when the hint came
-	// maxIndex is how many nodes, each epoch counted, hints can name before all are forgotten.
-	maxIndex = 1<<indexBits - 1
+	// MaxPeers bounds the other nodes of a service: so many hints can name. Each epoch of a node is one
+	// more, until all hints are forgotten.
+	MaxPeers = 1<<indexBits - 1
 )
 
 // hints remember at which of the other nodes homes are, without a lock and without an
@@ -51,8 +52,8 @@ func (h *hints) at(x uint64) (slots []atomic.Uint64, tag uint64) {
 func (h *hints) get(x uint64) (index int, since uint32) {
 	slots, tag := h.at(x)
 	for i := range slots {
-		if v := slots[i].Load(); v>>(indexBits+sinceBits) == tag && v>>sinceBits&maxIndex != 0 {
-			return int(v >> sinceBits & maxIndex), uint32(v & (1<<sinceBits - 1))
+		if v := slots[i].Load(); v>>(indexBits+sinceBits) == tag && v>>sinceBits&MaxPeers != 0 {
+			return int(v >> sinceBits & MaxPeers), uint32(v & (1<<sinceBits - 1))
 		}
 	}
 	return 0, 0
@@ -67,10 +68,10 @@ func (h *hints) put(x uint64, index int, since uint32) {
 	for i := range slots {
 		old := slots[i].Load()
 		switch {
-		case old>>(indexBits+sinceBits) == tag && old>>sinceBits&maxIndex != 0:
+		case old>>(indexBits+sinceBits) == tag && old>>sinceBits&MaxPeers != 0:
 			slots[i].Store(v)
 			return
-		case old>>sinceBits&maxIndex == 0:
+		case old>>sinceBits&MaxPeers == 0:
 			free = i
 		}
 	}

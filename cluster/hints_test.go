@@ -22,7 +22,7 @@ func TestHints(t *testing.T) {
 			i := rapid.IntRange(0, 30).Draw(t, "entity")
 			x := h.hash(entity(i))
 			if rapid.Bool().Draw(t, "put") {
-				node, since := rapid.IntRange(1, maxIndex).Draw(t, "node"), rapid.IntRange(0, 1<<sinceBits-1).Draw(t, "since")
+				node, since := rapid.IntRange(1, MaxPeers).Draw(t, "node"), rapid.IntRange(0, 1<<sinceBits-1).Draw(t, "since")
 				h.put(x, node, uint32(since))
 				want[i] = [2]int{node, since}
 			} else {
@@ -50,13 +50,13 @@ func TestHintsFull(t *testing.T) {
 	h := newHints(1 << 10)
 	const n = 10_000
 	for i := range n {
-		h.put(h.hash(entity(i)), i%maxIndex+1, uint32(i))
+		h.put(h.hash(entity(i)), i%MaxPeers+1, uint32(i))
 	}
 	known := 0
 	for i := range n {
 		switch node, since := h.get(h.hash(entity(i))); {
 		case node == 0:
-		case node != i%maxIndex+1 || int(since) != i:
+		case node != i%MaxPeers+1 || int(since) != i:
 			t.Fatalf("%s: node %d since %d", entity(i), node, since)
 		default:
 			known++
@@ -65,7 +65,7 @@ func TestHintsFull(t *testing.T) {
 	if known < 1000 || known > 1<<10 {
 		t.Errorf("%d are known of %d", known, n)
 	}
-	if node, _ := h.get(h.hash(entity(n - 1))); node != (n-1)%maxIndex+1 {
+	if node, _ := h.get(h.hash(entity(n - 1))); node != (n-1)%MaxPeers+1 {
 		t.Error("the newest was forgotten")
 	}
 }

@@ -472,7 +472,7 @@ func (n *Node) release(ctx context.Context) {
 		idle := n.pick(maxReleased, func(_ presence.Entity, h *home) bool {
 			return !h.leaving.Load() && minute-h.used.Load() >= uint32(IdleAfter/time.Minute)
 		})
-		for group := range slices.Chunk(idle, moveGroup) {
+		for group := range slices.Chunk(idle, MoveGroup) {
 			if ctx.Err() == nil {
 				n.releaseGroup(ctx, group)
 			}

@@ -18,8 +18,8 @@ const (
 	ControlEvery = time.Second
 	buryAfter    = 10 * time.Millisecond // after a lease's end, by this node's view of it
 	ruleAgain    = 100 * time.Millisecond
-	// maxOrders bounds the orders to move users that wait at a node.
-	maxOrders = 64
+	// MaxOrders bounds the orders to move users that wait at a node.
+	MaxOrders = 64
 )
 
 // leading is this node's leadership. The leader decides when a node is dead and who has

@@ -46,8 +46,8 @@ const (
 	MaxStaged = 256 << 20
 	// maxGroup bounds those of one group; a presentity that is larger stays.
 	maxGroup = 32 << 20
-	// moveGroup is how many presentities move together.
-	moveGroup = 100
+	// MoveGroup is how many presentities move together.
+	MoveGroup = 100
 	// moveLanes is how many groups are under way at once.
 	moveLanes = 4
 	// defaultMoves is how many are moved a second, unless the configuration says otherwise.
@@ -140,7 +140,7 @@ func (n *Node) move(ctx context.Context, of []presence.Entity, to string, slowly
 	g.SetLimit(moveLanes)
 	var mu sync.Mutex
 	total := 0
-	for group := range slices.Chunk(of, moveGroup) {
+	for group := range slices.Chunk(of, MoveGroup) {
 		if ctx.Err() != nil || n.era.Load() != era || n.peer(to) != p {
 			break
 		}

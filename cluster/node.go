@@ -125,7 +125,7 @@ type Node struct {
 	owned   atomic.Int64
 	minute  atomic.Uint32 // since born
 	hints   *hints
-	byIndex [maxIndex + 1]atomic.Pointer[peer]
+	byIndex [MaxPeers + 1]atomic.Pointer[peer]
 	others  atomic.Pointer[[]string]
 
 	// table is held while what is known of the other nodes changes, with the calls of
@@ -190,7 +190,7 @@ func New(c Config) *Node {
 		taking: taking{time.Now(), "it has just been started"},
 		peers:  map[string]*peer{}, floor: map[string]uint64{}, down: map[string]bool{}, state: c.State, max: c.Max,
 		wakeKeep: make(chan struct{}, 1), wakeLead: make(chan struct{}, 1), wakeHeir: make(chan struct{}, 1),
-		wanted: make(chan Order, maxOrders), in: make(chan struct{}),
+		wanted: make(chan Order, MaxOrders), in: make(chan struct{}),
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)

@@ -61,6 +61,10 @@ func (n *Node) meet(name string, epoch, era uint64) {
 	if n.era.Load() != era || era == 0 || n.peers[name] != nil || epoch < n.floor[name] {
 		return
 	}
+	if len(n.peers) >= MaxPeers {
+		n.log.Error("there are more nodes than a service can have; this one is not spoken to", "node", name, "most", MaxPeers+1)
+		return
+	}
 	n.floor[name] = epoch
 	p := &peer{name: name, epoch: epoch, gone: make(chan struct{})}
 	p.alive.Store(n.tick())
@@ -70,14 +74,14 @@ func (n *Node) meet(name string, epoch, era uint64) {
 	n.setOthers()
 }
 
-// index finds a free number for hints. Numbers of the lost are not used again before all hints are
-// forgotten. It is called with mu held.
+// index finds a free number for hints, of which there is one. Numbers of the lost are not used again before
+// all hints are forgotten. It is called with mu held.
 func (n *Node) index() int {
-	if n.lastIndex == maxIndex {
-		n.lastIndex = 0
-		n.hints.clear()
-	}
 	for {
+		if n.lastIndex == MaxPeers {
+			n.lastIndex = 0
+			n.hints.clear()
+		}
 		n.lastIndex++
 		if n.byIndex[n.lastIndex].Load() == nil {
 			return n.lastIndex

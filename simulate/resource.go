@@ -33,13 +33,13 @@ func (u *use) rows(c *Costs) float64 {
 	return u.soft/c.SoftRows + u.homes/c.Homes + u.moved/c.Moved + u.nodeRows/c.NodeRows
 }
 
-func (u *use) sums(database float64) []float64 {
-	return []float64{u.cpu, u.soft, u.homes, u.moved, u.inherited, u.loaded, u.nodeRows, u.frames, u.tells, u.groups, database}
+func (u *use) sums() []float64 {
+	return []float64{u.cpu, u.soft, u.homes, u.moved, u.inherited, u.loaded, u.nodeRows, u.frames, u.tells, u.groups, u.before}
 }
 
 // second ends one.
-func (u *use) second(database float64) {
-	now := u.sums(database)
+func (u *use) second() {
+	now := u.sums()
 	if u.peak == nil {
 		u.peak, u.was = make([]float64, len(now)), make([]float64, len(now))
 	}
@@ -65,10 +65,12 @@ type Resource struct {
 	Can   float64 `json:"can"`
 	Used  float64 `json:"used"` // share of it, at the peak
 	Limit string  `json:"limit"`
+	// Elastic work takes as much as there is, and longer if that is little: it is no limit.
+	Elastic bool `json:"elastic,omitempty"`
 }
 
-// hintNodes is how many other nodes a node can name where it remembers homes (cluster.MaxHints).
-const hintNodes = 1<<10 - 1
+// maxPeers is how many other nodes a node can name where it remembers homes (cluster.MaxPeers).
+const maxPeers = 1<<10 - 1
 
 // Documents of levels, see docs/load-control.md.
 const (
@@ -80,7 +82,7 @@ const (
 func (w *world) resources() []Resource {
 	u, c := &w.use, &w.s.Costs
 	if u.peak == nil {
-		u.second(w.busyDatabase)
+		u.second()
 	}
 	db := w.s.Nodes.Database
 	nodes := float64(max(1, len(w.serve)))
@@ -91,7 +93,7 @@ func (w *world) resources() []Resource {
 		switch {
 		case r.Used <= 0:
 		case grows == 1: // in proportion to the users
-			r.Limit = fmt.Sprintf("%s users", rounded(float64(w.counts.Users)/r.Used))
+			r.Limit = fmt.Sprintf("%s users", rounded(float64(w.mostUsers)/r.Used))
 		case grows == 2: // nodes, each of which knows all
 			r.Limit = fmt.Sprintf("%s nodes", rounded(inside/math.Sqrt(r.Used)))
 		case grows == 3: // nodes
@@ -105,12 +107,12 @@ func (w *world) resources() []Resource {
 	add("processors of all nodes", "cores", mean(0), u.peak[0], nodes*w.s.Nodes.Cores, 0)
 	add("processors of the busiest node", "cores", mean(0)/nodes, u.hottest*w.s.Nodes.Cores, w.s.Nodes.Cores, 0)
 	add("memory of the fullest node", "GiB", u.memory/(1<<30), u.memory/(1<<30), w.s.Nodes.Memory/(1<<30), 0)
-	add("database: all of it", "of its time", mean(10), u.peak[10], 1, 0)
+	add("database: all that cannot wait", "of its time", mean(10), u.peak[10], 1, 0)
 	add("database: rows of soft state", "a second", mean(1), u.peak[1], c.SoftRows*db, 1)
 	add("database: homes for newcomers", "a second", mean(2), u.peak[2], c.Homes*db, 0)
 	add("database: homes moved", "a second", mean(3), u.peak[3], c.Moved*db, 0)
-	add("database: homes inherited", "a second", mean(4), u.peak[4], c.Inherited*db, 0)
-	add("database: rows loaded by heirs", "a second", mean(5), u.peak[5], c.Loaded*db, 0)
+	add("database: homes inherited", "a second", mean(4), u.peak[4], c.Inherited*db, 0).Elastic = true
+	add("database: rows loaded by heirs", "a second", mean(5), u.peak[5], c.Loaded*db, 0).Elastic = true
 	add("database: rows of the table of nodes", "a second", mean(6), u.peak[6], c.NodeRows*db, 2)
 	add("bus: frames of a node", "a second", mean(7)/nodes, u.peak[7]/nodes, 1/c.Frame, 0)
 	add("bus: redirects that each node hears of", "a second", mean(8), u.peak[8], 1/c.Frame, 0)
@@ -121,6 +123,6 @@ func (w *world) resources() []Resource {
 	}
 	add("leader: NOTIFYs of levels", "a second", notices, notices, 1/c.Notify, 3)
 	add("leader: octets of levels", "MB/s", bytes/1e6, bytes/1e6, c.LeaderLine/1e6, 3)
-	add("nodes that hints of homes can name", "nodes", inside-1, inside-1, hintNodes, 3)
+	add("nodes that one can speak to", "nodes", inside-1, inside-1, maxPeers, 0).Limit = grouped(maxPeers+1) + " nodes"
 	return all
 }

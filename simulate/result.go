@@ -94,7 +94,7 @@ const heatRows = 40
 // sample looks at everything.
 func (w *world) sample() {
 	if w.steps > 0 {
-		w.use.second(w.busyDatabase)
+		w.use.second()
 	}
 	var levels []float64
 	s := Sample{T: w.now.Seconds(), Users: w.counts.Users}
@@ -132,6 +132,7 @@ func (w *world) sample() {
 	for _, c := range w.coming {
 		s.Waiting += c.fresh + c.back
 	}
+	w.mostUsers = max(w.mostUsers, w.counts.Users)
 	now, was := &w.counts, &w.last
 	now.Waiting = float64(s.Waiting)
 	s.Moves, s.Logins, s.Redirect, s.Refused = now.Moved-was.Moved, now.Logins-was.Logins, now.Redirected-was.Redirected, now.Refused-was.Refused

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -113,6 +114,9 @@ func (r *Result) writeResources(b *strings.Builder) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "RESOURCE\tMEAN\tBUSIEST SECOND\tCAN DO\tUSED\tENDS AT")
 	for _, x := range r.Resources {
+		if x.Elastic && x.Limit == "" && x.Peak > 0 {
+			x.Limit = "takes what there is"
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s %s\t%s\t%s\n", x.Name, figure(x.Mean), figure(x.Peak), figure(x.Can), x.Unit, percent(x.Used), x.Limit)
 	}
 	t.Flush()
@@ -126,16 +130,13 @@ func (r *Result) writeResources(b *strings.Builder) {
 // Next says where the limit lies that is reached next.
 func (r *Result) Next() string {
 	first := slices.MaxFunc(r.Resources, func(x, y Resource) int {
-		switch {
-		case x.Used < y.Used:
-			return -1
-		case x.Used > y.Used:
-			return 1
+		if x.Elastic != y.Elastic {
+			return cmp.Compare(fmt.Sprint(y.Elastic), fmt.Sprint(x.Elastic))
 		}
-		return 0
+		return cmp.Compare(x.Used, y.Used)
 	})
 	over := "the next limit"
-	if first.Used > 1 {
+	if first.Used > 1.005 {
 		over = "past its limit"
 	}
 	text := fmt.Sprintf("%s: %s, %s used", over, first.Name, percent(first.Used))

@@ -89,7 +89,8 @@ type world struct {
 	rows         []Sample
 	heat         [][]float32
 	happened     []Happened
-	inside       int           // nodes in the table
+	inside       int // nodes in the table
+	mostUsers    int
 	bulk         []*bulk       // in front of the database
 	busyDatabase float64       // seconds in which it had something to do
 	said         float64       // things that edges say again, to owners that are new

@@ -20,7 +20,9 @@ import (
 )
 
 type simulateCmd struct {
-	Run simulateRunCmd `cmd:"" default:"withargs" help:"Play a scenario (the default)."`
+	Run        simulateRunCmd        `cmd:"" default:"withargs" help:"Play a scenario (the default)."`
+	Size       simulateSizeCmd       `cmd:"" help:"How many nodes of what maximum are needed for so many users."`
+	Experiment simulateExperimentCmd `cmd:"" help:"The experiment of the paper on several servers, request by request."`
 }
 
 func (*simulateCmd) Help() string { return simulateHelp }
@@ -36,6 +38,8 @@ Examples:
   pharos simulate flash-crowd --users 1e6 --nodes 20 --svg crowd.svg
   pharos simulate rolling-restart --nodes 50 --moves 5000 --json
   pharos simulate growth --print > mine.toml; pharos simulate mine.toml
+  pharos simulate size --users 1e6 --cores 4 --spare 2
+  pharos simulate experiment
 
 What the columns mean, what is counted and what is reckoned, and what limits it has found: docs/simulate.md.`
 
@@ -93,8 +97,7 @@ func (c *simulateRunCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if c.SVG != "" {
-		var b bytes.Buffer
-		if err := errors.Join(r.Draw(&b), os.WriteFile(c.SVG, b.Bytes(), 0o644)); err != nil {
+		if err := draw(r, c.SVG); err != nil {
 			return err
 		}
 	}
@@ -139,6 +142,101 @@ func (c *simulateRunCmd) scenario() (s simulate.Scenario, err error) {
 		return s, fmt.Errorf("simulate: %s: %w", s.Name, err)
 	}
 	return s, nil
+}
+
+type simulateSizeCmd struct {
+	Users     number  `help:"Users in all." required:"" placeholder:"N"`
+	Spare     int     `help:"Nodes that may be lost at once while nobody is refused (default: 1)." default:"1" placeholder:"N"`
+	Cores     float64 `help:"Processors of a node (default: 2)." default:"2" placeholder:"N"`
+	Memory    float64 `help:"Memory of a node, in GiB (default: 8)." default:"8" placeholder:"GIB"`
+	Share     float64 `help:"Share of both that a node may use at its maximum (default: 0.5)." default:"0.5" placeholder:"SHARE"`
+	Max       float64 `help:"cluster.max of each; none: as much as it can bear." placeholder:"LEVEL"`
+	Peak      float64 `help:"How many times as often as on the average presence changes in the busiest hour (default: 4)." default:"4" placeholder:"N"`
+	SIP       float64 `help:"Share of users on SIP over UDP; the others have XMPP (default: 0.5)." name:"sip" default:"0.5" placeholder:"SHARE"`
+	Resources int     `help:"Publications, sessions and subscriptions of a user (default: 20)." default:"20" placeholder:"N"`
+	Changes   float64 `help:"Changes of presence of a user in an hour (default: 6)." default:"6" placeholder:"N"`
+	Moves     int     `help:"cluster.moves (default: 1000)." default:"1000" placeholder:"N"`
+	Database  float64 `help:"How many times as fast as the measured database yours is (default: 1)." default:"1" placeholder:"N"`
+	SVG       string  `help:"Draw the loss, into this file." name:"svg" placeholder:"FILE"`
+	JSON      bool    `help:"As JSON." name:"json"`
+}
+
+func (*simulateSizeCmd) Help() string {
+	return `The answer follows from what a user costs (docs/simulate.md); then the loss of as many nodes as may be lost is simulated, at that size, and what comes of it is told.
+
+Examples:
+
+  pharos simulate size --users 200000
+  pharos simulate size --users 5e6 --cores 8 --memory 32 --spare 2 --database 4
+  pharos simulate size --users 30000 --max 10000`
+}
+
+func (c *simulateSizeCmd) Run(ctx context.Context) error {
+	s := simulate.Default()
+	s.Users.SIP, s.Users.Resources, s.Users.Changes = c.SIP, c.Resources, c.Changes
+	s.Nodes.Cores, s.Nodes.Memory, s.Nodes.Database = c.Cores, c.Memory*(1<<30), c.Database
+	s.Load.Moves = c.Moves
+	g := newGauge("size")
+	z, err := simulate.SizeFor(ctx, s, simulate.Need{Users: int(c.Users), Spare: c.Spare, Share: c.Share, Peak: c.Peak}, c.Max, simulate.Options{Progress: g.show})
+	g.end()
+	if err != nil {
+		return fmt.Errorf("simulate: %w", err)
+	}
+	if c.SVG != "" {
+		if err := draw(z.Lost, c.SVG); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		return printJSON(z)
+	}
+	return z.Write(os.Stdout)
+}
+
+type simulateExperimentCmd struct {
+	Service       time.Duration `help:"Processor time of a subscription (default: measured)." placeholder:"TIME"`
+	NotifyService time.Duration `help:"Processor time of a notification (default: measured)." placeholder:"TIME"`
+	Cores         float64       `help:"Processor quota of a server (default: 0.2)." default:"0.2" placeholder:"N"`
+	Several       time.Duration `help:"Processor time that a server uses a second for being one of several." placeholder:"TIME"`
+	Rounds        int           `help:"Seconds for each number of users (default: 8)." default:"8" placeholder:"N"`
+	Seed          uint64        `help:"Another seed is another course of events (default: 1)." default:"1" placeholder:"N"`
+	JSON          bool          `help:"As JSON." name:"json"`
+}
+
+func (*simulateExperimentCmd) Help() string {
+	return `Users come, the load control adds servers and spreads the users over them, and each second all users send a request at the same moment: as 'make experiment' does with real servers (bench/paper). --service and --notify-service are the processor time of a round of one server there, divided by the users.`
+}
+
+func (c *simulateExperimentCmd) Run(ctx context.Context) error {
+	e := simulate.DefaultExperiment()
+	e.Cores, e.Rounds, e.Seed = c.Cores, max(1, c.Rounds), c.Seed
+	if c.Several > 0 {
+		e.Several = c.Several
+	}
+	for i, d := range []time.Duration{c.Service, c.NotifyService} {
+		if d > 0 {
+			e.Tests[i].Service = d
+		}
+	}
+	if !(c.Cores > 0) {
+		return fmt.Errorf("simulate: --cores: must be above 0, not %g", c.Cores)
+	}
+	rows, err := e.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(rows)
+	}
+	return simulate.WriteExperiment(os.Stdout, rows)
+}
+
+func draw(r *simulate.Result, path string) error {
+	var b bytes.Buffer
+	if err := r.Draw(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
 func printScenario(w io.Writer, s *simulate.Scenario) error {
