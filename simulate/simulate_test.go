@@ -155,7 +155,7 @@ func TestDeterministic(t *testing.T) {
 // short makes a scenario small enough to be played all the time.
 func short(s Scenario) Scenario {
 	if s.Nodes.Count > 100 {
-		s.Scale(s.Users.Count/s.Nodes.Count*60, 60)
+		s.Scale(s.Users.Count/s.Nodes.Count*20, 20)
 	}
 	return s
 }
