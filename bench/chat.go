@@ -128,13 +128,15 @@ func scaledTime(scale float64) time.Duration {
 	return max(time.Duration(2*scale*float64(time.Second)), 100*time.Millisecond)
 }
 
-// counted measures fn. What the server still does within 100 ms is counted too.
-func counted(t Target, fn func() (events int, wall time.Duration, err error)) (Row, error) {
+// counted measures fn, and takes a profile of that name where Profiles is set. What the server still does within 100 ms is counted too.
+func counted(t *Lasting, name string, fn func() (events int, wall time.Duration, err error)) (Row, error) {
 	var r Row
 	before, err := t.CPU()
 	if err != nil {
 		return r, err
 	}
+	wait := profile(t.Target, name)
+	defer wait()
 	own := ownCPU()
 	if r.Events, r.Wall, err = fn(); err != nil {
 		return r, err
@@ -190,7 +192,7 @@ func ChatStorm(ctx context.Context, start Launch, scale float64) (Row, error) {
 		users := span(s.cold%townStorms*town.storm(), town.storm(), -1)
 		s.cold++
 		var cs []*xmppClient
-		r, err := counted(s, func() (int, time.Duration, error) {
+		r, err := counted(s, "chat login", func() (int, time.Duration, error) {
 			began := time.Now()
 			var err error
 			cs, err = arrive(s, users, func(int) int { return townCircle }, ignore)
@@ -252,7 +254,7 @@ func ChatFanout(ctx context.Context, start Launch, contacts int, scale float64) 
 	}
 	changes := 0
 	begun.Store(true)
-	r, err := counted(s, func() (int, time.Duration, error) {
+	r, err := counted(s, fmt.Sprintf("chat presence to %d", contacts), func() (int, time.Duration, error) {
 		n, wall, err := sustained(scaledTime(scale), lanes, 1<<30, func(lane, k int, done func()) error {
 			i := lane*senders + k%senders
 			c := &under[i]
@@ -316,7 +318,7 @@ func ChatMessages(ctx context.Context, start Launch, scale float64) (Row, error)
 	if err := rest(ctx, s); err != nil {
 		return Row{}, err
 	}
-	r, err := counted(s, func() (int, time.Duration, error) {
+	r, err := counted(s, "chat messages", func() (int, time.Duration, error) {
 		return sustained(scaledTime(scale), lanes, 1<<30, func(lane, k int, done func()) error {
 			each := len(users) / lanes
 			to := lane*each + k%each
@@ -383,7 +385,7 @@ func ChatHandshakes(ctx context.Context, start Launch, scale float64) (Row, erro
 	if err := rest(ctx, s); err != nil {
 		return Row{}, err
 	}
-	r, err := counted(s, func() (int, time.Duration, error) {
+	r, err := counted(s, "chat handshakes", func() (int, time.Duration, error) {
 		var next atomic.Int64
 		return sustained(scaledTime(scale), 32, pairs, func(_, _ int, done func()) error {
 			k := 2 * int(next.Add(1)-1)

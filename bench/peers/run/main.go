@@ -36,6 +36,7 @@ func run() error {
 	asJSON := flag.Bool("json", false, "print all rows and verdicts as JSON")
 	readme := flag.String("readme", "", "write the tables between the markers of this file, and the charts beside it")
 	echo := flag.String("echo", "", "be the bare loop: network:octets")
+	flag.StringVar(&bench.Profiles, "profiles", "", "folder for CPU profiles of Pharos, one of each measurement, which should last 3 s")
 	flag.Parse()
 	if *echo != "" {
 		return bench.Echo(*echo)
