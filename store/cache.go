@@ -30,6 +30,7 @@ type userState struct {
 	version  uint64     // of roster and documents
 	floor    uint64
 	revision uint64
+	mailed   bool // a message may have been kept for him once; only SQLite looks
 }
 
 func byContact(a Item, b presence.Entity) int {
@@ -64,7 +65,7 @@ func (s *userState) with(it Item, version, revision uint64) *userState {
 	if done, next := s.follows(version, revision); done {
 		return next
 	}
-	next := &userState{blocks: s.blocks, docs: s.docs, version: version, floor: s.floor, revision: revision}
+	next := &userState{blocks: s.blocks, docs: s.docs, version: version, floor: s.floor, revision: revision, mailed: s.mailed}
 	i, found := slices.BinarySearchFunc(s.items, it.Contact, byContact)
 	next.items = make([]Item, 0, len(s.items)+1)
 	next.items = append(next.items, s.items[:i]...)

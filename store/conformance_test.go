@@ -424,6 +424,33 @@ func TestRevision(t *testing.T) {
 	})
 }
 
+// Who is known to have had no message hears of the first.
+func TestOfflineFirst(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		if err := s.PutItems(ctx, alice, []Item{{Contact: bob, To: true, Visible: true}}); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			if _, _, err := s.Roster(ctx, alice); err != nil { // now she is cached
+				t.Fatal(err)
+			}
+			if n == 1 { // and changed in the cache
+				if err := s.PutItems(ctx, alice, []Item{{Contact: bob, From: true, Visible: true}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ms, err := s.Offline(ctx, alice)
+			if err != nil || len(ms) != n {
+				t.Fatalf("%d messages, %v, want %d", len(ms), err, n)
+			}
+			if err := s.PutOffline(ctx, alice, []byte("m"), 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestOffline(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()

@@ -150,7 +150,7 @@ func (s *userState) withDocument(d Document, gone bool, version, revision uint64
 	if done, next := s.follows(version, revision); done {
 		return next
 	}
-	next := &userState{items: s.items, blocks: s.blocks, version: version, floor: s.floor, revision: revision}
+	next := &userState{items: s.items, blocks: s.blocks, version: version, floor: s.floor, revision: revision, mailed: s.mailed}
 	i, found := slices.BinarySearchFunc(s.docs, d, byPath)
 	next.docs = append(make([]Document, 0, len(s.docs)+1), s.docs[:i]...)
 	if !gone {

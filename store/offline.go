@@ -32,8 +32,13 @@ func (s *Store) PutOffline(ctx context.Context, to presence.Entity, blob []byte,
 		if err := q.nextMail.QueryRow(to.Domain, to.User).Scan(&id); err != nil {
 			return err
 		}
-		_, err := q.putMail.Exec(to.Domain, to.User, id, unix(at), nonNil(blob))
-		return err
+		if _, err := q.putMail.Exec(to.Domain, to.User, id, unix(at), nonNil(blob)); err != nil {
+			return err
+		}
+		if id == 1 {
+			q.after(to, func() { s.cache.drop(to) }) // it may say that there never was one
+		}
+		return nil
 	}, to)
 }
 
@@ -41,6 +46,11 @@ func (s *Store) PutOffline(ctx context.Context, to presence.Entity, blob []byte,
 func (s *Store) Offline(ctx context.Context, to presence.Entity) ([]Offline, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if s.rows == nil && !s.others.Load() {
+		if st := s.cache.peek(to); st != nil && !st.mailed {
+			return nil, nil // as with nearly everybody who logs in
+		}
 	}
 	return read(ctx, s.reader, func() ([]Offline, error) { return s.readOffline(to) })
 }

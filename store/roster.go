@@ -143,11 +143,13 @@ func (s *Store) readUser(u presence.Entity, turn uint64) (*userState, error) {
 func (s *Store) readStatements(u presence.Entity) (*userState, error) {
 	// The counters first: rows newer than their version do no harm, older ones would.
 	st := new(userState)
-	var documents int64
-	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision, &documents)
+	var documents, mail int64
+	blocks := true
+	err := s.reads.counters.QueryRow(u.Domain, u.User).Scan(&st.version, &st.floor, &st.revision, &documents, &mail, &blocks)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
+	st.mailed = mail > 0
 	if documents > 0 {
 		if st.docs, err = s.readDocuments(u); err != nil {
 			return nil, err
@@ -156,8 +158,10 @@ func (s *Store) readStatements(u presence.Entity) (*userState, error) {
 	if st.items, err = readItems(s.reads.roster.Query(u.Domain, u.User)); err != nil {
 		return nil, err
 	}
-	if st.blocks, err = readBlocks(s.reads.blocks.Query(u.Domain, u.User)); err != nil {
-		return nil, err
+	if blocks {
+		if st.blocks, err = readBlocks(s.reads.blocks.Query(u.Domain, u.User)); err != nil {
+			return nil, err
+		}
 	}
 	return st, nil
 }

@@ -20,7 +20,9 @@ const (
 
 	selectRoster = `SELECT ` + itemColumns + ` FROM roster WHERE domain = ? AND name = ?
 			ORDER BY contact_domain, contact_name`
-	selectCounters  = `SELECT roster, floor, revision, documents FROM counters WHERE domain = ? AND name = ?`
+	selectCounters = `SELECT roster, floor, revision, documents, mail,
+			EXISTS (SELECT 1 FROM blocks b WHERE b.domain = counters.domain AND b.name = counters.name)
+			FROM counters WHERE domain = ? AND name = ?`
 	selectBlocks    = `SELECT address FROM blocks WHERE domain = ? AND name = ? ORDER BY address`
 	selectDocuments = `SELECT auid, path, version, modified, LENGTH(body) FROM documents WHERE domain = ? AND name = ?
 			ORDER BY auid, path`
