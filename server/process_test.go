@@ -4,10 +4,19 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // What is opened, started and kept shows.
 func TestProcessNow(t *testing.T) {
+	// What earlier tests have closed may still be ending.
+	for last, same := 0, 0; same < 10; time.Sleep(10 * time.Millisecond) {
+		if n := runtime.NumGoroutine(); n == last {
+			same++
+		} else {
+			last, same = n, 0
+		}
+	}
 	before := processNow()
 	if before.Goroutines < 1 || before.HeapBytes == 0 || before.StackBytes == 0 {
 		t.Fatalf("%+v", before)
