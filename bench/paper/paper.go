@@ -31,7 +31,7 @@ type Options struct {
 
 // DefaultCores is the quota of a server: with the users' number of the paper a single server is busy
 // and not overrun, and five of them, the databases and the generator fit into two cores.
-const DefaultCores = 0.1
+const DefaultCores = 0.2
 
 func (o *Options) defaults() {
 	if len(o.Users) == 0 {
@@ -84,7 +84,6 @@ type Round struct {
 
 // Spread is how users were placed, before they were measured.
 type Spread struct {
-	Test    Test
 	Limit   int
 	Users   int
 	Homes   []int         // by server
@@ -110,7 +109,7 @@ type side struct {
 	state int // of the last change
 }
 
-// Run makes the experiment: first registrations, with small documents, then notifications. It needs
+// Run makes the experiment: registrations, and notifications where the maximum is the first of Limits. It needs
 // PostgreSQL's programs (postgrestest.ErrMissing) and control groups (ErrNoQuota).
 func Run(ctx context.Context, o Options) (*Result, error) {
 	o.defaults()
@@ -126,11 +125,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		names[i] = fmt.Sprintf("u%d", i)
 	}
 	e := &experiment{Options: o, names: names, begun: begun, result: &Result{Cores: o.Cores}}
-	err := errors.Join(e.part(ctx, Subscribe, o.Limits, 200), ctx.Err())
-	if err == nil {
-		// Of a composed document each device has its part.
-		err = e.part(ctx, Notify, o.Limits[:1], o.Size/o.Resources-170)
-	}
+	err := e.run(ctx)
 	e.result.Took = time.Since(begun)
 	return e.result, err
 }
@@ -153,8 +148,8 @@ func (e *experiment) say(format string, args ...any) {
 	fmt.Fprintf(e.Log, "%4.0f s  %s\n", time.Since(e.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// part grows a single server and the others side by side, and measures them in turns after each step.
-func (e *experiment) part(ctx context.Context, test Test, limits []int, pad int) (err error) {
+// run grows a single server and the others side by side, and measures them in turns after each step.
+func (e *experiment) run(ctx context.Context) (err error) {
 	accounts, err := makeAccounts(e.names)
 	if err != nil {
 		return err
@@ -174,11 +169,11 @@ func (e *experiment) part(ctx context.Context, test Test, limits []int, pad int)
 		wg.Wait()
 		err = errors.Join(err, errors.Join(ends...))
 	}()
-	limits = append([]int{0}, limits...)
+	limits := append([]int{0}, e.Limits...)
 	started, failed := make([]*service, len(limits)), make([]error, len(limits))
 	var wg sync.WaitGroup
 	for i, limit := range limits {
-		name, most := fmt.Sprintf("%s-%d", test, limit), 1
+		name, most := fmt.Sprintf("max%d", limit), 1
 		if limit > 0 {
 			// One more than is needed: that it is not added is for the load control to know.
 			most = (len(e.names)+limit-1)/limit + 1
@@ -203,7 +198,7 @@ func (e *experiment) part(ctx context.Context, test Test, limits []int, pad int)
 		var wg sync.WaitGroup
 		for i, s := range sides {
 			wg.Go(func() {
-				err := e.grow(ctx, s, n, pad, kinds)
+				err := e.grow(ctx, s, n, kinds)
 				if err == nil {
 					spreads[i], err = s.settle(ctx)
 				}
@@ -217,11 +212,10 @@ func (e *experiment) part(ctx context.Context, test Test, limits []int, pad int)
 			return err
 		}
 		for i, s := range sides {
-			spreads[i].Test = test
 			e.result.Spreads = append(e.result.Spreads, spreads[i])
-			e.say("%s, %s: %d users on servers %v, %d of them connected elsewhere", test, title(s.limit), n, spreads[i].Homes, spreads[i].Apart)
+			e.say("%s: %d users on servers %v, %d of them connected elsewhere", title(s.limit), n, spreads[i].Homes, spreads[i].Apart)
 		}
-		if err := e.measure(ctx, test, sides); err != nil {
+		if err := errors.Join(e.measure(ctx, Subscribe, sides), e.measure(ctx, Notify, sides[:2])); err != nil {
 			return err
 		}
 	}
@@ -236,7 +230,8 @@ func title(limit int) string {
 }
 
 // grow has users come to the main server until there are n.
-func (e *experiment) grow(ctx context.Context, s *side, n, pad int, kinds []int) error {
+func (e *experiment) grow(ctx context.Context, s *side, n int, kinds []int) error {
+	pad := e.Size/e.Resources - 170 // each device has its part of what is composed
 	var newcomers []*user
 	for i := len(s.users); i < n; i++ {
 		newcomers = append(newcomers, newUser(e.names[i], kinds[i]%2 == 0, e.Resources, pad, s.nonce))

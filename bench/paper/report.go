@@ -227,7 +227,7 @@ func Write(readme, folder string, r *Result) error {
 	t.WriteString(Table(rows) + "\n")
 	for _, s := range r.Spreads {
 		if s.Limit > 0 && len(s.Homes) > 1 {
-			fmt.Fprintf(&t, "- %s, maximum %d, %d users: the load control has %s on its servers, %v after the last has come; %d are connected elsewhere.\n", s.Test, s.Limit, s.Users, list(s.Homes), s.Settled.Round(time.Second), s.Apart)
+			fmt.Fprintf(&t, "- Maximum %d, %d users: the load control has %s on its servers, %v after the last has come; %d are connected elsewhere.\n", s.Limit, s.Users, list(s.Homes), s.Settled.Round(time.Second), s.Apart)
 		}
 	}
 	name := filepath.Base(folder)

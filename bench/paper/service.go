@@ -298,17 +298,21 @@ func (s *service) stop() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// used is the processor time that all its servers have used.
+// used is the processor time that all its servers have used: the sum of their threads', as Go ends none.
 func (s *service) used() (cpu time.Duration) {
 	for _, v := range s.servers {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", v.pid()))
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", v.pid()))
 		if err != nil {
-			continue // it has not been added
+			continue
 		}
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		for _, ticks := range f[11:13] { // utime, stime
-			n, _ := strconv.ParseInt(ticks, 10, 64)
-			cpu += time.Duration(n) * 10 * time.Millisecond
+		for _, t := range threads {
+			b, err := os.ReadFile(t)
+			if err != nil {
+				continue
+			}
+			first, _, _ := strings.Cut(string(b), " ")
+			n, _ := strconv.ParseInt(first, 10, 64)
+			cpu += time.Duration(n)
 		}
 	}
 	return cpu
