@@ -82,10 +82,11 @@ func (r *request) instance() string {
 func (r *request) send302(c redirect.Client, node string, next func(*request)) {
 	d := r.edge.redirect
 	now := time.Now()
+	if r.sentHere {
+		d.Clients.Came(now, c) // wherever he lives by now
+	}
 	if node == "" || node == r.edge.engine.Self() {
-		if r.sentHere {
-			d.Clients.Came(now, c)
-		} else {
+		if !r.sentHere {
 			d.Clients.Here(now, c)
 		}
 		next(r)

@@ -133,6 +133,9 @@ func TestRedirectOnce(t *testing.T) {
 		p := w.phone("alice", "192.0.2.10:5060")
 		p.extra = "User-Agent: nice\r\n"
 		p.want(200, out{method: "SUBSCRIBE", uri: "sip:bob@192.0.2.1:5060", to: "bob", lines: "Event: presence\r\nContact: <sip:alice@192.0.2.10:5060>\r\n"})
+		if len(events) != 1 || events[0].Kind != redirect.Followed {
+			t.Errorf("told %+v, though it has followed", events)
+		}
 	})
 }
 
