@@ -36,10 +36,10 @@ soak:
 	@./interop/install.sh database
 	@$(GO) run ./bench/soak/run -readme bench/README.md
 
-## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 9 minutes
+## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 9 minutes; CORES=0.2 of each server
 experiment:
 	@./interop/install.sh database
-	@$(GO) run ./bench/paper/run -readme bench/README.md
+	@$(GO) run ./bench/paper/run -readme bench/README.md $(if $(CORES),-cores $(CORES))
 
 ## make test     install what the tests need, run them all with the race detector
 test:

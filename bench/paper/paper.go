@@ -23,14 +23,14 @@ type Options struct {
 	Limits    []int         // maximum levels of the first part; 100 and 200
 	Resources int           // presence resources of a user; 20
 	Cores     float64       // processor quota of each server; below 0: none, and then times mean nothing
-	Rounds    int           // that are measured of each service for each number of users, in two goes
+	Rounds    int           // that are measured of each service for each number of users
 	Size      int           // octets of a notification; 50,000
 	Tick      time.Duration // at least between the beginnings of two rounds; a second
 	Log       io.Writer
 }
 
-// DefaultCores is the quota of a server: with the users' number of the paper a single server is busy
-// and not overrun, and five of them, the databases and the generator fit into two cores.
+// DefaultCores is the quota of a server: so small that a hundred users are work for it, and five
+// of them, the databases and the generator fit into two cores.
 const DefaultCores = 0.2
 
 func (o *Options) defaults() {
@@ -47,7 +47,7 @@ func (o *Options) defaults() {
 		o.Cores = DefaultCores
 	}
 	if o.Rounds == 0 {
-		o.Rounds = 8
+		o.Rounds = 12
 	}
 	if o.Size == 0 {
 		o.Size = 50_000
@@ -379,7 +379,7 @@ func (s *side) spread(ctx context.Context, spread Spread, homes map[string]*serv
 }
 
 // goes is in how many goes a service is measured, in turns with the others.
-const goes = 2
+const goes = 3
 
 // measure has each service in turn play its rounds.
 func (e *experiment) measure(ctx context.Context, test Test, sides []*side) error {

@@ -36,7 +36,7 @@ func TestExperiment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Spreads) != 6 || len(r.Rounds) != 2*10 {
+	if len(r.Spreads) != 6 || len(r.Rounds) != goes*10 {
 		t.Errorf("%d spreads, %d rounds", len(r.Spreads), len(r.Rounds))
 	}
 	for _, s := range r.Spreads {

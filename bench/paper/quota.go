@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -80,13 +81,19 @@ func (g *group) enter() string {
 	return "echo $$ >" + filepath.Join(g.dir, "cgroup.procs")
 }
 
-// remove is after its processes have ended.
+// remove ends what runs in it.
 func (g *group) remove() error {
 	if g == nil {
 		return nil
 	}
 	var err error
-	for range 50 { // the kernel takes a moment to let go of a process
+	for range 150 { // the kernel takes a moment to let go of a process
+		b, _ := os.ReadFile(filepath.Join(g.dir, "cgroup.procs"))
+		for p := range strings.FieldsSeq(string(b)) {
+			if pid, err := strconv.Atoi(p); err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+			}
+		}
 		if err = os.Remove(g.dir); err == nil || errors.Is(err, os.ErrNotExist) {
 			return nil
 		}

@@ -27,7 +27,7 @@ func run() error {
 	o := paper.Options{Log: os.Stdout}
 	flag.StringVar(&o.Bin, "bin", "", "server binary; empty: built from this tree")
 	flag.Float64Var(&o.Cores, "cores", paper.DefaultCores, "processor quota of each server, in cores")
-	flag.IntVar(&o.Rounds, "rounds", 0, "seconds that are measured of each service and number of users; 0: 8")
+	flag.IntVar(&o.Rounds, "rounds", 0, "seconds that are measured of each service and number of users; 0: 12")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	folder := flag.String("folder", "bench/paper", "where raw rows and figures go, with -readme")
 	users := flag.String("users", "", "numbers of users, as 100,200,500")
