@@ -49,9 +49,9 @@ func (r *Result) Draw(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" font-family="sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="white"/>
 <text x="12" y="24" font-size="16" font-weight="bold">%s</text>
-<text x="12" y="43" fill="#555">%s nodes, maximum %s each, %s users of level %.3g; seed %d</text>
+<text x="12" y="43" fill="#555">%s nodes, maximum %s each, %s users of level %.3g; seed %d%s</text>
 %s</svg>
-`, drawLeft+drawWide+drawRight, d.y+8, escape(s.Name+": "+s.About), grouped(float64(s.Nodes.Count+s.Nodes.Standby)), grouped(s.Nodes.Max), grouped(float64(s.Users.Count)), s.level(), s.Seed, d.b.String())
+`, drawLeft+drawWide+drawRight, d.y+8, escape(s.Name+": "+s.About), grouped(float64(s.Nodes.Count+s.Nodes.Standby)), grouped(s.Nodes.Max), grouped(float64(s.Users.Count)), s.level(), s.Seed, escape(r.assumed()), d.b.String())
 	return err
 }
 
@@ -95,7 +95,7 @@ func (d *drawing) heat() {
 	high := each * float64(rows)
 	what := "each node"
 	if all := d.r.Scenario.Nodes.Count + d.r.Scenario.Nodes.Standby; all > rows {
-		what = fmt.Sprintf("%s in %d groups", grouped(float64(all)), rows)
+		what = fmt.Sprintf("%d groups", rows)
 	}
 	d.put(`<text x="%d" y="%.1f" text-anchor="end">level of</text><text x="%d" y="%.1f" text-anchor="end">%s</text>`, drawLeft-8, d.y+10, drawLeft-8, d.y+24, what)
 	for row := range rows {

@@ -70,17 +70,25 @@ func (e *Happened) even() string {
 	return fmt.Sprintf("even after %.0f s", e.Even)
 }
 
-// writeAssumed says where the costs are not those that were measured.
-func (r *Result) writeAssumed(b *strings.Builder) {
+// assumed says where the costs are not those that were measured.
+func (r *Result) assumed() string {
+	var b strings.Builder
 	measured, mine := Measured(), r.Scenario.Costs
 	m := measured.rows()
 	for i, c := range mine.rows() {
 		if *c.value != *m[i].value {
-			fmt.Fprintf(b, "assumed: %s is %s %s (measured: %s)\n", c.key, figure(*c.value), c.unit, figure(*m[i].value))
+			fmt.Fprintf(&b, "; assumed: %s is %s %s (measured: %s)", c.key, figure(*c.value), c.unit, figure(*m[i].value))
 		}
 	}
 	if f := r.Scenario.Nodes.Database; f != 1 {
-		fmt.Fprintf(b, "assumed: a database %g times as fast as the measured one\n", f)
+		fmt.Fprintf(&b, "; assumed: a database %g times as fast as the measured one", f)
+	}
+	return b.String()
+}
+
+func (r *Result) writeAssumed(b *strings.Builder) {
+	if text := r.assumed(); text != "" {
+		b.WriteString(strings.TrimPrefix(text, "; ") + "\n")
 	}
 }
 

@@ -146,7 +146,7 @@ func (c *simulateRunCmd) scenario() (s simulate.Scenario, err error) {
 
 type simulateSizeCmd struct {
 	Users     number  `help:"Users in all." required:"" placeholder:"N"`
-	Spare     int     `help:"Nodes that may be lost at once while nobody is refused (default: 1)." default:"1" placeholder:"N"`
+	Spare     int     `help:"Nodes that may be lost at once, so that there is room for all without them (default: 1)." default:"1" placeholder:"N"`
 	Cores     float64 `help:"Processors of a node (default: 2)." default:"2" placeholder:"N"`
 	Memory    float64 `help:"Memory of a node, in GiB (default: 8)." default:"8" placeholder:"GIB"`
 	Share     float64 `help:"Share of both that a node may use at its maximum (default: 0.5)." default:"0.5" placeholder:"SHARE"`
