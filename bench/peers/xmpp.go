@@ -33,20 +33,18 @@ func packageVersion(name string) func(context.Context) (string, error) {
 func chatWorks() []Work {
 	cpu := map[string]float64{"ejabberd": 6}
 	memory := map[string]float64{"Prosody": 3}
-	work := func(name, event string, p99, bare bool, run func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error)) Work {
-		w := Work{Name: name, Shared: bench.ChatTown, Run: run, Metrics: []Metric{Rate(event+"s", nil), CPU("CPU of a "+event, cpu)}}
+	work := func(name, event, events string, p99 bool, run func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error)) Work {
+		w := Work{Name: name, Shared: bench.ChatTown, Run: run, Metrics: []Metric{Rate(events, nil), CPU("CPU of a "+event, cpu)}}
 		if p99 {
 			w.Metrics = append(w.Metrics, P99("p99", nil))
 		}
-		if bare {
-			w.Bare = func(ctx context.Context, self string, _ bench.Row, scale float64) (r bench.Row, err error) {
-				return run(ctx, bench.Relay(self), scale)
-			}
+		w.Bare = func(ctx context.Context, self string, _ bench.Row, scale float64) (bench.Row, error) {
+			return run(ctx, bench.Relay(self), scale)
 		}
 		return w
 	}
 	fanout := func(n int) Work {
-		return work(fmt.Sprintf("presence to %d", n), "delivery", true, true, func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error) {
+		return work(fmt.Sprintf("presence to %d", n), "delivery", "deliveries", true, func(ctx context.Context, start bench.Launch, scale float64) (bench.Row, error) {
 			return bench.ChatFanout(ctx, start, n, scale)
 		})
 	}
@@ -57,10 +55,10 @@ func chatWorks() []Work {
 			}}
 	}
 	return []Work{
-		work("login storm, 420 with 20 contacts each", "session", false, true, bench.ChatStorm),
+		work("login storm, 420 with 20 contacts each", "session", "sessions", false, bench.ChatStorm),
 		fanout(1), fanout(20), fanout(200),
-		work("messages", "message", true, true, bench.ChatMessages),
-		work("subscribe handshakes", "handshake", false, true, bench.ChatHandshakes),
+		work("messages", "message", "messages", true, bench.ChatMessages),
+		work("subscribe handshakes", "handshake", "handshakes", false, bench.ChatHandshakes),
 		idle("idle sessions", false),
 		idle("idle sessions with TLS", true),
 	}
