@@ -218,7 +218,7 @@ func FanOut(ctx context.Context, start Launch, watchers int, scale float64) (Row
 	most := min(presentities, max(2000/watchers, 1), 256)
 	at, best := 0, 0.0
 	for w := min(most, max(1, 16/watchers)); w <= most; w *= 2 {
-		r, err := c.run(seconds(0.3, scale), w)
+		r, err := c.run(seconds(0.2, scale), w)
 		if err != nil {
 			return r, err
 		}

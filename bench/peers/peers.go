@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pharos/bench"
@@ -119,7 +120,7 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 					}
 					launch = func(context.Context, bench.Population) (bench.Target, error) { return shared[c.Name], nil }
 				}
-				row, err := w.Run(ctx, launch, o.Scale)
+				row, err := twice(ctx, say, func() (bench.Row, error) { return w.Run(ctx, launch, o.Scale) })
 				if err != nil {
 					return rs, fmt.Errorf("%s: %s: %w", w.Name, c.Name, err)
 				}
@@ -130,7 +131,7 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 				continue
 			}
 			say("%s, run %d: bare loop", w.Name, run+1)
-			row, err := w.Bare(ctx, o.Self, r.Rows[all[0].Name][run], o.Scale)
+			row, err := twice(ctx, say, func() (bench.Row, error) { return w.Bare(ctx, o.Self, r.Rows[all[0].Name][run], o.Scale) })
 			if err != nil {
 				return rs, fmt.Errorf("%s: bare loop: %w", w.Name, err)
 			}
@@ -141,6 +142,21 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 	}
 	say("done")
 	return rs, ctx.Err()
+}
+
+// twice runs a measurement again that has failed, since much time would be lost with it.
+func twice(ctx context.Context, say func(string, ...any), fn func() (bench.Row, error)) (bench.Row, error) {
+	r, err := fn()
+	if err == nil || ctx.Err() != nil {
+		return r, err
+	}
+	say("again: %v", err)
+	r, again := fn()
+	if again != nil {
+		return r, errors.Join(err, again)
+	}
+	r.Note = strings.Trim(fmt.Sprintf("%s; once more, since: %v", r.Note, err), "; ")
+	return r, nil
 }
 
 func (o Options) runs(w Work) int {

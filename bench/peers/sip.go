@@ -74,7 +74,7 @@ func bareDatagrams(ctx context.Context, self string, like bench.Row, scale float
 		return bench.Row{}, fmt.Errorf("peers: nothing was sent")
 	}
 	turns := float64(w.In+w.Out) / 2 / float64(like.Events)
-	l := bench.Loop{Network: "udp", In: int(w.InOctets / w.In), Out: int(w.OutOctets / w.Out), Events: max(int(100000*scale), 1000)}
+	l := bench.Loop{Network: "udp", In: int(w.InOctets / w.In), Out: int(w.OutOctets / w.Out), Events: max(int(60000*scale), 1000)}
 	r, err := bench.Bare(ctx, self, l)
 	// An event is as many turns.
 	r.Events = max(int(float64(r.Events)/turns), 1)
