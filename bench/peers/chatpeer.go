@@ -64,7 +64,7 @@ func (t *chatPeer) run(ctx context.Context, env []string, name string, args ...s
 func (t *chatPeer) wait(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(2 * time.Minute)
+	limit := time.NewTimer(5 * time.Minute) // on a machine that is busy with other things
 	defer limit.Stop()
 	for {
 		if _, err := os.Stat(t.path("ready")); err == nil {
