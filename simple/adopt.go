@@ -41,7 +41,7 @@ func (e *Edge) sure(d *dialog) bool {
 		return true
 	}
 	d.doubted = true
-	go e.ask(d, era)
+	go e.ask(d, era, nil)
 	return false
 }
 
@@ -52,13 +52,36 @@ func (e *Edge) old(d *dialog) bool {
 	return d.era != e.engine.Era()
 }
 
-// ask finds out whether a dialog is this node's still. What waits in it is told then, else the
+// A watcher who says 500 to a NOTIFY may have got one with a higher CSeq (RFC 3261 §12.2.2). Of several nodes two can have
+// a dialog: its watcher has got no answer in time and has sent his SUBSCRIBE to another node too, and the one that came to the
+// owner last is not the one that he got an answer to last, or the node that he has left has not heard of it. So the owner is asked: the dialog is
+// dropped where it is another's, else it goes on above every number that is reserved for it anywhere, at once after the first
+// 500, later when after is over. d.mu is held.
+func (e *Edge) passed(d *dialog, after time.Duration) {
+	d.doubted = true
+	go e.ask(d, e.engine.Era(), func(sub *presence.Subscription) {
+		d.cseq = max(d.cseq, d.ceiling) // what the other has used meanwhile is not more than a block above
+		var s dialogState
+		if s.decode(sub.Opaque) == nil {
+			d.cseq = max(d.cseq, s.ceiling)
+		}
+		if d.fails > 1 {
+			e.wait(d, after)
+		}
+	})
+}
+
+// ask finds out whether a dialog is this node's still. What waits in it is told then, after ours (d.mu is held), else the
 // dialog is another's and forgotten.
-func (e *Edge) ask(d *dialog, era uint64) {
+func (e *Edge) ask(d *dialog, era uint64, ours func(*presence.Subscription)) {
 	e.find(d.presentity, d.id, func(sub *presence.Subscription, err error) {
 		if err == nil && sub != nil && sub.Via.Node != e.engine.Self() {
 			e.dialogs.drop(d)
 			e.engine.Left(d.presentity, d.id)
+			return
+		}
+		if err == nil && d.overtaken(sub) {
+			e.renew(d, sub)
 			return
 		}
 		d.mu.Lock()
@@ -73,6 +96,9 @@ func (e *Edge) ask(d *dialog, era uint64) {
 			e.wait(d, eraPause)
 		} else {
 			d.era = era
+			if ours != nil && !d.ended {
+				ours(sub)
+			}
 		}
 		ready := d.ready()
 		d.mu.Unlock()
@@ -82,13 +108,46 @@ func (e *Edge) ask(d *dialog, era uint64) {
 	})
 }
 
+// overtaken reports that others have reserved CSeq for a dialog after this node did: it was theirs meanwhile, though it
+// is this node's now. So is one that was handed away while this node stood still, and came back before the owner could be asked.
+func (d *dialog) overtaken(sub *presence.Subscription) bool {
+	var saved dialogState
+	if saved.decode(sub.Opaque) != nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	own := d.load()
+	return saved.ceiling > own.ceiling
+}
+
+// renew has a dialog that was overtaken go on from what is saved.
+func (e *Edge) renew(d *dialog, sub *presence.Subscription) {
+	d.mu.Lock()
+	waits := d.next
+	d.mu.Unlock()
+	e.dialogs.drop(d)
+	n := e.adopt(sub)
+	if n == nil || waits.state == 0 {
+		return
+	}
+	n.mu.Lock()
+	waits.full = true
+	n.push(waits)
+	ready := n.ready()
+	n.mu.Unlock()
+	if ready {
+		e.out.add([]*dialog{n})
+	}
+}
+
 // adopt makes a dialog of what was saved of it; nil when it cannot be read.
 func (e *Edge) adopt(sub *presence.Subscription) *dialog {
 	if d := e.dialogs.get(sub.ID); d != nil {
-		if !e.old(d) {
+		if !e.old(d) && !d.overtaken(sub) {
 			return d
 		}
-		e.dialogs.drop(d) // of an earlier era: what is saved is newer
+		e.dialogs.drop(d) // of an earlier era, or before another node had it: what is saved is newer
 	}
 	d, err := restored(sub)
 	if err != nil {
@@ -177,7 +236,7 @@ func (e *Edge) doubt() {
 		}
 		s.RUnlock()
 		for _, d := range old {
-			e.ask(d, era)
+			e.ask(d, era, nil)
 		}
 	}
 }

@@ -59,7 +59,11 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 		return
 	}
 	d.doubt(last)
-	e.again(d, resp, err)
+	if code == 500 && e.bindings.shared && !d.fetch && int(d.fails) < e.limits.Failures {
+		e.passed(d, backoff(d.fails))
+	} else {
+		e.again(d, resp, err)
+	}
 	d.mu.Unlock()
 }
 

@@ -53,3 +53,32 @@ func TestSoak(t *testing.T) {
 		t.Errorf("the picture lacks something: %.300s", svg)
 	}
 }
+
+// TestMassReconnect has all come back, and each told of all contacts.
+func TestMassReconnect(t *testing.T) {
+	if !*soaks {
+		t.Skip("go test ./bench/soak -soak")
+	}
+	bin := filepath.Join(t.TempDir(), "pharos")
+	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	for _, nodes := range []int{0, 3} {
+		w, err := OurWorld(t.Context(), bin, 50, nodes)
+		if errors.Is(err, postgrestest.ErrMissing) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rs []Return
+		err = MassReconnect(t.Context(), w, 50, 2, 100*time.Millisecond, time.Minute, nil, func(r Return) { rs = append(rs, r) })
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if len(rs) != 2 || rs[1].Sessions != 50 || rs[1].Right < rs[1].Median || rs[1].Memory == 0 {
+			t.Errorf("%+v", rs)
+		}
+		t.Log(MassTable(rs))
+	}
+}

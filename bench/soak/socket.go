@@ -60,7 +60,7 @@ func (s *socket) read() {
 			continue
 		}
 		if m.IsRequest() {
-			_, _ = s.conn.WriteToUDPAddrPort(s.answer(m), from)
+			_, _ = s.conn.WriteToUDPAddrPort(s.answer(m, from), from)
 			continue
 		}
 		if m.Status < 200 {
@@ -78,7 +78,7 @@ func (s *socket) read() {
 }
 
 // answer is what a phone says to a request.
-func (s *socket) answer(m *sip.Message) []byte {
+func (s *socket) answer(m *sip.Message, from netip.AddrPort) []byte {
 	status := 200
 	if m.Method == "NOTIFY" {
 		s.mu.Lock()
@@ -86,7 +86,7 @@ func (s *socket) answer(m *sip.Message) []byte {
 		s.mu.Unlock()
 		status = 481
 		if sub != nil {
-			status = sub.notified(m)
+			status = sub.notified(m, from)
 		}
 	}
 	out := append(make([]byte, 0, 512), "SIP/2.0 "+strconv.Itoa(status)+" Answer\r\n"...)

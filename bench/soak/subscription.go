@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
@@ -32,6 +33,33 @@ type subscription struct {
 	accepted       bool
 	fetches        bool // once, without a subscription
 	ended          bool // by the service: a new one is needed
+	trace          []step
+}
+
+// step is something that happened in a dialog, for whoever looks for the reason of a breach.
+type step struct {
+	at   time.Time
+	what string
+	peer netip.AddrPort
+	n    int // CSeq of what came, status of what was answered
+}
+
+const maxSteps = 16
+
+// note keeps a step. s.mu is held.
+func (s *subscription) note(what string, peer netip.AddrPort, n int) {
+	if len(s.trace) == maxSteps {
+		s.trace = append(s.trace[:0], s.trace[1:]...)
+	}
+	s.trace = append(s.trace, step{time.Now(), what, peer, n})
+}
+
+func (s *subscription) steps() string {
+	var b strings.Builder
+	for _, x := range s.trace {
+		fmt.Fprintf(&b, " %s %s %v %d;", x.at.UTC().Format("05.000"), x.what, x.peer.Addr(), x.n)
+	}
+	return b.String()
 }
 
 // begin subscribes, until it is accepted.
@@ -113,9 +141,21 @@ func (s *subscription) request(uri string, lifetime time.Duration) func(*challen
 func (s *subscription) inDialog(ctx context.Context, target string, lifetime time.Duration) (*sip.Message, error) {
 	build := s.request(target, lifetime)
 	m, err := s.p.ask(ctx, addrOf(target), build)
+	s.mu.Lock()
+	if err != nil {
+		s.note("no answer from", addrOf(target), 0)
+	} else {
+		s.note("SUBSCRIBE answered by", addrOf(target), m.Status)
+	}
+	s.mu.Unlock()
 	if err != nil || m.Status >= 500 {
 		s.p.r.count.retried.Add(1)
 		m, _, err = s.p.anywhere(ctx, build)
+		s.mu.Lock()
+		if err == nil {
+			s.note("SUBSCRIBE answered elsewhere", netip.AddrPort{}, m.Status)
+		}
+		s.mu.Unlock()
 	}
 	return m, err
 }
@@ -171,9 +211,10 @@ func (s *subscription) refresh(ctx context.Context) {
 var seed = maphash.MakeSeed()
 
 // notified takes a NOTIFY, and gives the status of the answer.
-func (s *subscription) notified(m *sip.Message) int {
+func (s *subscription) notified(m *sip.Message, from netip.AddrPort) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.note("NOTIFY", from, int(m.CSeq()))
 	if s.ended || s.callID != m.CallID() || s.local != m.To().Tag() {
 		return 481
 	}
@@ -188,7 +229,7 @@ func (s *subscription) notified(m *sip.Message) int {
 		s.remote, s.heard = tag, 0
 	}
 	if m.CSeq() <= s.heard { // RFC 3261 §12.2.2
-		s.p.r.o.never("%s: CSeq went from %d to %d in a dialog about %s", s.p.u.name, s.heard, m.CSeq(), s.w.of.name)
+		s.p.r.o.never("%s: CSeq went from %d to %d in a dialog about %s:%s", s.p.u.name, s.heard, m.CSeq(), s.w.of.name, s.steps())
 		return 500
 	}
 	copy(s.seen[1:], s.seen[:])

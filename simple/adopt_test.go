@@ -1,0 +1,104 @@
+package simple
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pharos/presence"
+	"pharos/sip"
+)
+
+// above has a phone take no NOTIFY up to a CSeq, as one that has got that from another node (RFC 3261 §12.2.2).
+func above(most uint32) func(*sip.Message) (int, string) {
+	return func(m *sip.Message) (int, string) {
+		if m.CSeq() <= most {
+			return 500, ""
+		}
+		return 200, ""
+	}
+}
+
+// A watcher who has got higher numbers from another node is told nevertheless, and soon.
+func TestPassed(t *testing.T) {
+	for _, c := range []struct {
+		most   uint32
+		within time.Duration
+	}{{900, time.Second}, {1500, 15 * time.Second}, {3004, 80 * time.Second}} {
+		inWorldOf(t, Config{}, newHomes(), func(w *world) {
+			alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+			bob.subscribe("alice", 3600)
+			bob.one()
+			bob.setAnswer(above(c.most))
+			alice.publish("open", "news", "")
+			time.Sleep(c.within)
+			ms := bob.got()
+			if len(ms) == 0 || !strings.Contains(ms[len(ms)-1].Body, "news") || ms[len(ms)-1].CSeq() <= c.most {
+				t.Fatalf("with numbers up to %d used: %v", c.most, texts(ms))
+			}
+			if n := len(ms); n > 5 {
+				t.Errorf("%d NOTIFYs", n)
+			}
+			time.Sleep(time.Minute)
+			bob.none()
+		})
+	}
+}
+
+// A dialog that another node had meanwhile goes on above what that one has used, whoever speaks of it first.
+func TestOvertaken(t *testing.T) {
+	for _, how := range []string{"told", "adopted"} {
+		inWorldOf(t, Config{}, newHomes(), func(w *world) {
+			alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+			s, _ := bob.subscribe("alice", 3600)
+			bob.one()
+			d := w.edge.dialogs.get(s.tag)
+			st := d.load()
+			st.ceiling += 3 * cseqBlock // reserved by the other
+			if err := w.engine.Submit(aliceHere, presence.Keep{ID: s.tag, Opaque: st.encode()}, nil); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if how == "told" {
+				d.mu.Lock()
+				d.era-- // it stood still, and could not ask
+				d.mu.Unlock()
+			} else {
+				sub := &presence.Subscription{ID: s.tag, Watcher: d.watcher, Package: d.pkg.key, Via: presence.Via{Node: "n1", Edge: Name}, Opaque: st.encode()}
+				w.edge.Adopt(aliceHere, []*presence.Subscription{sub})
+			}
+			bob.none()
+			alice.publish("open", "news", "")
+			synctest.Wait()
+			ms := bob.got()
+			if len(ms) != 1 || !strings.Contains(ms[0].Body, "news") || ms[0].CSeq() <= st.ceiling {
+				t.Fatalf("%s: with numbers up to %d reserved: %v", how, st.ceiling, texts(ms))
+			}
+		})
+	}
+}
+
+// A dialog that is not this node's any more is dropped when its watcher does not take what it says.
+func TestPassedElsewhere(t *testing.T) {
+	inWorldOf(t, Config{}, newHomes(), func(w *world) {
+		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+		s, _ := bob.subscribe("alice", 3600)
+		bob.one()
+		bob.setAnswer(func(m *sip.Message) (int, string) {
+			if w.edge.dialogs.get(s.tag) != nil {
+				_ = w.engine.Submit(aliceHere, presence.Unwatch{ID: s.tag, Silent: true}, nil) // to whom it may belong
+			}
+			return 500, ""
+		})
+		alice.publish("open", "news", "")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := len(bob.got()); n != 1 {
+			t.Errorf("%d NOTIFYs", n)
+		}
+		if w.edge.dialogs.get(s.tag) != nil {
+			t.Error("the dialog is still there")
+		}
+	})
+}
