@@ -95,6 +95,18 @@ func (o *oracle) never(format string, args ...any) {
 	if o.count++; len(o.breach) < 100 {
 		o.breach = append(o.breach, what)
 	}
+	o.write(what)
+}
+
+// odd notes what is worth a look, and no breach.
+func (o *oracle) odd(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.write(time.Now().UTC().Format("15:04:05.000 odd: ") + fmt.Sprintf(format, args...))
+}
+
+// write puts a line into the file. o.mu is held.
+func (o *oracle) write(what string) {
 	if o.file != nil {
 		fmt.Fprintln(o.file, what)
 	}

@@ -31,8 +31,8 @@ type run struct {
 	slow     time.Duration // clients wait so long at most after a login that failed
 	turn     int           // of the nodes that are stopped and drained
 	count    struct {
-		online, phones                                      atomic.Int64 // now
-		ended, refused, retried, dialogs, notifies, skipped atomic.Int64
+		online, phones                                             atomic.Int64 // now
+		ended, refused, retried, dialogs, notifies, skipped, stale atomic.Int64
 	}
 
 	mu       sync.Mutex

@@ -53,7 +53,8 @@ type Result struct {
 	Behind   []Behind          `json:"behind"`
 	Moved    int               `json:"moved"` // presentities handed over and inherited
 	Mail     Mail              `json:"messages"`
-	Lost     int64             `json:"dialogs_lost"` // subscriptions that the service ended, or did not know any more
+	Lost     int64             `json:"dialogs_lost"`   // subscriptions that the service ended, or did not know any more
+	Stale    int64             `json:"notifies_stale"` // NOTIFYs with a CSeq that had been used: two nodes had a dialog for a moment
 	Calm     time.Duration     `json:"calm_after_ns"`
 	Wrong    []string          `json:"wrong"` // who was not right in the end
 	WrongN   int               `json:"wrong_count"`
@@ -352,7 +353,7 @@ func (s *soak) collect(from, until float64) {
 	res.samples = s.sampler.samples()
 	res.Growth = growths(res.samples, from, until)
 	res.Load = bench.LoadAverage()
-	res.Notifies, res.Logins, res.Skipped, res.Lost = r.count.notifies.Load(), r.count.ended.Load(), r.count.skipped.Load(), r.count.dialogs.Load()
+	res.Notifies, res.Logins, res.Skipped, res.Lost, res.Stale = r.count.notifies.Load(), r.count.ended.Load(), r.count.skipped.Load(), r.count.dialogs.Load(), r.count.stale.Load()
 	r.mu.Lock()
 	res.Events, res.Troubles = r.tallies, r.troubles
 	r.mu.Unlock()
