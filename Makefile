@@ -31,10 +31,15 @@ faults:
 	@./interop/install.sh database
 	@$(GO) run ./bench/faults/run $(if $(FAULTS),-only "$(FAULTS)")
 
-## make soak     three nodes for an hour with 20,000 users and a fault every minute: does anything grow? writes bench/README.md
+## make soak     three nodes for an hour with 20,000 users and a fault every minute: does anything grow? writes bench/README.md; SOAK="-users 5000" for others
 soak:
 	@./interop/install.sh database
-	@$(GO) run ./bench/soak/run -readme bench/README.md
+	@$(GO) run ./bench/soak/run -readme bench/README.md $(SOAK)
+
+## make reconnect  all users' XMPP sessions end at once and come back: Pharos with one server and with three, and ejabberd
+reconnect:
+	@./interop/install.sh peers
+	@$(GO) run ./bench/soak/run -reconnect -readme bench/README.md $(SOAK)
 
 ## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 9 minutes; CORES=0.2 of each server
 experiment:
