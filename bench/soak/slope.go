@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// What a long run is to find out: does a process grow by itself? Its memory follows how much it carries too (sessions that are connected
+// What a long run is to find out: does a process grow by itself? Its memory follows how much it carries too (sessions and dialogs that are
 // there, subscriptions of users who live there), and these jump with every fault. So the growth is
 // the coefficient of time in a least-squares fit that has these beside it. Each life of a process has a constant of
 // its own; its first minutes, in which caches and pools fill, are left out. Samples a few seconds apart know the same thing:
@@ -46,10 +46,16 @@ var figures = []struct {
 	{"descriptors", func(s *Sample) float64 { return s.Descriptors }, "", 1, 0.02, 10},
 }
 
+// loads are what a process carries: sessions connected to it, dialogs that it has, subscriptions of users who live there.
+const loads = 3
+
+func loadOf(s *Sample) [loads]float64 { return [loads]float64{s.Sessions, s.Dialogs, s.Subs} }
+
 // point is a minute of a life.
 type point struct {
-	t, y, sessions, subs float64
-	n                    int
+	t, y float64
+	load [loads]float64
+	n    int
 }
 
 // lifeOf is one process.
@@ -82,14 +88,18 @@ func lives(all []Sample, of func(*Sample) float64, from, until float64) (ls []*l
 		p := &l.points[len(l.points)-1]
 		p.n++
 		p.y += of(s)
-		p.sessions += s.Sessions
-		p.subs += s.Subs
+		for k, v := range loadOf(s) {
+			p.load[k] += v
+		}
 	}
 	for _, l := range ls {
 		l.points = slices.DeleteFunc(l.points, func(p point) bool { return p.n < 3 })
 		for i := range l.points {
 			p := &l.points[i]
-			p.y, p.sessions, p.subs = p.y/float64(p.n), p.sessions/float64(p.n), p.subs/float64(p.n)
+			p.y /= float64(p.n)
+			for k := range p.load {
+				p.load[k] /= float64(p.n)
+			}
 		}
 	}
 	ls = slices.DeleteFunc(ls, func(l *lifeOf) bool { return len(l.points) < leastFor })
@@ -135,26 +145,33 @@ func verdict(g Growth, allowed, least float64) string {
 // fit is the least-squares slope of time, per hour. Each life has a constant: all columns are taken as differences to their
 // means in it.
 func fit(ls []*lifeOf) (g Growth) {
-	var x [][]float64 // rows: time, sessions, subscriptions
+	var x [][]float64 // rows: time, and the loads
 	var y []float64
 	var ends []int // of the lives
 	sum := 0.0
 	for _, l := range ls {
 		var m point
 		for _, p := range l.points {
-			m.t, m.y, m.sessions, m.subs = m.t+p.t, m.y+p.y, m.sessions+p.sessions, m.subs+p.subs
+			m.t, m.y = m.t+p.t, m.y+p.y
+			for k, v := range p.load {
+				m.load[k] += v
+			}
 		}
 		k := float64(len(l.points))
 		sum += m.y
 		for _, p := range l.points {
-			x = append(x, []float64{(p.t - m.t/k) / 3600, p.sessions - m.sessions/k, p.subs - m.subs/k})
+			row := []float64{(p.t - m.t/k) / 3600}
+			for i, v := range p.load {
+				row = append(row, v-m.load[i]/k)
+			}
+			x = append(x, row)
 			y = append(y, p.y-m.y/k)
 		}
 		ends = append(ends, len(y))
 	}
 	g.Minutes, g.Mean = len(y), sum/float64(len(y))
 	cols := []int{0}
-	for c := 1; c < 3; c++ { // a load that does not change says nothing
+	for c := 1; c <= loads; c++ { // a load that does not change says nothing
 		if slices.ContainsFunc(x, func(r []float64) bool { return math.Abs(r[c]) > 1e-9 }) {
 			cols = append(cols, c)
 		}

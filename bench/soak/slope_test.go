@@ -14,7 +14,7 @@ func process(rnd *rand.Rand, node string, life int, from, until, perHour, noise 
 			load = 2000 + 4000*rnd.Float64()
 		}
 		y := 50e6 + 12e3*load + perHour*(t-from)/3600 + noise*rnd.NormFloat64()
-		all = append(all, Sample{At: t, Node: node, Life: life, Resident: y, Live: y / 2, Sessions: load, Subs: 3 * load, Goroutines: 200, Descriptors: load + 30})
+		all = append(all, Sample{At: t, Node: node, Life: life, Resident: y, Live: y / 2, Sessions: load, Dialogs: 2 * load, Subs: 3 * load, Goroutines: 200, Descriptors: load + 30})
 	}
 	return all
 }
