@@ -90,8 +90,8 @@ func (a *Admission) Update(nodes []Node) {
 	heap.Init(&a.nodes)
 }
 
-// learn works out how many newcomers the service admits for each of ours: one as long as there
-// are none, and as many as there are nodes as long as only others have some.
+// learn works out how many newcomers the service admits for each of ours: as many as there are nodes as
+// long as only others have some.
 func (a *Admission) learn(users, active int) {
 	const keep = 0.7
 	grown := max(0, float64(users-a.users))
@@ -102,7 +102,8 @@ func (a *Admission) learn(users, active int) {
 	a.ours = keep*a.ours + (1-keep)*a.admitted
 	a.all = keep*a.all + (1-keep)*grown
 	a.admitted = 0
-	a.nodes.factor = 1
+	// A crowd may come at any moment, and to all: of many nodes some are taken to admit then, too.
+	a.nodes.factor = max(1, float64(active)/8)
 	if most := float64(max(1, active)); a.ours > 0 {
 		a.nodes.factor = min(max(1, a.all/a.ours), most)
 	} else if a.all > 0 {
