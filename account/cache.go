@@ -216,12 +216,13 @@ func (c *cache) clear() {
 type lru struct {
 	max   int
 	items map[presence.Entity]*list.Element
-	order list.List // of *lruItem, most recent first
+	order list.List // of *lruItem
 }
 
 type lruItem struct {
-	u presence.Entity
-	e *entry
+	u    presence.Entity
+	e    *entry
+	used bool // since it was put in front
 }
 
 func (l *lru) init(max int) {
@@ -235,8 +236,9 @@ func (l *lru) get(u presence.Entity) *entry {
 	if el == nil {
 		return nil
 	}
-	l.order.MoveToFront(el)
-	return el.Value.(*lruItem).e
+	i := el.Value.(*lruItem)
+	i.used = true
+	return i.e
 }
 
 func (l *lru) put(u presence.Entity, e *entry) {
@@ -247,10 +249,15 @@ func (l *lru) put(u presence.Entity, e *entry) {
 	}
 	if len(l.items) >= l.max {
 		last := l.order.Back()
+		for i := last.Value.(*lruItem); i.used; i = last.Value.(*lruItem) {
+			i.used = false
+			l.order.MoveToFront(last)
+			last = l.order.Back()
+		}
 		delete(l.items, last.Value.(*lruItem).u)
 		l.order.Remove(last)
 	}
-	l.items[u] = l.order.PushFront(&lruItem{u, e})
+	l.items[u] = l.order.PushFront(&lruItem{u: u, e: e})
 }
 
 func (l *lru) drop(u presence.Entity) {

@@ -192,7 +192,8 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 			return buf // goes on when the reservation is saved
 		}
 	}
-	if pause := d.pause(time.Now()); pause > 0 {
+	now := time.Now()
+	if pause := d.pause(now); pause > 0 {
 		e.wait(d, pause) // RFC 6446 §4.3; the newest state is told then
 		d.mu.Unlock()
 		return buf
@@ -231,7 +232,6 @@ func (e *Edge) send(d *dialog, buf []byte) []byte {
 		}
 	}
 	d.cseq++
-	now := time.Now()
 	d.sent = now.UnixNano()
 	if d.memory != nil && d.memory.rates != nil {
 		d.memory.rates.counted(now)

@@ -345,12 +345,13 @@ func (tx *clientTx) sendTo(p peer) bool {
 	if tx.invite != nil {
 		tx.invite.state = inviteCalling // also at the next target
 	}
-	tx.deadline = time.Now().Add(timerF)
+	now := time.Now()
+	tx.deadline = now.Add(timerF)
 	tx.interval = timerF
 	if !p.reliable() {
 		tx.interval = timerT1
 	}
-	s.wheel.arm(&tx.timer, tx.interval)
+	s.wheel.armAt(&tx.timer, now.Add(tx.interval))
 	return true
 }
 

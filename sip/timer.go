@@ -44,8 +44,11 @@ func newWheel() *wheel {
 }
 
 // arm (re)schedules t after d.
-func (w *wheel) arm(t *timer, d time.Duration) {
-	tick := int64((time.Since(w.start) + d + wheelTick - 1) / wheelTick)
+func (w *wheel) arm(t *timer, d time.Duration) { w.armAt(t, time.Now().Add(d)) }
+
+// armAt is arm for a point in time.
+func (w *wheel) armAt(t *timer, at time.Time) {
+	tick := int64((at.Sub(w.start) + wheelTick - 1) / wheelTick)
 	w.mu.Lock()
 	w.unlink(t)
 	t.tick = max(tick, w.done+1)

@@ -19,6 +19,9 @@ const (
 	// maxSegment is the largest datagram in a train, since each has to fit the path's MTU;
 	// larger ones travel alone.
 	maxSegment = 1400
+	// maxSpare is the number of sets of empty trains that are kept at a socket: as many as
+	// leave at one time.
+	maxSpare = 4
 )
 
 // A train is some datagrams of one size to one address. The kernel takes it in one
@@ -116,7 +119,10 @@ func (u *packetSocket) flush() {
 		u.mu.Unlock()
 		return
 	}
-	u.trains, u.spareTrains = u.spareTrains, nil
+	u.trains = nil
+	if n := len(u.spareTrains); n > 0 {
+		u.trains, u.spareTrains = u.spareTrains[n-1], u.spareTrains[:n-1]
+	}
 	u.stack.gathered.Add(-1)
 	u.mu.Unlock()
 	for _, requests := range [...]bool{false, true} {
@@ -134,8 +140,8 @@ func (u *packetSocket) flush() {
 		}
 	}
 	u.mu.Lock()
-	if u.spareTrains == nil {
-		u.spareTrains = trains[:0]
+	if len(u.spareTrains) < maxSpare {
+		u.spareTrains = append(u.spareTrains, trains[:0])
 	}
 	u.mu.Unlock()
 }

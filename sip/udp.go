@@ -20,7 +20,7 @@ type packetSocket struct {
 	segments    atomic.Bool // the kernel takes trains
 	mu          sync.Mutex
 	trains      []train // what waits for Stack.Release
-	spareTrains []train
+	spareTrains [][]train
 }
 
 // ServePacket serves UDP on pc until it or the stack is closed. Several
