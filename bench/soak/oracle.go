@@ -49,7 +49,6 @@ type watch struct {
 	subscription string              // by the roster, of a chat; under its lock
 
 	behind time.Time // since when it is told too little: the oracle's own
-	worst  time.Duration
 }
 
 func (w *watch) String() string {

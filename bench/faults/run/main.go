@@ -42,7 +42,7 @@ func main() {
 	if *demo {
 		if err := faults.Demo(ctx, dir, os.Stdout); err != nil {
 			stop()
-			fail(fmt.Errorf("%w\nThe nodes' configurations and logs are in %s.", err, dir))
+			fail(fmt.Errorf("%w\nthe nodes' configurations and logs: %s", err, dir))
 		}
 		return
 	}
