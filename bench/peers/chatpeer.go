@@ -21,6 +21,9 @@ import (
 
 func missing(name string) error { return fmt.Errorf("%w: %s", ErrMissing, name) }
 
+// startTime is how long a server may take to start, on a machine that is busy with other things.
+const startTime = 5 * time.Minute
+
 // chatPeer is an XMPP server that others wrote, in a folder of its own, with a certificate
 // and one port.
 type chatPeer struct {
@@ -61,10 +64,29 @@ func (t *chatPeer) run(ctx context.Context, env []string, name string, args ...s
 	return t, nil
 }
 
+// finish runs the program in its folder until it ends of itself.
+func (t *chatPeer) finish(ctx context.Context, env []string, name string, args ...string) error {
+	p, err := bench.Run(ctx, t.path("output"), env, "/usr/bin/env", append([]string{"-C", t.dir, name}, args...)...)
+	if err != nil {
+		return err
+	}
+	limit := time.NewTimer(startTime)
+	defer limit.Stop()
+	select {
+	case <-p.Ended():
+		return nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-limit.C:
+		err = fmt.Errorf("peers: it does not end: %s", p.Log())
+	}
+	return errors.Join(err, p.Stop())
+}
+
 func (t *chatPeer) wait(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(5 * time.Minute) // on a machine that is busy with other things
+	limit := time.NewTimer(startTime)
 	defer limit.Stop()
 	for {
 		if _, err := os.Stat(t.path("ready")); err == nil {

@@ -96,14 +96,18 @@ var (
 	beamTuned   = []string{"+K", "true", "+P", "250000", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-env", "ERL_FULLSWEEP_AFTER", "0"}
 )
 
-// ejabberdFill has the node put the records of a file into its tables, once it runs, and say so.
+// ejabberdFill has the node put the records of a file into its tables, once it runs, and end.
 // It is no node of a network, so it starts no epmd and nobody can speak to it otherwise. Tables are
 // filled in memory; %s is where they stay then.
 const ejabberdFill = `{ok, B} = file:read_file("users"),
 [{atomic, ok} = mnesia:change_table_copy_type(T, node(), disc_copies) || T <- [passwd, roster]],
 mnesia:activity(async_dirty, fun() -> lists:foreach(fun mnesia:write/1, binary_to_term(B)) end),
 [mnesia:change_table_copy_type(T, node(), %s) || T <- [passwd, roster]],
-ok = file:write_file("ready", "").`
+init:stop().`
+
+// ejabberdReady has a node say that it runs. It is another than the one that was filled, whose memory was made
+// large by that, so that sessions would seem to need none.
+const ejabberdReady = `ok = file:write_file("ready", "").`
 
 // Ejabberd launches ejabberd, as shipped by Debian or tuned.
 func Ejabberd(tuned bool) bench.Launch {
@@ -135,9 +139,11 @@ func Ejabberd(tuned bool) bench.Launch {
 		}
 		env := []string{"HOME=" + t.dir, "ERL_LIBS=" + strings.Join(libs, ":"), "EJABBERD_CONFIG_PATH=" + t.path("ejabberd.yml"), "EJABBERD_LOG_PATH=" + t.path("ejabberd.log"),
 			"ERL_MAX_PORTS=65536", "ERL_MAX_ETS_TABLES=1400", "ERL_CRASH_DUMP_BYTES=0", "ERL_EPMD_ADDRESS=127.0.0.1"}
-		args = append(append([]string(nil), args...), "-noinput", "-mnesia", "dir", fmt.Sprintf("%q", t.path("mnesia")),
-			"-s", "ejabberd", "-eval", fmt.Sprintf(ejabberdFill, table))
-		return t.run(ctx, env, erl, args...)
+		args = append(append([]string(nil), args...), "-noinput", "-mnesia", "dir", fmt.Sprintf("%q", t.path("mnesia")), "-s", "ejabberd", "-eval")
+		if err := t.finish(ctx, env, erl, append(args[:len(args):len(args)], fmt.Sprintf(ejabberdFill, table))...); err != nil {
+			return nil, errors.Join(err, t.Stop())
+		}
+		return t.run(ctx, env, erl, append(args, ejabberdReady)...)
 	}
 }
 
