@@ -227,7 +227,7 @@ func ChatFanout(ctx context.Context, start Launch, contacts int, scale float64) 
 		users, lanes, senders = span(town.firstPublisher(), townPublishers+townWatchers, -1), townPublishers/2, 2
 	}
 	var delivered atomic.Int64
-	var begun atomic.Bool // before, who came at the same time may be told of each other twice
+	var begun atomic.Bool // before, who came at the same time may be told of each other twice; it ends with the changes
 	under := make([]said, len(users))
 	took := make([][]time.Duration, len(users)) // by receiver: each has one reader
 	cs, err := arrive(s, users, func(i int) int { return len(town.contacts(i)) + 1 }, func(k int, _ *xmppClient, st []byte) {
@@ -267,6 +267,7 @@ func ChatFanout(ctx context.Context, start Launch, contacts int, scale float64) 
 		changes = n
 		return n * contacts, wall, err
 	})
+	begun.Store(false) // that they leave is no delivery
 	if err != nil {
 		return r, err
 	}
