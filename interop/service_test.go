@@ -136,8 +136,11 @@ func TestServiceRedirected(t *testing.T) {
 		t.Errorf("%d redirected, want 1", n)
 	}
 
-	// slixmpp reads it, and comes back to where it was.
-	b := slix(t, s.Servers[0], bob, "desk")
+	// slixmpp reads it, and comes back to where it was, in its own time.
+	b := get(s.Servers[0].slixmpp(bob, "desk"))(t)
+	t.Cleanup(b.Stop)
+	b.sees(t, Fields{"event": "stream_error", "condition": "see-other-host"})
+	must(t, b.loggedIn(2*soon))
 	if n := get(s.Servers[0].sessions())(t); n != 1 {
 		t.Errorf("%d sessions where bob came, want his", n)
 	}

@@ -80,7 +80,7 @@ func (e *Edge) ask(d *dialog, era uint64, ours func(*presence.Subscription)) {
 			e.engine.Left(d.presentity, d.id)
 			return
 		}
-		if err == nil && d.overtaken(sub) {
+		if err == nil && sub != nil && d.overtaken(sub) {
 			e.renew(d, sub)
 			return
 		}

@@ -79,23 +79,24 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
-// A dialog that is not this node's any more is dropped when its watcher does not take what it says.
-func TestPassedElsewhere(t *testing.T) {
+// A watcher does not take what a dialog says of which its owner knows nothing any more: then he is told that it is over.
+func TestPassedNobodys(t *testing.T) {
 	inWorldOf(t, Config{}, newHomes(), func(w *world) {
 		alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
 		s, _ := bob.subscribe("alice", 3600)
 		bob.one()
 		bob.setAnswer(func(m *sip.Message) (int, string) {
 			if w.edge.dialogs.get(s.tag) != nil {
-				_ = w.engine.Submit(aliceHere, presence.Unwatch{ID: s.tag, Silent: true}, nil) // to whom it may belong
+				_ = w.engine.Submit(aliceHere, presence.Unwatch{ID: s.tag, Silent: true}, nil)
 			}
 			return 500, ""
 		})
 		alice.publish("open", "news", "")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := len(bob.got()); n != 1 {
-			t.Errorf("%d NOTIFYs", n)
+		ms := texts(bob.got())
+		if len(ms) != 2 || !strings.Contains(ms[0], "news") || !strings.Contains(ms[1], "Subscription-State: terminated;reason=timeout") {
+			t.Errorf("%q", ms)
 		}
 		if w.edge.dialogs.get(s.tag) != nil {
 			t.Error("the dialog is still there")
