@@ -44,16 +44,11 @@ func (s *Server) Slixmpp(u User, resource string, features ...string) (*Client, 
 	if err != nil {
 		return nil, err
 	}
-	return c, c.loggedIn(15 * time.Second)
-}
-
-// loggedIn waits until the client says that it is ready, or stops it.
-func (c *Client) loggedIn(within time.Duration) error {
-	_, err := c.Event(within, Fields{"event": "ready"})
-	if err != nil {
+	if _, err := c.Event(15*time.Second, Fields{"event": "ready"}); err != nil {
 		c.Stop()
+		return nil, err
 	}
-	return err
+	return c, nil
 }
 
 func (s *Server) slixmpp(u User, resource string, features ...string) (*Client, error) {
