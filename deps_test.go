@@ -56,11 +56,11 @@ var mayImport = map[string]string{
 	"bench/run":        "bench",
 	"bench/peers":      "bench",
 	"bench/peers/run":  "bench bench/peers",
-	"bench/paper":      "presence account store store/postgrestest",
-	"bench/paper/run":  "bench/paper",
+	"bench/paper":      "bench presence account store store/postgrestest",
+	"bench/paper/run":  "bench bench/paper",
 	"bench/faults/run": "bench/faults",
 	"bench/soak":       "bench sip markup",
-	"bench/soak/run":   "bench/soak bench/peers",
+	"bench/soak/run":   "bench bench/soak bench/peers",
 }
 
 // onlyIn names dependencies that one package keeps from all others.

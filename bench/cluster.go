@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -113,22 +111,7 @@ func ClusterTable(fs []Finding) string {
 
 // WriteCluster puts the table between its markers in a file.
 func WriteCluster(path string, fs []Finding) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(b), beginCluster)
-	_, after, ok2 := strings.Cut(rest, endCluster)
-	if !ok || !ok2 {
-		return fmt.Errorf("bench: %s has no markers for this table", path)
-	}
-	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		rev = []byte("unknown")
-	}
-	text := before + beginCluster + "\n\n" + fmt.Sprintf("%s, %s, %d cores, %s, %s; load average at the end %s; revision %s.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(),
-		runtime.NumCPU(), cpuModel(), kernel(), LoadAverage(), strings.TrimSpace(string(rev))) + ClusterTable(fs) + "\n" + endCluster + after
-	return os.WriteFile(path, []byte(text), 0o644)
+	return Between(path, beginCluster, endCluster, Setting(Loaded())+"\n\n"+ClusterTable(fs))
 }
 
 // LoadAverage is that of the last five minutes: how busy the machine was with other work too.

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,16 +16,7 @@ const (
 
 // WriteReport replaces what stands between the markers of a file.
 func WriteReport(path string, rows []Row) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	i, j := bytes.Index(b, []byte(beginMark)), bytes.Index(b, []byte(endMark))
-	if i < 0 || j < i {
-		return fmt.Errorf("bench: %s has no result markers", path)
-	}
 	var t strings.Builder
-	t.WriteString(beginMark + "\n\n")
 	t.WriteString(Setting() + "\n\n")
 	t.WriteString("| event | server's CPU (memory) | goal | other servers | events | generator's CPU |\n|---|---|---|---|---|---|\n")
 	for _, r := range rows {
@@ -36,19 +26,35 @@ func WriteReport(path string, rows []Row) error {
 		}
 		fmt.Fprintf(&t, "| %s | **%s** | %s | %s | %d | %s |\n", r.Name, r.Value(), r.Goal, r.Peers, r.Events, own)
 	}
-	t.WriteString("\n")
-	out := append(append(append([]byte(nil), b[:i]...), t.String()...), b[j:]...)
-	return os.WriteFile(path, out, 0o644)
+	return Between(path, beginMark, endMark, t.String())
 }
 
-// Setting is when and where something was measured, and what.
-func Setting() string {
+// Between replaces what stands between two markers of a file, which stay.
+func Between(path, begin, end, text string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(b), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("bench: %s has no markers %q, %q", path, begin, end)
+	}
+	return os.WriteFile(path, []byte(before+begin+"\n\n"+text+"\n"+end+after), 0o644)
+}
+
+// Setting is when and where something was measured, and what; more is said before the revision.
+func Setting(more ...string) string {
 	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
 		rev = []byte("unknown")
 	}
-	return fmt.Sprintf("%s, %s, %d cores, %s, %s; revision %s.", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel(), strings.TrimSpace(string(rev)))
+	of := append([]string{fmt.Sprintf("%s, %s, %d cores, %s, %s", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel())}, more...)
+	return strings.Join(of, "; ") + "; revision " + strings.TrimSpace(string(rev)) + "."
 }
+
+// Loaded says for Setting how busy the machine was with other work too.
+func Loaded() string { return "load average at the end " + LoadAverage() }
 
 func cpuModel() string {
 	b, err := os.ReadFile("/proc/cpuinfo")

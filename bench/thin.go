@@ -115,18 +115,8 @@ func escape(s string) string {
 
 // WriteThin puts the table between its markers in a file, and the chart beside it.
 func WriteThin(path, chart string, ts []Thin) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(b), beginThin)
-	_, after, ok2 := strings.Cut(rest, endThin)
-	if !ok || !ok2 {
-		return fmt.Errorf("bench: %s has no markers for this table", path)
-	}
 	date := time.Now().UTC().Format("2006-01-02")
-	text := before + beginThin + "\n\n" + date + ".\n\n" + ThinTable(ts) + "\n" + endThin + after
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	if err := Between(path, beginThin, endThin, date+".\n\n"+ThinTable(ts)); err != nil {
 		return err
 	}
 	return os.WriteFile(chart, ThinChart(ts), 0o644)

@@ -2,16 +2,17 @@ package paper
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"pharos/bench"
 )
 
 // Row is a bar of the paper's figures: so many users in a service of one server, and in the one with
@@ -194,36 +195,10 @@ const (
 
 // Write puts the raw rows and the figures into a folder, and the table between its markers in a file beside it.
 func Write(readme, folder string, r *Result) error {
-	b, err := os.ReadFile(readme)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(b), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return fmt.Errorf("paper: %s has no markers for this table", readme)
-	}
-	f, err := os.Create(filepath.Join(folder, "rounds.csv"))
-	if err != nil {
-		return err
-	}
-	if err := r.WriteCSV(f); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
 	rows := r.Rows()
-	if err := Draw(folder, rows); err != nil {
-		return err
-	}
-	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		rev = []byte("unknown")
-	}
 	var t strings.Builder
-	fmt.Fprintf(&t, "%s, %s, %d cores, %s, %s; load average at the end %s; revision %s. `make experiment`, %v. Each server has %g of a core, in periods of %v; the generator used %.2f cores while it measured.\n\n",
-		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel(), loadAverage(), strings.TrimSpace(string(rev)), r.Took.Round(time.Second), r.Cores, period, r.Own.Seconds()/max(r.Wall.Seconds(), 1))
+	fmt.Fprintf(&t, "%s `make experiment`, %v. Each server has %g of a core, in periods of %v; the generator used %.2f cores while it measured.\n\n",
+		bench.Setting(bench.Loaded()), r.Took.Round(time.Second), r.Cores, period, r.Own.Seconds()/max(r.Wall.Seconds(), 1))
 	t.WriteString(Table(rows) + "\n")
 	for _, s := range r.Spreads {
 		if s.Limit > 0 && len(s.Homes) > 1 {
@@ -236,39 +211,19 @@ func Write(readme, folder string, r *Result) error {
 			fmt.Fprintf(&t, "\n![%s](%s/figure%d.svg)\n", f.title, name, Figure(f.test, f.limit))
 		}
 	}
-	text := before + beginMark + "\n\n" + t.String() + "\n" + endMark + after
-	return os.WriteFile(readme, []byte(text), 0o644)
+	if err := bench.Between(readme, beginMark, endMark, t.String()); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(folder, "rounds.csv"))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r.WriteCSV(f), f.Close()); err != nil {
+		return err
+	}
+	return Draw(folder, rows)
 }
 
 func list(of []int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(of), "[]"), " ", ", ")
-}
-
-func cpuModel() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown processor"
-	}
-	for l := range strings.Lines(string(b)) {
-		if name, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(v)
-		}
-	}
-	return "unknown processor"
-}
-
-func kernel() string {
-	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "unknown kernel"
-	}
-	return "Linux " + strings.TrimSpace(string(b))
-}
-
-func loadAverage() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if f := strings.Fields(string(b)); err == nil && len(f) > 1 {
-		return f[1]
-	}
-	return "unknown"
 }

@@ -142,17 +142,8 @@ func Versions(ctx context.Context, all []Contender) (string, error) {
 
 // Write puts text between the markers of a world ("sip", "xmpp") in a file, and the chart beside it.
 func Write(path, world, chart, text string, svg []byte) error {
-	b, err := os.ReadFile(path)
+	err := bench.Between(path, fmt.Sprintf("<!-- peers, %s: written by make peers -->", world), fmt.Sprintf("<!-- end of peers, %s -->", world), text)
 	if err != nil {
-		return err
-	}
-	begin, end := fmt.Sprintf("<!-- peers, %s: written by make peers -->", world), fmt.Sprintf("<!-- end of peers, %s -->", world)
-	before, rest, ok := strings.Cut(string(b), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("peers: %s has no markers %q", path, begin)
-	}
-	if err := os.WriteFile(path, []byte(before+begin+"\n\n"+text+"\n"+end+after), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(chart, svg, 0o644)

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -42,15 +41,12 @@ func run() error {
 		return thin(ctx, *readme)
 	}
 	if *bin == "" {
-		dir, err := os.MkdirTemp("", "pharos-bin-")
+		built, remove, err := bench.Build(ctx)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		*bin = filepath.Join(dir, "pharos")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", *bin, "./cmd/pharos").CombinedOutput(); err != nil {
-			return fmt.Errorf("build: %w\n%s", err, out)
-		}
+		defer remove()
+		*bin = built
 	}
 	if *only == "cluster" {
 		return several(ctx, *bin, *part, *scale, *readme)

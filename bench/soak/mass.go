@@ -295,5 +295,5 @@ func MassTable(rs []Return) string {
 
 // WriteMass puts the table between its markers in a file.
 func WriteMass(path string, rs []Return) error {
-	return between(path, beginMass, endMass, MassTable(rs))
+	return bench.Between(path, beginMass, endMass, MassTable(rs))
 }

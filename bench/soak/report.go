@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pharos/bench"
 )
 
 const (
@@ -95,23 +97,10 @@ func writeGrowth(b *strings.Builder, r *Result) {
 
 // Write puts the table between its markers in a file, and the picture beside it.
 func Write(path string, r *Result) error {
-	if err := between(path, beginSoak, endSoak, Table(r)); err != nil {
+	if err := bench.Between(path, beginSoak, endSoak, Table(r)); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(filepath.Dir(path), "soak.svg"), Chart(r), 0o644)
-}
-
-func between(path, begin, end, text string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(b), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("soak: %s has no markers %s", path, begin)
-	}
-	return os.WriteFile(path, []byte(before+begin+"\n\n"+text+"\n"+end+after), 0o644)
 }
 
 // brief is a duration without the units that are nought.

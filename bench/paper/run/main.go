@@ -6,13 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"pharos/bench"
 	"pharos/bench/paper"
 )
 
@@ -42,15 +41,12 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if o.Bin == "" {
-		dir, err := os.MkdirTemp("", "pharos-bin-")
+		built, remove, err := bench.Build(ctx)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		o.Bin = filepath.Join(dir, "pharos")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.Bin, "./cmd/pharos").CombinedOutput(); err != nil {
-			return fmt.Errorf("build: %w\n%s", err, out)
-		}
+		defer remove()
+		o.Bin = built
 	}
 	r, err := paper.Run(ctx, o)
 	if err != nil {

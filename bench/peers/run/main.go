@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -44,15 +43,12 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *bin == "" {
-		dir, err := os.MkdirTemp("", "pharos-bin-")
+		built, remove, err := bench.Build(ctx)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		*bin = filepath.Join(dir, "pharos")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", *bin, "./cmd/pharos").CombinedOutput(); err != nil {
-			return fmt.Errorf("build: %w\n%s", err, out)
-		}
+		defer remove()
+		*bin = built
 	}
 	self, err := os.Executable()
 	if err != nil {

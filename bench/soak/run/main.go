@@ -9,13 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"pharos/bench"
 	"pharos/bench/peers"
 	"pharos/bench/soak"
 )
@@ -60,15 +59,12 @@ func run() (bool, error) {
 		}
 	}
 	if o.Bin == "" {
-		dir, err := os.MkdirTemp("", "pharos-bin-")
+		built, remove, err := bench.Build(ctx)
 		if err != nil {
 			return false, err
 		}
-		defer os.RemoveAll(dir)
-		o.Bin = filepath.Join(dir, "pharos")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.Bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
-			return false, fmt.Errorf("build: %w\n%s", err, out)
-		}
+		defer remove()
+		o.Bin = built
 	}
 	if *back {
 		rs, err := reconnect(ctx, o, *spread, *rounds, *only)
