@@ -45,12 +45,9 @@ func profile(t Target, name string) (wait func()) {
 
 // control gets a page of the server's control socket.
 func (s *Server) control(path string) ([]byte, error) {
-	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.Dir, "data", "pharos.sock"))
-		},
-	}}
+	socket := ControlSocket(filepath.Join(s.Dir, "data"))
+	socket.DisableKeepAlives = true
+	c := &http.Client{Timeout: time.Minute, Transport: socket}
 	resp, err := c.Get("http://pharos" + path)
 	if err != nil {
 		return nil, err
@@ -60,4 +57,11 @@ func (s *Server) control(path string) ([]byte, error) {
 		return nil, fmt.Errorf("bench: %s: %s", path, resp.Status)
 	}
 	return io.ReadAll(resp.Body)
+}
+
+// ControlSocket reaches a server by the control socket in its data folder.
+func ControlSocket(data string) *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(data, "pharos.sock"))
+	}}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -104,9 +103,7 @@ func startService(ctx context.Context, bin string, l layout) (s *service, err er
 	for i := range max(1, l.nodes) {
 		n := &node{name: nodeName(i), ip: fmt.Sprintf("127.%d.%d.%d", 80+services%100, os.Getpid()%250, 11+i)}
 		n.dir = filepath.Join(s.dir, n.name)
-		n.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(n.dir, "data", "pharos.sock"))
-		}}
+		n.http.Transport = ControlSocket(filepath.Join(n.dir, "data"))
 		s.nodes = append(s.nodes, n)
 		peers = append(peers, strconv.Quote(fmt.Sprintf("%s:%d", n.ip, nodeBus)))
 		if err := os.MkdirAll(filepath.Join(n.dir, "data"), 0o700); err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"pharos/bench"
 	"pharos/presence"
 	"pharos/store"
 	"pharos/store/postgrestest"
@@ -102,7 +102,7 @@ func startService(ctx context.Context, bin, name, net string, accounts []store.A
 	for i := range most {
 		v := &server{name: fmt.Sprintf("ps%d", i+1), ip: fmt.Sprintf("%s.%d", net, 11+i)}
 		v.dir = filepath.Join(s.dir, v.name)
-		v.http.Transport = controlSocket(v.file("data/pharos.sock"))
+		v.http.Transport = bench.ControlSocket(v.file("data"))
 		s.servers = append(s.servers, v)
 		peers = append(peers, strconv.Quote(fmt.Sprintf("%s:%d", v.ip, portBus)))
 		if cores > 0 {
@@ -144,12 +144,6 @@ func (s *service) standbys() string {
 		list = append(list, strconv.Quote(fmt.Sprintf("sip:%s:%d;transport=tcp %s", v.ip, portSIP, v.file("start"))))
 	}
 	return strings.Join(list, ", ")
-}
-
-func controlSocket(path string) *http.Transport {
-	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}}
 }
 
 func (v *server) file(name string) string { return filepath.Join(v.dir, name) }
