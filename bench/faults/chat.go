@@ -41,10 +41,12 @@ type chat struct {
 	iqs    map[string]chan *markup.Element
 	seq    int
 	ended  chan struct{}
+
+	seen map[string]map[string]int // of the goroutine of run: what the available resources of each contact say
 }
 
 func newChat(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int, of []string, stays bool) *chat {
-	c := &chat{o: o, user: user, from: from, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, iqs: map[string]chan *markup.Element{}, ended: make(chan struct{})}
+	c := &chat{o: o, user: user, from: from, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, iqs: map[string]chan *markup.Element{}, seen: map[string]map[string]int{}, ended: make(chan struct{})}
 	return c
 }
 
@@ -113,8 +115,9 @@ func (c *chat) serve() bool {
 	_ = conn.SetDeadline(time.Time{})
 	// What we were told before this connection does not count: a contact of whom nothing comes
 	// is away.
+	clear(c.seen)
 	for _, of := range c.of {
-		c.o.told(c.user, of, -1, true)
+		c.o.told(c.user, of, -1, true, c.user+" is connected to "+to.Addr().String())
 		c.o.stands(c.user, of, true)
 	}
 	c.mu.Lock()
@@ -176,7 +179,7 @@ func (c *chat) login(conn net.Conn, sc *markup.Scanner) error {
 func (c *chat) take(e *markup.Element) {
 	switch {
 	case e.Is(nsClient, "presence"):
-		bare, _, _ := strings.Cut(e.Attr("from"), "/")
+		bare, resource, _ := strings.Cut(e.Attr("from"), "/")
 		who, _, _ := strings.Cut(bare, "@")
 		n := -1
 		if s := e.Child(nsClient, "status"); s != nil {
@@ -191,10 +194,10 @@ func (c *chat) take(e *markup.Element) {
 				c.o.says(c.user, n, false)
 				return
 			}
-			c.o.told(c.user, who, n, false)
+			c.sees(who, resource, n, true)
 		case "unavailable":
 			if who != c.user {
-				c.o.told(c.user, who, -1, true)
+				c.sees(who, resource, n, false)
 			}
 		}
 	case e.Is(nsClient, "iq"):
@@ -214,6 +217,29 @@ func (c *chat) take(e *markup.Element) {
 			fmt.Fprintf(c.conn, "<iq type='result' id='%s'/>", e.Attr("id"))
 		}
 	}
+}
+
+// sees takes what one of a contact's resources says. A contact has as many as he has sessions and publications, and is away
+// when none is left (RFC 6121 §4.5). A phone that has not waited for the answer to a PUBLISH that had its effect has two
+// publications, until the one that it does not know of expires (RFC 3903 §6).
+func (c *chat) sees(who, resource string, n int, available bool) {
+	all := c.seen[who]
+	switch {
+	case available && all == nil:
+		c.seen[who] = map[string]int{resource: n}
+	case available:
+		all[resource] = n
+	case resource == "":
+		delete(c.seen, who)
+	default:
+		delete(all, resource)
+	}
+	newest := -1
+	for _, said := range c.seen[who] {
+		newest = max(newest, said)
+	}
+	left := len(c.seen[who])
+	c.o.told(c.user, who, newest, left == 0, fmt.Sprintf("%s gets %s/%s: n%d, available=%t; resources that are: %d", c.user, who, resource, n, available, left))
 }
 
 // say sends the next presence.

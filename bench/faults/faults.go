@@ -181,7 +181,7 @@ func (r *run) away(ctx context.Context, d time.Duration, begin, end func(*node) 
 		return from, nil, err
 	}
 	sleep(ctx, d)
-	worst, wrong := r.behind(from, 5*time.Second)
+	worst, wrong := r.behind(ctx, from, 5*time.Second)
 	fmt.Fprintf(r.log, "  while it is away: the others were right after %v%s\n", worst.Round(time.Millisecond), wrong)
 	if err := end(n); err != nil {
 		return from, nil, err
@@ -198,16 +198,17 @@ func (r *run) away(ctx context.Context, d time.Duration, begin, end func(*node) 
 	return time.Now(), nil, nil
 }
 
-// behind tells how long others were behind while a node is away; more than the limit is a breach.
-func (r *run) behind(from time.Time, limit time.Duration) (time.Duration, string) {
+// behind tells how long others were behind while a node is away; more than the limit is a breach. Nobody says anything
+// meanwhile: else somebody always is, for the milliseconds between the word of one and the ear of the other.
+func (r *run) behind(ctx context.Context, from time.Time, limit time.Duration) (time.Duration, string) {
+	err := r.calm(ctx, limit)
 	_, _, worst, of := r.o.since(from)
-	wrong := r.o.wrong()
 	if worst > limit {
 		r.o.never("%s was behind of %s for %v", of.watcher, of.of, worst)
 	}
-	if len(wrong) > 0 {
-		r.o.never("%d are wrong while a node is away: %s", len(wrong), wrong[0])
-		return worst, fmt.Sprintf(", but for %d: %s", len(wrong), wrong[0])
+	if err != nil {
+		r.o.never("while a node is away: %v", err)
+		return worst, fmt.Sprintf(", but not all: %v", err)
 	}
 	return worst, ""
 }
@@ -392,7 +393,7 @@ func (r *run) calm(ctx context.Context, within time.Duration) error {
 
 // suffer does one fault and looks at what follows.
 func (r *run) suffer(ctx context.Context, f fault, settle time.Duration) (Result, error) {
-	fmt.Fprintf(r.log, "%s\n", f.name)
+	fmt.Fprintf(r.log, "%s  %s\n", time.Now().Format("15:04:05.000"), f.name)
 	res := Result{Name: f.name, Limit: f.limit}
 	r.o.forget()
 	r.h.begin(func() map[string]string { return r.registers(ctx) })
@@ -410,6 +411,9 @@ func (r *run) suffer(ctx context.Context, f fault, settle time.Duration) (Result
 	}
 	if err := r.calm(ctx, 20*time.Second); err != nil {
 		res.Wrong = r.o.wrong()
+		r.quiet.Store(true) // or what was wrong would be said anew
+		r.inquire()
+		r.quiet.Store(false)
 		for _, p := range r.phones {
 			p.mu.Lock()
 			if p.trouble != "" {
@@ -433,6 +437,23 @@ func (r *run) suffer(ctx context.Context, f fault, settle time.Duration) (Result
 		res.Linear = "not decided"
 	}
 	return res, nil
+}
+
+// inquire prints what watchers who are wrong were told of late, and what each node knows of it.
+func (r *run) inquire() {
+	for _, p := range r.o.someWrong(5) {
+		fmt.Fprintf(r.log, "    %s is wrong of %s:\n%s", p.watcher, p.of, r.o.account(p))
+		for _, n := range r.nodes {
+			if !n.runs() {
+				continue
+			}
+			out, err := n.output("why", p.watcher+"@"+domain, p.of+"@"+domain)
+			fmt.Fprintf(r.log, "      %s:\n%s", n.name, out)
+			if err != nil {
+				fmt.Fprintf(r.log, "      %v\n", err)
+			}
+		}
+	}
 }
 
 // registers reads what all documents and roster names hold now. What cannot be read is left out, and

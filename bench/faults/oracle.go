@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 )
@@ -28,6 +29,8 @@ type truth struct {
 	// unsure: the user's connection stands, and nobody but him can know: his node is stopped or cut
 	// off. To be told that he is away is right as well.
 	unsure bool
+
+	lately trace // what he said
 }
 
 type pair struct{ watcher, of string }
@@ -38,6 +41,25 @@ type sight struct {
 	away     bool
 	standing bool      // the watcher's transport stands, and he has subscribed
 	behind   time.Time // since when he is told too little; zero: he is right
+	lately   trace
+}
+
+// trace is what has happened of late, in words, for the report about who stays wrong.
+type trace []event
+
+type event struct {
+	at   time.Time
+	what string
+}
+
+// maxTrace bounds a trace; the oldest goes.
+const maxTrace = 30
+
+func (t *trace) add(what string) {
+	if len(*t) >= maxTrace {
+		*t = append((*t)[:0], (*t)[1:]...)
+	}
+	*t = append(*t, event{time.Now(), what})
 }
 
 // lag is how long somebody was behind.
@@ -62,6 +84,7 @@ func (o *oracle) says(user string, n int, away bool) {
 		return
 	}
 	t.said, t.away, t.at = max(n, t.said), away, time.Now()
+	t.lately.add(fmt.Sprintf("%s says n%d, away=%t", user, n, away))
 	for p, s := range o.pairs {
 		if p.of == user {
 			o.look(p, s, t.at)
@@ -69,13 +92,14 @@ func (o *oracle) says(user string, n int, away bool) {
 	}
 }
 
-// told: a watcher has got word of a user.
-func (o *oracle) told(watcher, of string, n int, away bool) {
+// told: a watcher has got word of a user. how is that word, and whose.
+func (o *oracle) told(watcher, of string, n int, away bool, how string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p := pair{watcher, of}
 	s := o.sight(p)
 	s.told, s.away = n, away
+	s.lately.add(how)
 	o.look(p, s, time.Now())
 }
 
@@ -85,6 +109,9 @@ func (o *oracle) stands(watcher, of string, yes bool) {
 	defer o.mu.Unlock()
 	p := pair{watcher, of}
 	s := o.sight(p)
+	if s.standing != yes {
+		s.lately.add(map[bool]string{true: "can be told", false: "cannot be told"}[yes])
+	}
 	if s.standing = yes; !yes {
 		s.behind = time.Time{}
 	}
@@ -155,6 +182,34 @@ func (o *oracle) wrong() []string {
 	}
 	sort.Strings(list)
 	return list
+}
+
+// someWrong are up to so many of those who are behind, no two of one user.
+func (o *oracle) someWrong(most int) (list []pair) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for p, s := range o.pairs {
+		if !s.behind.IsZero() && len(list) < most && !slices.ContainsFunc(list, func(x pair) bool { return x.of == p.of }) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// account is what was said and told of late to a watcher of a user, a line each.
+func (o *oracle) account(p pair) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := slices.Clone(o.pairs[p].lately)
+	if t := o.truth[p.of]; t != nil {
+		all = append(all, t.lately...)
+	}
+	slices.SortStableFunc(all, func(a, b event) int { return a.at.Compare(b.at) })
+	var b strings.Builder
+	for _, e := range all {
+		fmt.Fprintf(&b, "      %s  %s\n", e.at.Format("15:04:05.000"), e.what)
+	}
+	return b.String()
 }
 
 // since takes the lags of what began to be wrong after a time.

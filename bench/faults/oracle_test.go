@@ -16,13 +16,13 @@ func TestOracle(t *testing.T) {
 		if w := o.wrong(); len(w) != 1 {
 			t.Errorf("wrong: %q", w)
 		}
-		o.told("bob", "alice", 1, false)
+		o.told("bob", "alice", 1, false, "")
 		o.says("alice", 2, false)
 		o.says("alice", 3, false)
 		time.Sleep(2 * time.Second)
-		o.told("bob", "alice", 2, false)
+		o.told("bob", "alice", 2, false, "")
 		time.Sleep(time.Second)
-		o.told("bob", "alice", 3, false)
+		o.told("bob", "alice", 3, false, "")
 		if n, _, worst, of := o.since(start); n != 2 || worst != 3*time.Second || of.of != "alice" || len(o.wrong()) != 0 {
 			t.Errorf("%d lags, worst %v, wrong %q", n, worst, o.wrong())
 		}
@@ -38,7 +38,7 @@ func TestOracle(t *testing.T) {
 		}
 		o.stands("bob", "alice", true)
 		time.Sleep(time.Second)
-		o.told("bob", "alice", 3, true)
+		o.told("bob", "alice", 3, true, "")
 		if _, _, worst, _ := o.since(start.Add(10 * time.Second)); worst != time.Second {
 			t.Errorf("after a return: %v", worst)
 		}

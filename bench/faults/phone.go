@@ -96,7 +96,7 @@ func (p *phone) read() {
 			continue
 		}
 		if m.IsRequest() {
-			if out := p.request(m); out != nil {
+			if out := p.request(m, from); out != nil {
 				_, _ = p.conn.WriteToUDPAddrPort(out, from)
 			}
 			continue
@@ -114,7 +114,7 @@ func (p *phone) read() {
 }
 
 // request answers what the service asks.
-func (p *phone) request(m *sip.Message) []byte {
+func (p *phone) request(m *sip.Message, from netip.AddrPort) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	branch := m.Via().Branch + m.Method
@@ -123,7 +123,7 @@ func (p *phone) request(m *sip.Message) []byte {
 	}
 	status := 200
 	if m.Method == "NOTIFY" {
-		status = p.notified(m)
+		status = p.notified(m, from)
 	}
 	out := []byte("SIP/2.0 " + strconv.Itoa(status) + " Answer\r\n")
 	for _, h := range []sip.Header{sip.HVia, sip.HFrom, sip.HTo, sip.HCallID, sip.HCSeq} {
@@ -141,7 +141,7 @@ func (p *phone) request(m *sip.Message) []byte {
 var number = regexp.MustCompile(`\bn(\d+)\b`)
 
 // notified takes a NOTIFY.
-func (p *phone) notified(m *sip.Message) int {
+func (p *phone) notified(m *sip.Message, from netip.AddrPort) int {
 	w := p.watching[m.CallID()]
 	if w == nil || w.ended || w.local != m.To().Tag() {
 		return 481
@@ -179,7 +179,8 @@ func (p *phone) notified(m *sip.Message) int {
 			n = max(n, v)
 		}
 	}
-	p.o.told(p.user, w.of, n, !strings.Contains(m.Body, ">open<"))
+	away := !strings.Contains(m.Body, ">open<")
+	p.o.told(p.user, w.of, n, away, fmt.Sprintf("%s gets NOTIFY %d from %s: n%d, away=%t", p.user, m.CSeq(), from.Addr(), n, away))
 	return 200
 }
 
