@@ -318,6 +318,7 @@ func (e *Edge) recover(n *presence.Notice, t *presence.Target) bool {
 	}
 	one := *n
 	one.Targets = []presence.Target{*t}
+	one.Answer = true // what the watcher was told last, nobody knows here: he is told everything
 	e.find(n.Presentity, t.Sub, func(sub *presence.Subscription, err error) {
 		switch {
 		case err != nil:
