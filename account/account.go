@@ -75,6 +75,9 @@ func (a *Accounts) derived(purpose string) []byte {
 // written or removed.
 func (a *Accounts) Changed(u presence.Entity) { a.cache.drop(u) }
 
+// Cached is how many accounts are in memory, those among them that are known not to be.
+func (a *Accounts) Cached() int { return a.cache.count() }
+
 // Missed drops everything from the cache: accounts may have been changed on another node
 // without our hearing of it.
 func (a *Accounts) Missed() { a.cache.clear() }

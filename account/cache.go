@@ -191,6 +191,13 @@ func (c *cache) work() {
 	}
 }
 
+// count is how many are cached.
+func (c *cache) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.known.items) + len(c.unknown.items)
+}
+
 func (c *cache) drop(u presence.Entity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -383,6 +383,27 @@ func (e *Engine) Stats() Stats {
 	return t
 }
 
+// Kept counts what an engine remembers beside the presentities in memory.
+type Kept struct {
+	Policies int `json:"policies"`        // up to MaxPolicies
+	Handed   int `json:"handed,omitzero"` // messages that other nodes may give back, up to MaxHanded
+	Told     int `json:"told,omitzero"`   // subscriptions of edges here, by which what they were told is remembered; their presentities live elsewhere
+}
+
+// Kept counts it, which takes a while where much is told.
+func (e *Engine) Kept() (k Kept) {
+	e.known.mu.RLock()
+	k.Policies = len(e.known.m)
+	e.known.mu.RUnlock()
+	e.handed.mu.Lock()
+	k.Handed = len(e.handed.m)
+	e.handed.mu.Unlock()
+	if e.mirror != nil {
+		k.Told = e.mirror.Len()
+	}
+	return k
+}
+
 // Depth is how full the fullest shard is, 0..1; for load.Gate.
 func (e *Engine) Depth() float64 {
 	var d int64

@@ -93,12 +93,12 @@ func TestLeft(t *testing.T) {
 		b.must(alice, watch("s", bob))
 		a.must(alice, publish("k", "tag", time.Hour, "busy"))
 		time.Sleep(time.Second)
-		if n := b.mirror.Len(); n != 1 {
+		if n := b.Kept().Told; n != 1 {
 			t.Fatalf("%d are remembered", n)
 		}
 		b.Left(alice, "s")
 		a.Left(alice, "s")
-		if n := b.mirror.Len(); n != 0 {
+		if n := b.Kept().Told; n != 0 {
 			t.Errorf("%d are remembered", n)
 		}
 	})

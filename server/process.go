@@ -10,8 +10,10 @@ import (
 // Process is what the process costs.
 type Process struct {
 	Goroutines int    `json:"goroutines"`
-	HeapBytes  uint64 `json:"heap_bytes"`      // objects, with those that the next collection takes
-	HeapLive   uint64 `json:"heap_live_bytes"` // objects that the last collection left
+	HeapBytes  uint64 `json:"heap_bytes"`        // objects, with those that the next collection takes
+	HeapLive   uint64 `json:"heap_live_bytes"`   // objects that the last collection left
+	HeapUnused uint64 `json:"heap_unused_bytes"` // holes between objects: only objects of one size can take them
+	HeapFree   uint64 `json:"heap_free_bytes"`   // free and not yet given back to the system
 	StackBytes uint64 `json:"stack_bytes"`
 	// Resident and Descriptors are of Linux; elsewhere 0.
 	Resident    uint64 `json:"resident_bytes"`
@@ -23,9 +25,11 @@ func processNow() Process {
 	s := []metrics.Sample{
 		{Name: "/sched/goroutines:goroutines"}, {Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 	}
 	metrics.Read(s)
-	p := Process{Goroutines: int(s[0].Value.Uint64()), HeapBytes: s[1].Value.Uint64(), HeapLive: s[2].Value.Uint64(), StackBytes: s[3].Value.Uint64()}
+	p := Process{Goroutines: int(s[0].Value.Uint64()), HeapBytes: s[1].Value.Uint64(), HeapLive: s[2].Value.Uint64(), StackBytes: s[3].Value.Uint64(),
+		HeapUnused: s[4].Value.Uint64(), HeapFree: s[5].Value.Uint64()}
 	if b, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if f := bytes.Fields(b); len(f) > 1 {
 			pages, _ := strconv.ParseUint(string(f[1]), 10, 64)

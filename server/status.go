@@ -25,6 +25,7 @@ type Status struct {
 	SIP     simple.Stats `json:"sip"`
 	XMPP    XMPPStats    `json:"xmpp"`
 	Process Process      `json:"process"`
+	Caches  Caches       `json:"caches"`
 	// Database is how the database is, asked just now.
 	Database store.Health `json:"database"`
 	// Cluster is there where this server is one of several.
@@ -35,6 +36,21 @@ type Status struct {
 type XMPPStats struct {
 	Sessions    int `json:"sessions"`
 	Hibernating int `json:"hibernating"` // connection lost, may be resumed (XEP-0198)
+}
+
+// Caches counts what is in memory only so that it need not be asked for again. Each has a bound, up to which memory grows
+// with the users that a server has to do with.
+type Caches struct {
+	engine.Kept
+	Accounts  int `json:"accounts"`
+	Rosters   int `json:"rosters"`
+	Items     int `json:"roster_items"`
+	Documents int `json:"document_bytes"`
+}
+
+func (s *Server) caches() Caches {
+	st := s.store.Stats()
+	return Caches{Kept: s.engine.Kept(), Accounts: s.accounts.Cached(), Rosters: st.CacheUsers, Items: st.CacheRows, Documents: st.CacheBytes}
 }
 
 // Status of a running server. It asks the database, and waits a second for it at most.
@@ -54,6 +70,6 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.Ready = !s.closing.Load()
 	default:
 	}
-	st.Process = processNow()
+	st.Process, st.Caches = processNow(), s.caches()
 	return st
 }

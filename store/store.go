@@ -141,6 +141,9 @@ type Stats struct {
 	SQLWrites   uint64 // writes in them
 	CacheHits   uint64 // rosters read from memory
 	CacheReads  uint64 // and from the database
+	CacheUsers  int    // whose rosters are in memory
+	CacheRows   int    // of these
+	CacheBytes  int    // of the documents in memory
 }
 
 // Stats reads the counters.
@@ -154,7 +157,11 @@ func (s *Store) Stats() Stats {
 	st.SQLGroups, st.SQLWrites = s.w.groups.Load(), s.w.writes.Load()
 	s.cache.mu.Lock()
 	st.CacheHits, st.CacheReads = s.cache.hits, s.cache.reads
+	st.CacheUsers, st.CacheRows = len(s.cache.users), s.cache.rows
 	s.cache.mu.Unlock()
+	s.bodies.mu.Lock()
+	st.CacheBytes = s.bodies.bytes
+	s.bodies.mu.Unlock()
 	return st
 }
 
