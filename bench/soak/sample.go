@@ -19,12 +19,15 @@ type Sample struct {
 	Resident    float64 `json:"resident"`
 	Live        float64 `json:"heap_live"` // after the last collection
 	Heap        float64 `json:"heap"`
+	Room        float64 `json:"heap_room"` // free in the heap, and resident: holes, and what was not given back
 	Goroutines  float64 `json:"goroutines"`
 	Descriptors float64 `json:"descriptors"`
 	Sessions    float64 `json:"sessions"`      // of XMPP, here
 	Subs        float64 `json:"subscriptions"` // of presentities that live here
 	Homes       float64 `json:"homes"`
 	Dialogs     float64 `json:"dialogs"` // of SIP, here
+	Cached      float64 `json:"cached"`  // accounts, rosters, policies and messages in bounded caches
+	Told        float64 `json:"told"`    // subscriptions here by which is remembered what an owner elsewhere has told them
 	CPU         float64 `json:"cpu"`     // seconds, of this life
 	Moved       float64 `json:"moved"`   // handed over to others and inherited
 }
@@ -42,8 +45,11 @@ type statusReply struct {
 		Descriptors int
 		Heap        uint64 `json:"heap_bytes"`
 		Live        uint64 `json:"heap_live_bytes"`
+		Unused      uint64 `json:"heap_unused_bytes"`
+		Free        uint64 `json:"heap_free_bytes"`
 		Resident    uint64 `json:"resident_bytes"`
 	}
+	Caches  struct{ Accounts, Rosters, Policies, Handed, Told int }
 	Cluster struct {
 		Homes  int
 		Counts struct{ Moved, Inherited uint64 }
@@ -106,9 +112,10 @@ func (s *sampler) take(ctx context.Context, n *bench.HostedNode) (x Sample, err 
 	case l.pid != pid:
 		l.pid, l.n = pid, l.n+1
 	}
-	return Sample{At: time.Since(s.begun).Seconds(), Node: n.Name, Life: l.n, Resident: float64(st.Process.Resident), Live: float64(st.Process.Live), Heap: float64(st.Process.Heap),
+	return Sample{At: time.Since(s.begun).Seconds(), Node: n.Name, Life: l.n, Resident: float64(st.Process.Resident), Live: float64(st.Process.Live), Heap: float64(st.Process.Heap), Room: float64(st.Process.Unused + st.Process.Free),
 		Goroutines: float64(st.Process.Goroutines), Descriptors: float64(st.Process.Descriptors), Sessions: float64(st.XMPP.Sessions), Subs: float64(st.Engine.Subscriptions),
-		Homes: float64(st.Cluster.Homes), Dialogs: float64(st.SIP.Dialogs), CPU: cpu.Seconds(), Moved: float64(st.Cluster.Counts.Moved + st.Cluster.Counts.Inherited)}, nil
+		Homes: float64(st.Cluster.Homes), Dialogs: float64(st.SIP.Dialogs),
+		Cached: float64(st.Caches.Accounts + st.Caches.Rosters + st.Caches.Policies + st.Caches.Handed), Told: float64(st.Caches.Told), CPU: cpu.Seconds(), Moved: float64(st.Cluster.Counts.Moved + st.Cluster.Counts.Inherited)}, nil
 }
 
 func (s *sampler) keep(x Sample) {

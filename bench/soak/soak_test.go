@@ -45,7 +45,7 @@ func TestSoak(t *testing.T) {
 	}
 	for _, n := range []string{"n1", "n2", "n3"} {
 		s := r.Ended[n]
-		if s.Resident == 0 || s.Heap == 0 || s.Goroutines == 0 || s.Descriptors == 0 {
+		if s.Resident == 0 || s.Heap == 0 || s.Goroutines == 0 || s.Descriptors == 0 || s.Room == 0 || s.Cached == 0 || s.Told == 0 {
 			t.Errorf("%s was not looked at: %+v", n, s)
 		}
 	}
