@@ -75,8 +75,8 @@ func run() (bool, error) {
 		} else {
 			fmt.Print(soak.MassTable(rs))
 		}
-		if err == nil && *readme != "" {
-			err = soak.WriteMass(*readme, rs)
+		if len(rs) > 0 && ctx.Err() == nil && *readme != "" {
+			err = errors.Join(err, soak.WriteMass(*readme, rs))
 		}
 		return err == nil, err
 	}
@@ -107,7 +107,7 @@ func moreFiles() {
 	}
 }
 
-// reconnect measures the services one after the other.
+// reconnect measures the services one after the other. One that fails does not keep the others from it.
 func reconnect(ctx context.Context, o soak.Options, spread time.Duration, rounds int, only string) (all []soak.Return, err error) {
 	worlds := []struct {
 		name string
@@ -127,17 +127,18 @@ func reconnect(ctx context.Context, o soak.Options, spread time.Duration, rounds
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s with %d users begins\n", x.name, o.Users)
-		w, err := x.make()
-		if err != nil {
-			return all, err
+		w, failed := x.make()
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", x.name, failed))
+			continue
 		}
-		err = soak.MassReconnect(ctx, w, o.Users, rounds, spread, 10*time.Minute, os.Stderr, func(r soak.Return) {
+		failed = soak.MassReconnect(ctx, w, o.Users, rounds, spread, 10*time.Minute, os.Stderr, func(r soak.Return) {
 			all = append(all, r)
 			fmt.Fprintln(os.Stderr, r)
 		})
-		if err = errors.Join(err, w.Close()); err != nil {
+		if err = errors.Join(err, failed, w.Close()); ctx.Err() != nil {
 			return all, err
 		}
 	}
-	return all, nil
+	return all, err
 }
