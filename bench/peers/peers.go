@@ -68,10 +68,12 @@ type Result struct {
 	Contenders []string               // in the order of the runs
 	Rows       map[string][]bench.Row // by contender, a row for each run
 	Bare       []bench.Row            `json:",omitempty"` // the bare loop beside them
+	Failed     map[string][]string    `json:",omitempty"` // by contender: why runs have no row
 }
 
-// Compare runs all works with all contenders in turns: A B C, A B C, ... , a bare loop at each turn's end. What it has
-// so far is returned with an error.
+// Compare runs all works with all contenders in turns: A B C, A B C, ... , a bare loop at each turn's end. A run that fails
+// is made again, with a server started anew. A peer who fails twice has no row of that run, but a line in Failed; that
+// Pharos or the bare loop fails twice is an error. What it has so far is returned with an error.
 func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs []Result, err error) {
 	total, done := 0, 0
 	for _, w := range works {
@@ -109,23 +111,17 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 		for run := range o.runs(w) {
 			for _, c := range all {
 				say("%s, run %d: %s", w.Name, run+1, c.Name)
-				launch := c.Launch
-				if w.Shared != nil {
-					if shared[c.Name] == nil {
-						t, err := c.Launch(ctx, w.Shared(o.Scale))
-						if err != nil {
-							return rs, fmt.Errorf("%s: %w", c.Name, err)
-						}
-						shared[c.Name] = &bench.Lasting{Target: t}
-					}
-					launch = func(context.Context, bench.Population) (bench.Target, error) { return shared[c.Name], nil }
-				}
-				row, err := twice(ctx, say, func() (bench.Row, error) { return w.Run(ctx, launch, o.Scale) })
-				if err != nil {
-					return rs, fmt.Errorf("%s: %s: %w", w.Name, c.Name, err)
-				}
-				r.Rows[c.Name] = append(r.Rows[c.Name], row)
+				row, err := twice(ctx, say, func() (bench.Row, error) { return once(ctx, w, c, o.Scale, shared) })
 				done++
+				switch {
+				case err == nil:
+					r.Rows[c.Name] = append(r.Rows[c.Name], row)
+				case c.Of == Ours || ctx.Err() != nil:
+					return rs, fmt.Errorf("%s: %s: %w", w.Name, c.Name, err)
+				default:
+					say("%s, run %d: %s has failed: %v", w.Name, run+1, c.Name, err)
+					r.fail(c.Name, err)
+				}
 			}
 			if w.Bare == nil {
 				continue
@@ -142,6 +138,36 @@ func Compare(ctx context.Context, works []Work, all []Contender, o Options) (rs 
 	}
 	say("done")
 	return rs, ctx.Err()
+}
+
+// once runs a work with a contender, with the server that its other works have used, where they share one. After an error
+// that server is stopped, so that the next has a new one.
+func once(ctx context.Context, w Work, c Contender, scale float64, shared map[string]*bench.Lasting) (bench.Row, error) {
+	if w.Shared == nil {
+		return w.Run(ctx, c.Launch, scale)
+	}
+	s := shared[c.Name]
+	if s == nil {
+		t, err := c.Launch(ctx, w.Shared(scale))
+		if err != nil {
+			return bench.Row{}, err
+		}
+		s = &bench.Lasting{Target: t}
+		shared[c.Name] = s
+	}
+	r, err := w.Run(ctx, func(context.Context, bench.Population) (bench.Target, error) { return s, nil }, scale)
+	if err != nil {
+		delete(shared, c.Name)
+		err = errors.Join(err, s.Target.Stop())
+	}
+	return r, err
+}
+
+func (r *Result) fail(contender string, err error) {
+	if r.Failed == nil {
+		r.Failed = map[string][]string{}
+	}
+	r.Failed[contender] = append(r.Failed[contender], err.Error())
 }
 
 // twice runs a measurement again that has failed, since much time would be lost with it.
@@ -176,7 +202,9 @@ func together(ctx context.Context, w Work, all []Contender, scale float64, r *Re
 		err  error
 	}
 	got := make(chan answer)
+	peer := map[string]bool{}
 	for _, c := range all {
+		peer[c.Name] = c.Of != Ours
 		go func() {
 			row, err := w.Run(ctx, c.Launch, scale)
 			got <- answer{c.Name, row, err}
@@ -185,10 +213,14 @@ func together(ctx context.Context, w Work, all []Contender, scale float64, r *Re
 	var first error
 	for range all {
 		a := <-got
-		if a.err != nil && first == nil {
+		switch {
+		case a.err == nil:
+			r.Rows[a.name] = []bench.Row{a.row}
+		case peer[a.name]:
+			r.fail(a.name, a.err)
+		case first == nil:
 			first = fmt.Errorf("%s: %s: %w", w.Name, a.name, a.err)
 		}
-		r.Rows[a.name] = []bench.Row{a.row}
 	}
 	return first
 }
@@ -255,7 +287,7 @@ func Lines(rs []Result, all []Contender) (ls []Line) {
 			peers := map[string]*Verdict{}
 			var order []string
 			for _, c := range all {
-				f := figure(r.Rows[c.Name], m.Value)
+				f, ran := figure(r.Rows[c.Name], m.Value), len(r.Rows[c.Name]) > 0
 				if c.Of == Ours {
 					l.Ours = f
 					continue
@@ -266,12 +298,15 @@ func Lines(rs []Result, all []Contender) (ls []Line) {
 					peers[c.Of] = v
 					order = append(order, c.Of)
 				}
-				if v.By == "" || m.More == (f.Median > v.Its.Median) {
+				if ran && (v.By == "" || m.More == (f.Median > v.Its.Median)) {
 					v.By, v.Its = c.Name, f
 				}
 			}
 			for _, name := range order {
 				v := peers[name]
+				if v.By == "" {
+					continue // nothing to compare with
+				}
 				v.Times = times(m, l.Ours.Median, v.Its.Median)
 				l.Verdicts = append(l.Verdicts, *v)
 			}

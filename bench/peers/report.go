@@ -122,6 +122,19 @@ func (v Verdict) text() string {
 	return fmt.Sprintf("**%.2f**; %s: %s", v.Times, goal, kept)
 }
 
+// Failures is a sentence for each contender that failed in runs of a work, "" for none.
+func Failures(rs []Result) string {
+	var b strings.Builder
+	for _, r := range rs {
+		for _, name := range r.Contenders {
+			if why := r.Failed[name]; len(why) > 0 {
+				fmt.Fprintf(&b, "\n%s failed in %d runs of %q: %s.\n", name, len(why), r.Name, strings.ReplaceAll(why[0], "\n", "; "))
+			}
+		}
+	}
+	return b.String()
+}
+
 // Versions are those of the contenders' programs.
 func Versions(ctx context.Context, all []Contender) (string, error) {
 	var vs []string

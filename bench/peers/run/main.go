@@ -87,7 +87,7 @@ func run() error {
 		}
 		h := half{w.Name, peers.Setting(versions), rs, peers.Lines(rs, w.Contenders)}
 		halves = append(halves, h)
-		table := h.Setting + peers.Table(h.Lines, w.Contenders)
+		table := h.Setting + peers.Table(h.Lines, w.Contenders) + peers.Failures(rs)
 		if !*asJSON {
 			fmt.Println(table)
 		}
