@@ -13,8 +13,13 @@ import (
 	"pharos/engine"
 )
 
-// MaxNodes bounds the other nodes that a node has links to.
-const MaxNodes = 256
+const (
+	// MaxNodes bounds the other nodes that a node has links to.
+	MaxNodes = 256
+	// ForgetAfter is how long nothing has come from a node until its link may make room for another's, where there are MaxNodes:
+	// nodes come with ever new names, and do not come back.
+	ForgetAfter = 10 * time.Minute
+)
 
 // A node says to all that it is there: soon and often after Begin, when the bus may be
 // forming yet, and then each second.
@@ -317,13 +322,45 @@ func (l *Links) end(node string) (*end, error) {
 	if l.closed {
 		return nil, engine.ErrStopped
 	}
-	if len(l.ends) >= MaxNodes {
+	if len(l.ends) >= MaxNodes && !l.makeRoom() {
 		return nil, fmt.Errorf("cluster: no link to %s: there are %d already", node, len(l.ends))
 	}
 	e = &end{of: l, node: node, link: *newLink(l.epoch, l.now())}
 	e.timer = time.AfterFunc(time.Hour, e.fire)
 	l.ends[node] = e
 	return e, nil
+}
+
+// makeRoom forgets the node of which nothing has been heard for longest; false: all have been heard of lately. It is called
+// with mu held.
+func (l *Links) makeRoom() bool {
+	var oldest *end
+	since := l.now() - ForgetAfter
+	for _, e := range l.ends {
+		e.mu.Lock()
+		if !e.link.up && !e.delivering && e.link.alive <= since {
+			oldest, since = e, e.link.alive
+		}
+		e.mu.Unlock()
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.mu.Lock()
+	oldest.end()
+	oldest.mu.Unlock()
+	delete(l.ends, oldest.node)
+	return true
+}
+
+// end has nothing sent or handed over any more. e.mu is held.
+func (e *end) end() {
+	e.closed = true
+	e.timer.Stop()
+	if e.empty != nil {
+		close(e.empty)
+		e.empty = nil
+	}
 }
 
 // all is called with mu held.
@@ -387,12 +424,7 @@ func (l *Links) close() {
 	l.mu.Unlock()
 	for _, e := range ends {
 		e.mu.Lock()
-		e.closed = true
-		e.timer.Stop()
-		if e.empty != nil {
-			close(e.empty)
-			e.empty = nil
-		}
+		e.end()
 		e.mu.Unlock()
 	}
 }

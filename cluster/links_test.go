@@ -330,6 +330,39 @@ func TestLinksBeforeAndAfter(t *testing.T) {
 	})
 }
 
+// Nodes that come under ever new names and go for good do not keep the next from being met.
+func TestLinksMakeRoom(t *testing.T) {
+	inOffice(t, func(t *testing.T, m *Memory, a, b, c *post) {
+		for i := range MaxNodes - 2 {
+			a.send(fmt.Sprintf("n%d", i), "lost")
+		}
+		if err := a.links.Send("one-more", nil); err == nil {
+			t.Error("more links than there may be")
+		}
+		time.Sleep(ForgetAfter)
+		c.stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		a.take()
+		b.take()
+		d := newPost(t, m.Join("one-more"), "one-more", 7)
+		defer d.stop()
+		time.Sleep(2 * helloEvery)
+		a.expectAll("missed one-more", "reached one-more true")
+		a.send("one-more", "hello")
+		a.send("b", "still")
+		time.Sleep(time.Second)
+		d.expectAll("missed a", "reached a true", "missed b", "reached b true", "a:hello")
+		b.expectAll("missed one-more", "reached one-more true", "a:still")
+		if n := len(a.links.Stats()); n != MaxNodes {
+			t.Errorf("%d links", n)
+		}
+		if !slices.ContainsFunc(a.links.Stats(), func(s LinkStats) bool { return s.Node == "c" }) {
+			t.Error("c is forgotten, which was there a minute ago")
+		}
+	})
+}
+
 func TestCheckName(t *testing.T) {
 	for name, good := range map[string]bool{"a": true, "Node-1": true, strings.Repeat("x", 63): true,
 		"": false, "a.b": false, "a b": false, "*": false, ">": false, "ä": false, strings.Repeat("x", 64): false} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"strconv"
@@ -175,13 +176,23 @@ func (n *NATS) take(m *nats.Msg, to string) {
 		}
 		return
 	}
-	n.mu.Lock()
-	if _, known := n.heard[from]; known || len(n.heard) < MaxNodes {
-		n.heard[from] = time.Now()
-	}
-	n.mu.Unlock()
+	n.hear(from)
 	if to != "beacon" {
 		n.receive(from, b)
+	}
+}
+
+// hear notes that a node is there. Those who have gone make room.
+func (n *NATS) hear(from string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	_, known := n.heard[from]
+	if !known && len(n.heard) >= MaxNodes {
+		maps.DeleteFunc(n.heard, func(_ string, at time.Time) bool { return now.Sub(at) >= reachedFor })
+	}
+	if known || len(n.heard) < MaxNodes {
+		n.heard[from] = now
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -237,6 +238,23 @@ func TestNATSClientPort(t *testing.T) {
 		c.Close()
 		t.Errorf("connected without token: %v", err)
 	}
+}
+
+// Of nodes that have gone nothing stays that keeps a new one from being reached.
+func TestNATSHearsNewNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &NATS{heard: map[string]time.Time{}}
+		for i := range MaxNodes {
+			n.hear(fmt.Sprintf("n%d", i))
+		}
+		if n.hear("one-more"); n.Reached("one-more") || !n.Reached("n0") {
+			t.Error("there are more than may be, or too few")
+		}
+		time.Sleep(reachedFor)
+		if n.hear("one-more"); !n.Reached("one-more") || len(n.heard) != 1 {
+			t.Errorf("of %d", len(n.heard))
+		}
+	})
 }
 
 func TestNATSTwins(t *testing.T) {
