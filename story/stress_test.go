@@ -121,6 +121,7 @@ func (c *crowd) run() {
 		c.mu.Unlock()
 		var wg sync.WaitGroup
 		n := 4 + c.rng.IntN(12)
+		over := make(chan struct{}) // closed when nothing happens to the servers any more
 		for _, a := range c.actor {
 			r := rand.New(rand.NewPCG(c.rng.Uint64(), c.seed))
 			wg.Go(func() {
@@ -129,6 +130,10 @@ func (c *crowd) run() {
 					if r.IntN(3) == 0 {
 						time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
 					}
+				}
+				// Nobody is silent for as long as a server is away.
+				for pause(over, time.Duration(r.IntN(3000))*time.Millisecond) {
+					a.act(r)
 				}
 			})
 		}
@@ -140,6 +145,7 @@ func (c *crowd) run() {
 				c.disturbed(c.rng.IntN(2) == 0)
 			}
 		}
+		close(over)
 		wg.Wait()
 		settle(70 * time.Second) // longer than any retry of a NOTIFY that was lost
 		c.verify()
@@ -152,6 +158,18 @@ func (c *crowd) run() {
 			}
 			return
 		}
+	}
+}
+
+// pause is a while; false: it was the end.
+func pause(over <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-over:
+		return false
 	}
 }
 
