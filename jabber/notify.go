@@ -1,6 +1,7 @@
 package jabber
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/fnv"
 	"strconv"
@@ -336,7 +337,8 @@ func cut(b []byte) (part, rest []byte) {
 // renderView writes the head and the rest of each source's stanza, each after
 // its length.
 func renderView(v *presence.View) []byte {
-	b := make([]byte, 0, 512)
+	var room [512]byte
+	b := room[:0]
 	for _, src := range v.Sources {
 		if src.ID.Kind == presence.Extended {
 			b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // told as an event, see changesOf
@@ -359,7 +361,7 @@ func renderView(v *presence.View) []byte {
 		}
 		binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	}
-	return b
+	return bytes.Clone(b) // it lives as long as the view
 }
 
 // appendHead appends the open start tag with the from attribute of a source.

@@ -103,23 +103,22 @@ func (s *session) jid() xmpp.JID {
 
 func (s *session) available() bool { return s.prio.Load() != unavailable }
 
-// run reads a stream until it ends.
+// run reads a stream until it ends, perhaps on with another goroutine when it returns.
 func (s *session) run(ctx context.Context, st *xmpp.Stream) {
 	s.mu.Lock()
 	reader := s.reader
 	s.mu.Unlock()
-	defer close(reader)
-	for {
-		el, err := st.Next()
-		if err != nil {
-			s.lost(ctx, st, err)
-			return
+	st.Read(func(el *markup.Element, err error) bool {
+		if err == nil {
+			if s.handleElement(ctx, st, el) {
+				return true
+			}
+			err = io.EOF
 		}
-		if !s.handleElement(ctx, st, el) {
-			s.lost(ctx, st, io.EOF)
-			return
-		}
-	}
+		s.lost(ctx, st, err)
+		close(reader)
+		return false
+	})
 }
 
 // lost decides what becomes of the session when its stream has ended.

@@ -10,7 +10,7 @@ import (
 // first-level elements, each as soon as its last byte has arrived, then the
 // close tag. Restricted XML (RFC 6120 §11.1) is refused. Limits are checked while
 // bytes arrive, before they are collected. An idle Scanner holds a buffer of
-// one kilobyte. It is for one goroutine.
+// one kilobyte, and none after Rest. It is for one goroutine.
 type Scanner struct {
 	r io.Reader
 	o Options
@@ -25,7 +25,7 @@ type Scanner struct {
 	closed bool   // the header had no content, or the close tag came
 
 	find finder
-	idle [idleBuffer]byte
+	idle *[idleBuffer]byte
 }
 
 const (
@@ -33,7 +33,10 @@ const (
 	readBuffer = 8 << 10 // while more is arriving
 )
 
-var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+var (
+	readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+	idleBuffers = sync.Pool{New: func() any { return new([idleBuffer]byte) }}
+)
 
 // NewScanner reads from r. Options.Document is ignored.
 func NewScanner(r io.Reader, o Options) *Scanner {
@@ -194,7 +197,7 @@ func (sc *Scanner) read() error {
 	pending := sc.end - sc.start
 	switch {
 	case pending == 0 && !full:
-		sc.use(sc.idle[:])
+		sc.use(sc.small())
 	case len(sc.buf) < readBuffer && full:
 		sc.use(readBuffers.Get().(*[readBuffer]byte)[:])
 	case pending > len(sc.buf)/2 && full:
@@ -233,6 +236,28 @@ func (sc *Scanner) use(b []byte) {
 // release gives a pooled buffer back when nothing is pending.
 func (sc *Scanner) release() {
 	if sc.start == sc.end {
-		sc.use(sc.idle[:])
+		sc.use(sc.small())
+	}
+}
+
+// small is the buffer of a Scanner that waits.
+func (sc *Scanner) small() []byte {
+	if sc.idle == nil {
+		sc.idle = idleBuffers.Get().(*[idleBuffer]byte)
+	}
+	return sc.idle[:]
+}
+
+// Rest gives back all buffers, unless part of an element is in them: nothing will be read for a while.
+func (sc *Scanner) Rest() {
+	sc.skip()
+	if sc.start != sc.end {
+		return
+	}
+	sc.use(nil)
+	sc.find.open = nil
+	if sc.idle != nil {
+		idleBuffers.Put(sc.idle)
+		sc.idle = nil
 	}
 }

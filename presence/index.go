@@ -49,7 +49,7 @@ type index struct {
 }
 
 // smallIndex is the length up to which no maps are made.
-const smallIndex = 16
+const smallIndex = 32
 
 func (x *index) get(id string) *sub {
 	if x.byID != nil {

@@ -36,12 +36,13 @@ type Acceptor struct {
 	direct   *tlsLayer
 	starttls *tlsLayer
 
-	mu      sync.Mutex
-	streams map[*Stream]struct{}
-	fresh   int // streams before authentication
-	peers   map[netip.Prefix]peer
-	closing bool
-	empty   chan struct{} // closed when closing and no stream is left
+	mu       sync.Mutex
+	streams  map[*Stream]struct{}
+	fresh    int // streams before authentication
+	peers    map[netip.Prefix]peer
+	closing  bool
+	watching bool          // nudgeAll is due
+	empty    chan struct{} // closed when closing and no stream is left
 }
 
 // peer counts the connections of one address.
@@ -86,6 +87,7 @@ func (a *Acceptor) log() *slog.Logger {
 // calls Serve, and closes. When ctx is done the stream ends with system-shutdown.
 func (a *Acceptor) Handle(ctx context.Context, conn net.Conn, m Mode) {
 	if s := a.admit(conn, m); s != nil {
+		s.stays = true
 		a.run(ctx, s, true)
 	}
 }
@@ -106,15 +108,15 @@ func (a *Acceptor) run(ctx context.Context, s *Stream, wait bool) {
 		end(err)
 		return
 	}
-	serve := func() {
+	if wait {
 		a.Serve(ctx, s)
 		end(nil)
+		return
 	}
-	if wait {
-		serve()
-	} else {
-		go serve()
-	}
+	go func() {
+		a.Serve(ctx, s)
+		s.served(end)
+	}()
 }
 
 // ErrNoTLS is returned where a listener needs a certificate that is not configured.
@@ -158,6 +160,7 @@ func (a *Acceptor) admit(conn net.Conn, m Mode) *Stream {
 	a.init()
 	s := a.newStream(conn, m)
 	s.wire = tcp{markup.NewScanner(conn, a.limits.markup(false))}
+	s.restful()
 	if e := a.count(s); e != nil {
 		a.log().Info("connection refused", "remote", s.remote, "reason", e.Text)
 		_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond)) // it never waits: nothing was sent yet
@@ -168,6 +171,9 @@ func (a *Acceptor) admit(conn net.Conn, m Mode) *Stream {
 		return nil
 	}
 	a.watch(conn)
+	if s.await != nil {
+		a.watchSilence()
+	}
 	return s
 }
 

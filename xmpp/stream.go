@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"pharos/markup"
@@ -41,6 +43,13 @@ type Stream struct {
 	broken bool        // reading failed; there is nobody to say goodbye to
 	last   markup.Tree // what Next returned
 	bucket bucket
+	more   func(*markup.Element, error) bool // goes on after a rest; see Read
+
+	await syscall.RawConn // set before anybody knows the stream; nil: it never rests
+	stays bool            // Serve's goroutine is to stay; set before Serve
+
+	busy   atomic.Bool // something was read since the last nudge
+	asleep atomic.Bool // nobody reads
 
 	// Set before Serve, constant from then on.
 	id, domain, lang, mechanism string
@@ -57,6 +66,7 @@ type Stream struct {
 	writing  bool      // a writer runs
 	ending   bool      // Close was called; nothing more is taken
 	dead     bool      // the connection is closed
+	nudged   bool      // the reader is to look whether it may rest
 	end      *StreamError
 	drained  chan struct{} // closed when all is written after Close
 	done     chan struct{}
@@ -124,10 +134,20 @@ func (s *Stream) Done() <-chan struct{} { return s.done }
 //   - anything else: the connection broke.
 //
 // After an error Next is not called again.
-func (s *Stream) Next() (*markup.Element, error) {
+func (s *Stream) Next() (*markup.Element, error) { return s.take(false) }
+
+// take is Next, and errSilent where the stream may rest and is to.
+func (s *Stream) take(mayRest bool) (*markup.Element, error) {
 	s.last.Release() // before waiting: an idle stream holds no tree
 	s.last = markup.Tree{}
 	tree, err := s.wire.tree()
+	for err != nil && s.silent(err) {
+		if mayRest {
+			return nil, errSilent
+		}
+		tree, err = s.wire.tree()
+	}
+	s.busy.Store(true)
 	s.last = tree
 	el := tree.Root()
 	if ending, e := s.isEnding(); ending {

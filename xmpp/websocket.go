@@ -96,6 +96,7 @@ func (a *Acceptor) admitWebSocket(conn net.Conn, early []byte, secure bool) *Str
 }
 
 func (w *webSocket) restart(o markup.Options) { w.o = o }
+func (w *webSocket) rest()                    {} // such a stream never does
 
 func (w *webSocket) open() (*markup.Element, error) { return w.element() }
 

@@ -10,6 +10,7 @@ type wire interface {
 	// tree is next for an element whose memory is used again.
 	tree() (markup.Tree, error)
 	restart(o markup.Options) // a new stream header follows (RFC 6120 §4.3.3)
+	rest()                    // nothing will be read for a while
 	appendOpen(dst []byte, s *Stream) []byte
 	appendElement(dst []byte, el string) []byte // el may use the prefix stream
 	appendEnd(dst []byte, e *StreamError) []byte
@@ -26,6 +27,8 @@ func (t tcp) restart(o markup.Options) {
 	t.Restart()
 	t.SetOptions(o)
 }
+
+func (t tcp) rest() { t.Rest() }
 
 func (t tcp) appendOpen(dst []byte, s *Stream) []byte {
 	dst = append(dst, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"...)

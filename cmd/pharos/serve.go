@@ -59,6 +59,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 			}
 		}
 	}()
+	go giveBack(ctx)
 	return s.Run(ctx)
 }
 
