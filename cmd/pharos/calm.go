@@ -15,14 +15,14 @@ import (
 // has been calm for a while, it collects of itself and gives back what is free, once.
 const (
 	calmLook  = 2 * time.Second // between two looks
-	calmLooks = 2               // of which so many must find it calm
+	calmLooks = 3               // of which so many must find it calm
 	// calmShare bounds what that costs under a load that comes and goes: such a collection is followed by another no
 	// sooner than after so many times as long as it took.
 	calmShare = 200
 	// calmRate is how much a calm server allocates between two looks at most: for timers, keep-alives and the like. A
 	// large one is calm as long as that is a 64th of what lives.
 	calmRate = 512 << 10
-	// calmWorth is the least that is given back: beyond it, a quarter of what lives.
+	// calmWorth is the least that is given back: beyond it, an eighth of what lives.
 	calmWorth = 4 << 20
 )
 
@@ -55,7 +55,7 @@ func (c *calm) look(h heap) bool {
 	if h.objects > h.live {
 		spare += h.objects - h.live
 	}
-	return c.looks >= calmLooks && c.rest == 0 && spare >= max(calmWorth, h.live/4)
+	return c.looks >= calmLooks && c.rest == 0 && spare >= max(calmWorth, h.live/8)
 }
 
 // giveBack looks until ctx ends. It does nothing where the operator has set GOGC.
