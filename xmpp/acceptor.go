@@ -42,6 +42,8 @@ type Acceptor struct {
 	peers    map[netip.Prefix]peer
 	closing  bool
 	watching bool          // nudgeAll is due
+	silence  time.Duration // after which streams rest
+	rests    rests
 	empty    chan struct{} // closed when closing and no stream is left
 }
 
@@ -61,6 +63,9 @@ func (a *Acceptor) init() {
 		if a.TLS != nil {
 			a.direct = newTLSLayer(a.TLS, "xmpp-client") // XEP-0368 §3
 			a.starttls = newTLSLayer(a.TLS)
+		}
+		if a.silence == 0 {
+			a.silence = restAfter
 		}
 		a.streams = make(map[*Stream]struct{})
 		a.peers = make(map[netip.Prefix]peer)
@@ -108,6 +113,7 @@ func (a *Acceptor) run(ctx context.Context, s *Stream, wait bool) {
 		end(err)
 		return
 	}
+	s.over = end
 	if wait {
 		a.Serve(ctx, s)
 		end(nil)
@@ -115,7 +121,7 @@ func (a *Acceptor) run(ctx context.Context, s *Stream, wait bool) {
 	}
 	go func() {
 		a.Serve(ctx, s)
-		s.served(end)
+		s.served()
 	}()
 }
 
@@ -277,7 +283,11 @@ func (a *Acceptor) forget(s *Stream) {
 	} else {
 		a.adjust(s.key, -1, 0)
 	}
-	if a.closing && len(a.streams) == 0 {
+	if len(a.streams) > 0 {
+		return
+	}
+	a.rests.close()
+	if a.closing {
 		close(a.empty)
 	}
 }

@@ -11,8 +11,7 @@ import (
 
 // Most clients are silent most of the time, and a goroutine that waits in a read keeps the stack
 // that handling stanzas has grown, and a buffer. So a stream that has been silent for a while rests: its reader
-// gives both back and leaves, and one that has never done anything waits until there is something to
-// be read. Who chats pays nothing for it but a count.
+// gives both back and leaves, and when something arrives another begins. Who chats pays nothing for it but a flag.
 
 // restAfter is the silence after which a stream rests, at most twice of it.
 const restAfter = 3 * time.Second
@@ -40,29 +39,45 @@ func (s *Stream) Read(each func(*markup.Element, error) bool) {
 // restful makes a stream of TCP's framing over a real connection one that may rest. It is called before
 // anybody else knows the stream.
 func (s *Stream) restful() {
-	if c, ok := s.raw.(syscall.Conn); ok && canAwait {
+	if c, ok := s.raw.(syscall.Conn); ok && canRest {
 		s.await, _ = c.SyscallConn()
 	}
 }
 
-// sleep waits until there is something to be read, or the stream is being closed, and reads on.
-func (s *Stream) sleep(end func(error)) {
-	awaitReadable(s.await) // an error is seen again by the read
-	each := s.more
-	s.more = nil
-	s.asleep.Store(false)
-	s.Read(each)
-	s.served(end)
-}
-
 // served is what follows when Serve, or a Read after a rest, has returned.
-func (s *Stream) served(end func(error)) {
+func (s *Stream) served() {
 	if s.more == nil {
-		end(nil)
+		s.over(nil)
 		return
 	}
 	s.asleep.Store(true)
-	go s.sleep(end)
+	if !s.a.rests.add(s) {
+		s.stays = true
+		s.woken()
+		return
+	}
+	s.mu.Lock()
+	over := s.ending || s.dead
+	s.mu.Unlock()
+	if over { // and whoever did that may not have seen that the stream was to be woken
+		s.a.rests.wake(s)
+	}
+}
+
+// woken reads on after a rest.
+func (s *Stream) woken() {
+	s.asleep.Store(false)
+	each := s.more
+	s.more = nil
+	s.Read(each)
+	s.served()
+}
+
+// rouse wakes a stream of which something is wanted that its reader does: to see that it ends.
+func (s *Stream) rouse() {
+	if s.asleep.Load() {
+		s.a.rests.wake(s)
+	}
 }
 
 // silent tells whether a read failed because the stream is to rest, and has reads wait again then.
@@ -80,7 +95,7 @@ func (s *Stream) silent(err error) bool {
 	return true
 }
 
-// nudge has the reader of a stream that was silent since the last call look up.
+// nudge has the reader of a stream look up that was silent since the last call.
 func (s *Stream) nudge() {
 	if s.await == nil || s.busy.Swap(false) || s.asleep.Load() {
 		return
@@ -99,7 +114,7 @@ func (a *Acceptor) watchSilence() {
 	defer a.mu.Unlock()
 	if !a.watching {
 		a.watching = true
-		time.AfterFunc(restAfter, a.nudgeAll)
+		time.AfterFunc(a.silence, a.nudgeAll)
 	}
 }
 
@@ -114,5 +129,5 @@ func (a *Acceptor) nudgeAll() {
 			s.nudge()
 		}
 	}
-	time.AfterFunc(restAfter, a.nudgeAll)
+	time.AfterFunc(a.silence, a.nudgeAll)
 }

@@ -44,12 +44,14 @@ type Stream struct {
 	last   markup.Tree // what Next returned
 	bucket bucket
 	more   func(*markup.Element, error) bool // goes on after a rest; see Read
+	over   func(error)                       // ends the stream
 
 	await syscall.RawConn // set before anybody knows the stream; nil: it never rests
 	stays bool            // Serve's goroutine is to stay; set before Serve
 
-	busy   atomic.Bool // something was read since the last nudge
-	asleep atomic.Bool // nobody reads
+	descriptor int32       // while the stream rests; see rests
+	busy       atomic.Bool // something was read since the last nudge
+	asleep     atomic.Bool // nobody reads
 
 	// Set before Serve, constant from then on.
 	id, domain, lang, mechanism string
@@ -221,6 +223,7 @@ func (s *Stream) Close(e *StreamError) {
 		s.enqueueEnd(e)
 	}
 	_ = s.raw.SetReadDeadline(longAgo)
+	s.rouse()
 }
 
 // finish says goodbye and closes the connection. err is why reading ended.
@@ -320,5 +323,6 @@ func (s *Stream) kill() {
 	clear(s.q)
 	s.q, s.spare, s.queued = nil, nil, 0
 	s.mu.Unlock()
+	s.rouse() // before, since nothing is heard of a descriptor that is closed
 	_ = s.raw.Close()
 }
