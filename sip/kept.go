@@ -10,8 +10,8 @@ type keptResponses struct {
 	limit  int // octets
 	octets int
 
-	index   map[txKey]uint64 // number of the record
-	records []keptRecord     // those from head on are live
+	index   keptIndex
+	records []keptRecord // those from head on are live
 	head    int
 	first   uint64 // number of records[head]
 
@@ -33,9 +33,6 @@ const (
 
 // add keeps a copy of b, and forgets the oldest while there is too much.
 func (k *keptResponses) add(key txKey, b []byte, now time.Duration) {
-	if k.index == nil {
-		k.index = make(map[txKey]uint64)
-	}
 	last := len(k.chunks) - 1
 	if last < 0 || cap(k.chunks[last])-len(k.chunks[last]) < len(b) {
 		k.chunks = append(k.chunks, make([]byte, 0, max(keptChunk, len(b))))
@@ -43,7 +40,9 @@ func (k *keptResponses) add(key txKey, b []byte, now time.Duration) {
 	}
 	offset := len(k.chunks[last])
 	k.chunks[last] = append(k.chunks[last], b...)
-	k.index[key] = k.first + uint64(len(k.records)-k.head)
+	k.index.room()
+	at, _ := k.find(key) // a second one takes the place of the first
+	k.index.put(at, key, k.first+uint64(len(k.records)-k.head))
 	k.records = append(k.records, keptRecord{key, now, k.firstChunk + uint32(last), uint32(offset), uint32(len(b))})
 	k.octets += len(b) + keptRecOct
 	for k.octets > k.limit && len(k.records)-k.head > 1 {
@@ -51,13 +50,26 @@ func (k *keptResponses) add(key txKey, b []byte, now time.Duration) {
 	}
 }
 
+// find is keptIndex.find for a key.
+func (k *keptResponses) find(key txKey) (at int, ok bool) {
+	return k.index.find(key, func(number uint32) bool { return k.record(number).key == key })
+}
+
+// record is the one whose number ends so.
+func (k *keptResponses) record(number uint32) *keptRecord {
+	return &k.records[k.head+int(number-uint32(k.first))]
+}
+
 // get finds a response. It stays valid, since chunks are never written again.
 func (k *keptResponses) get(key txKey) ([]byte, bool) {
-	n, ok := k.index[key]
+	if k.index.n == 0 {
+		return nil, false
+	}
+	at, ok := k.find(key)
 	if !ok {
 		return nil, false
 	}
-	r := &k.records[k.head+int(n-k.first)]
+	r := k.record(uint32(k.index.slots[at]))
 	chunk := k.chunks[r.chunk-k.firstChunk]
 	return chunk[r.offset : r.offset+r.count : r.offset+r.count], true
 }
@@ -65,8 +77,8 @@ func (k *keptResponses) get(key txKey) ([]byte, bool) {
 // drop forgets the oldest.
 func (k *keptResponses) drop() {
 	r := &k.records[k.head]
-	if k.index[r.key] == k.first {
-		delete(k.index, r.key)
+	if at, ok := k.find(r.key); ok && uint32(k.index.slots[at]) == uint32(k.first) {
+		k.index.remove(at)
 	}
 	k.octets -= int(r.count) + keptRecOct
 	k.head++
@@ -75,7 +87,7 @@ func (k *keptResponses) drop() {
 	case k.head == len(k.records):
 		k.records, k.head, k.chunks = k.records[:0], 0, nil
 		if cap(k.records) > 1024 { // after a burst
-			k.records, k.index = nil, nil
+			k.records, k.index = nil, keptIndex{}
 		}
 		return
 	case k.head > len(k.records)/2:

@@ -43,8 +43,8 @@ func TestKeptResponses(t *testing.T) {
 					model = model[1:]
 				}
 			}
-			if k.len() != len(model) || k.octets != octets() || len(k.index) != len(model) {
-				r.Fatalf("%d responses, %d octets, %d indexed; want %d, %d", k.len(), k.octets, len(k.index), len(model), octets())
+			if k.len() != len(model) || k.octets != octets() || k.index.n != len(model) {
+				r.Fatalf("%d responses, %d octets, %d indexed; want %d, %d", k.len(), k.octets, k.index.n, len(model), octets())
 			}
 			for _, e := range model {
 				if b, ok := k.get(e.key); !ok || !bytes.Equal(b, e.b) {
@@ -72,7 +72,7 @@ func TestKeptChunks(t *testing.T) {
 		t.Errorf("%d octets in chunks, %d records for %d", held, cap(k.records), k.len())
 	}
 	k.expire(timerF)
-	if k.octets != 0 || k.chunks != nil || len(k.index) != 0 {
+	if k.octets != 0 || k.chunks != nil || k.index.n != 0 {
 		t.Errorf("left: %d octets", k.octets)
 	}
 }
