@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -163,13 +164,20 @@ type contacts struct {
 	fixed string
 	mu    sync.Mutex
 	cache map[netip.Addr]netip.Addr // remote -> local, by the routing table
+	last  atomic.Pointer[written]   // nearly always the same
+}
+
+// written is an address of ours and its text.
+type written struct {
+	addr netip.AddrPort
+	text string
 }
 
 // maxContacts bounds the cache; a full one is begun anew.
 const maxContacts = 1 << 16
 
 func (c *contacts) of(f *sip.Flow) string {
-	local, remote := addrPort(f.LocalAddr()), addrPort(f.RemoteAddr())
+	local := plain(f.Local())
 	if c.fixed != "" {
 		if _, _, err := net.SplitHostPort(c.fixed); err == nil || local.Port() == 0 {
 			return c.fixed
@@ -178,12 +186,18 @@ func (c *contacts) of(f *sip.Flow) string {
 	}
 	ip := local.Addr()
 	if !ip.IsValid() || ip.IsUnspecified() {
-		ip = c.route(remote.Addr())
+		ip = c.route(plain(f.Remote()).Addr())
 	}
 	if !ip.IsValid() {
 		return f.LocalAddr().String()
 	}
-	return netip.AddrPortFrom(ip, local.Port()).String()
+	at := netip.AddrPortFrom(ip, local.Port())
+	if w := c.last.Load(); w != nil && w.addr == at {
+		return w.text
+	}
+	w := &written{at, at.String()}
+	c.last.Store(w)
+	return w.text
 }
 
 // route asks the kernel which local address it would send from; connecting a
@@ -218,5 +232,10 @@ func addrPort(a net.Addr) netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	return plain(ap)
+}
+
+// plain is an address as it is told to others.
+func plain(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

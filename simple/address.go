@@ -74,25 +74,13 @@ func (e *Edge) ours(domain string) bool { return e.domains[domain] }
 // peer used or the one that we give to it.
 func (e *Edge) here(host string, f *sip.Flow) bool {
 	if a, err := netip.ParseAddr(host); err == nil {
-		return a.Unmap() == addrOf(f.LocalAddr())
+		return a.Unmap() == f.Local().Addr().Unmap()
 	}
 	name := e.contact(f)
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
 	}
 	return strings.EqualFold(host, name)
-}
-
-// addrOf is the IP address of a, invalid when it has none.
-func addrOf(a net.Addr) netip.Addr {
-	if p, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
-		return p.AddrPort().Addr().Unmap()
-	}
-	if a == nil {
-		return netip.Addr{}
-	}
-	p, _ := netip.ParseAddrPort(a.String())
-	return p.Addr().Unmap()
 }
 
 // believed reports whether the peer is one whose word on identities counts

@@ -44,12 +44,18 @@ type Flow struct {
 	peer
 }
 
-// flow makes the Flow of p; that of a connection is always the same one.
+// flow makes the Flow of p; that of a connection is always the same one, and
+// who sends several datagrams in a row, as a proxy does, has one for them.
 func (s *Stack) flow(p peer) *Flow {
 	if p.conn != nil {
 		return &p.conn.flow
 	}
-	return &Flow{stack: s, peer: p}
+	if f := p.socket.lastFlow.Load(); f != nil && f.addr == p.addr {
+		return f
+	}
+	f := &Flow{stack: s, peer: p}
+	p.socket.lastFlow.Store(f)
+	return f
 }
 
 // Transport is UDP, TCP, TLS, WS or WSS.
@@ -79,6 +85,17 @@ func (f *Flow) LocalAddr() net.Addr {
 	return f.socket.pc.LocalAddr()
 }
 
+// Local is LocalAddr as a value; invalid where our side has no IP address.
+func (f *Flow) Local() netip.AddrPort {
+	if f.conn != nil {
+		return addrPort(f.conn.localAddr())
+	}
+	if a := f.stack.routes.localFor(f.socket.local, f.addr.Addr()); a.IsValid() {
+		return a
+	}
+	return addrPort(f.socket.pc.LocalAddr())
+}
+
 // Alive is false once the connection has ended. A UDP flow is always alive.
 func (f *Flow) Alive() bool { return f.conn == nil || !f.conn.isClosed() }
 
@@ -101,10 +118,21 @@ func (f *Flow) Token() string {
 	if f.conn != nil {
 		return "c." + f.stack.instance + "." + strconv.FormatUint(f.conn.id, 36)
 	}
+	if t := f.socket.lastToken.Load(); t != nil && t.remote == f.addr {
+		return t.token
+	}
 	local, _ := f.socket.local.MarshalBinary()
 	remote, _ := f.addr.MarshalBinary()
 	enc := base64.RawURLEncoding
-	return "u." + enc.EncodeToString(local) + "." + enc.EncodeToString(remote)
+	t := &flowToken{f.addr, "u." + enc.EncodeToString(local) + "." + enc.EncodeToString(remote)}
+	f.socket.lastToken.Store(t)
+	return t.token
+}
+
+// flowToken is the token of a remote address at a socket.
+type flowToken struct {
+	remote netip.AddrPort
+	token  string
 }
 
 // FlowByToken finds the flow that Token named: a live connection of this

@@ -17,6 +17,9 @@ type packetSocket struct {
 	local netip.AddrPort
 	refs  int // readers, under stack.mu
 
+	lastFlow  atomic.Pointer[Flow] // of the last request
+	lastToken atomic.Pointer[flowToken]
+
 	segments    atomic.Bool // the kernel takes trains
 	mu          sync.Mutex
 	trains      []train // what waits for Stack.Release
