@@ -16,7 +16,7 @@ import (
 // microseconds for stopping, waking and sweeping however small the heap is. What the
 // floor costs is bounded by itself: at most so much resident memory, and nothing once
 // the live heap has grown to half of it, where the rule takes over.
-const heapFloor = 32 << 20
+const heapFloor = 64 << 20
 
 // raiseFloor keeps the collector's percentage such that the next collection is at
 // heapFloor or where the heap has doubled, whichever is later. It looks at each end of

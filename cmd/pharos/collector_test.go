@@ -11,7 +11,7 @@ func TestPercentFor(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 800}, {2 << 20, 800}, {4 << 20, 700}, {8 << 20, 300}, {heapFloor / 2, 100}, {1 << 30, 100},
+		{0, 1600}, {2 << 20, 1600}, {4 << 20, 1500}, {8 << 20, 700}, {heapFloor / 2, 100}, {1 << 30, 100},
 	} {
 		if got := percentFor(c.live); got != c.want {
 			t.Errorf("percentFor(%d) = %d, want %d", c.live, got, c.want)
