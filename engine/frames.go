@@ -160,6 +160,9 @@ func placed(in presence.Input, node string) presence.Input {
 	case presence.Watch:
 		in.Via.Node = node
 		return in
+	case presence.Keep:
+		in.Node = node
+		return in
 	case presence.Direct:
 		// Where the watcher is, nobody knows yet: see tellDirect.
 		if in.Source != nil {

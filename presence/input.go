@@ -69,6 +69,9 @@ type Direct struct {
 //
 // A refresh may come from elsewhere: the subscription is then where its last Via says.
 // Of Reach there are no notices; its Outcome.State is the only answer.
+//
+// With Was it replaces the Opaque of a living subscription only if Was is Sum of that, else ErrOvertaken: of two
+// who take it over at the same time one comes second, and has to look again. What is saved already may come again.
 type Watch struct {
 	ID       string
 	Watcher  Entity
@@ -77,6 +80,7 @@ type Watch struct {
 	Fetch    bool
 	Durable  bool
 	Opaque   []byte
+	Was      uint64 // Sum of the Opaque that it replaces; 0: whatever there is
 	Package  string // event package, in lower case; "": presence
 	Private  bool   // the package is for the presentity itself: others are refused
 }
@@ -93,10 +97,13 @@ type Unwatch struct {
 	Leaving bool
 }
 
-// Keep replaces the saved opaque state of a durable subscription.
+// Keep replaces the saved opaque state of a durable subscription. It counts from the node at which the
+// watcher's edge is by the owner's word; from any other it is ErrNoSubscription. Was is as in Watch.
 type Keep struct {
 	ID     string
+	Node   string // of the edge; filled in by the engine
 	Opaque []byte
+	Was    uint64
 }
 
 // SetPolicy replaces the policy; an older Revision is ignored. All living

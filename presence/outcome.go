@@ -11,6 +11,9 @@ var ErrNoMatch = errors.New("presence: no publication with this entity-tag")
 // ErrNoSubscription: no such subscription (RFC 6665 §4.2.1: 481).
 var ErrNoSubscription = errors.New("presence: no such subscription")
 
+// ErrOvertaken: another has saved a state of the subscription since the one that was to be replaced (Watch.Was).
+var ErrOvertaken = errors.New("presence: the subscription was changed by another")
+
 // ErrTooMany: the bound on sources or subscriptions of one user is reached.
 var ErrTooMany = errors.New("presence: too many publications or subscriptions")
 

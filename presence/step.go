@@ -118,7 +118,7 @@ func (p *Presentity) check(now time.Time, in Input) error {
 	case Unwatch:
 		return p.checkSubscription(now, in.ID)
 	case Keep:
-		return p.checkSubscription(now, in.ID)
+		return p.checkKeep(now, &in)
 	case Assume:
 		return p.checkAssume(in.Holding)
 	}

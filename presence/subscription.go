@@ -1,6 +1,9 @@
 package presence
 
-import "time"
+import (
+	"hash/fnv"
+	"time"
+)
 
 // State of a subscription (RFC 6665 §4.1.3).
 type State uint8
@@ -66,4 +69,11 @@ type Subscription struct {
 	Shown   *View        // what the watcher was last told
 	Created time.Time
 	Package string // event package; "": presence
+}
+
+// Sum stands for an edge's state of a subscription, where it is asked whether it is still the same; never 0.
+func Sum(opaque []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(opaque)
+	return max(1, h.Sum64())
 }

@@ -1,6 +1,9 @@
 package presence
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 func (p *Presentity) checkSubscription(now time.Time, id string) error {
 	s := p.subs.get(id)
@@ -8,6 +11,25 @@ func (p *Presentity) checkSubscription(now time.Time, id string) error {
 		return ErrNoSubscription
 	}
 	return nil
+}
+
+func (p *Presentity) checkKeep(now time.Time, in *Keep) error {
+	if err := p.checkSubscription(now, in.ID); err != nil {
+		return err
+	}
+	s := p.subs.get(in.ID)
+	if in.Node != "" && s.Via.Node != in.Node {
+		return ErrNoSubscription // of two nodes that take a dialog for theirs one goes on
+	}
+	return s.follows(in.Was, in.Opaque)
+}
+
+// follows tells whether a state of the edge's replaces the one that its sender knows of.
+func (s *sub) follows(was uint64, opaque []byte) error {
+	if was == 0 || was == Sum(s.Opaque) || bytes.Equal(opaque, s.Opaque) {
+		return nil
+	}
+	return ErrOvertaken
 }
 
 func (s *sub) over(now time.Time) bool { return !s.Expires.IsZero() && !s.Expires.After(now) }
@@ -20,7 +42,10 @@ func (p *Presentity) checkWatch(now time.Time, in *Watch) error {
 		return nil
 	}
 	if s := p.subs.get(in.ID); s != nil && s.Watcher == in.Watcher {
-		return nil
+		if s.over(now) {
+			return nil
+		}
+		return s.follows(in.Was, in.Opaque)
 	}
 	if len(p.subs.list) >= MaxSubscriptions {
 		n := 0

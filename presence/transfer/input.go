@@ -52,6 +52,8 @@ func AppendInput(b []byte, in presence.Input) ([]byte, error) {
 		b, at = open(append(b, kindKeep))
 		b = AppendString(b, in.ID)
 		b = AppendBytes(b, in.Opaque)
+		b = AppendString(b, in.Node)
+		b = AppendUint(b, in.Was)
 	case presence.Renotify:
 		b, at = open(append(b, kindRenotify))
 	case presence.Remove:
@@ -85,7 +87,7 @@ func (r *Reader) Input() presence.Input {
 	case kindUnwatch:
 		in = presence.Unwatch{ID: r.String(), Reason: presence.Reason(r.byte()), Silent: r.Bool(), Leaving: r.Bool()}
 	case kindKeep:
-		in = presence.Keep{ID: r.String(), Opaque: r.Bytes()}
+		in = presence.Keep{ID: r.String(), Opaque: r.Bytes(), Node: r.String(), Was: r.Uint()}
 	case kindRenotify:
 		in = presence.Renotify{}
 	case kindRemove:
@@ -157,6 +159,7 @@ func appendWatch(b []byte, in *presence.Watch) []byte {
 	b = AppendBool(b, in.Durable)
 	b = AppendString(b, in.Package)
 	b = AppendBool(b, in.Private)
+	b = AppendUint(b, in.Was)
 	return AppendBytes(shut(b, at), in.Opaque)
 }
 
@@ -170,6 +173,7 @@ func (r *Reader) watch() (in presence.Watch) {
 	in.Durable = r.Bool()
 	in.Package = r.String()
 	in.Private = r.Bool()
+	in.Was = r.Uint()
 	r.leave(rest)
 	in.Opaque = r.Bytes()
 	return in

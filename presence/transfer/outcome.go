@@ -31,7 +31,7 @@ func (r *Reader) Outcome() (o presence.Outcome) {
 // A number is never used again.
 type Errors map[uint64]error
 
-var domainErrors = Errors{1: presence.ErrNoMatch, 2: presence.ErrNoSubscription, 3: presence.ErrTooMany, 4: presence.ErrAssume}
+var domainErrors = Errors{1: presence.ErrNoMatch, 2: presence.ErrNoSubscription, 3: presence.ErrTooMany, 4: presence.ErrAssume, 5: presence.ErrOvertaken}
 
 // maxErrors is how many sentinels one error carries.
 const maxErrors = 8
