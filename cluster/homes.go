@@ -385,8 +385,8 @@ func (n *Node) locating(ctx context.Context) {
 // settle asks the registry for a batch.
 func (n *Node) settle(ctx context.Context, batch []presence.Entity) {
 	era := n.era.Load()
-	if era == 0 {
-		n.locator.putOff(batch, ErrOut)
+	if era == 0 || n.knows.Load() != era {
+		n.locator.putOff(batch, ErrOut) // whoever comes here asks which of his watchers' nodes are alive
 		return
 	}
 	k := n.reads.begin()

@@ -270,6 +270,10 @@ func (n *Node) renew(ctx context.Context, k *keeper) time.Duration {
 	}
 	n.note(list)
 	n.saw(list, era, asked)
+	if n.knows.Swap(era) != era {
+		poke(n.wakeHeir)
+		n.locator.again()
+	}
 	if why := n.cutOff(k, list); why != "" {
 		n.stepDown(why)
 		call, cancel := context.WithTimeout(ctx, registryWithin)

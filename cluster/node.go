@@ -117,6 +117,7 @@ type Node struct {
 	topics [256]topic
 
 	era       atomic.Uint64 // the epoch under which this node takes part; 0: it does not
+	knows     atomic.Uint64 // the era in which it has read who else takes part
 	until     atomic.Int64  // nanoseconds since born at which the lease is over
 	steady    atomic.Int64  // nanoseconds since born since when there was always a lease
 	untilWall atomic.Int64  // the same as until by the wall clock, which goes on while a machine is suspended

@@ -183,6 +183,9 @@ func (n *Node) inherit(ctx context.Context) {
 // be: and what was on its way here from a node that has died.
 func (n *Node) heritage(ctx context.Context) error {
 	era := n.era.Load()
+	if n.knows.Load() != era {
+		return nil // who has died is not known yet: renew says when it is
+	}
 	k := n.reads.begin()
 	defer n.reads.end(k)
 	orphans := n.arrived.orphans()
