@@ -1,6 +1,8 @@
 package simple
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -57,7 +59,7 @@ func (e *Edge) old(d *dialog) bool {
 // owner last is not the one that he got an answer to last, or the node that he has left has not heard of it. So the owner is asked: the dialog is
 // dropped where it is another's, else it goes on above every number that is reserved for it anywhere, at once after the first
 // 500, later when after is over. d.mu is held.
-func (e *Edge) passed(d *dialog, after time.Duration) {
+func (e *Edge) passedBy(d *dialog, after time.Duration) {
 	d.doubted = true
 	go e.ask(d, e.engine.Era(), func(sub *presence.Subscription) {
 		d.cseq = max(d.cseq, d.ceiling) // what the other has used meanwhile is not more than a block above
@@ -81,7 +83,9 @@ func (e *Edge) ask(d *dialog, era uint64, ours func(*presence.Subscription)) {
 			return
 		}
 		if err == nil && sub != nil && d.overtaken(sub) {
-			e.renew(d, sub)
+			if e.adopt(sub) == nil {
+				e.dialogs.drop(d)
+			}
 			return
 		}
 		d.mu.Lock()
@@ -111,57 +115,96 @@ func (e *Edge) ask(d *dialog, era uint64, ours func(*presence.Subscription)) {
 // overtaken reports that others have reserved CSeq for a dialog after this node did: it was theirs meanwhile, though it
 // is this node's now. So is one that was handed away while this node stood still, and came back before the owner could be asked.
 func (d *dialog) overtaken(sub *presence.Subscription) bool {
-	var saved dialogState
-	if saved.decode(sub.Opaque) != nil {
-		return false
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	own := d.load()
-	return saved.ceiling > own.ceiling
+	return d.saved != presence.Sum(sub.Opaque)
 }
 
-// renew has a dialog that was overtaken go on from what is saved.
-func (e *Edge) renew(d *dialog, sub *presence.Subscription) {
-	d.mu.Lock()
-	waits := d.next
-	d.mu.Unlock()
-	e.dialogs.drop(d)
-	n := e.adopt(sub)
-	if n == nil || waits.state == 0 {
-		return
+// reserve makes the state with which d takes its next block of CSeq, and says what that replaces: see
+// presence.Watch. Of all that would take a block above the same state, on whichever node, one gets it, so that
+// no number is two dialogs'. d.mu is held.
+func (e *Edge) reserve(d *dialog, s *dialogState) (opaque []byte, was uint64) {
+	if !e.bindings.shared {
+		return d.save(s), 0
 	}
-	n.mu.Lock()
-	waits.full = true
-	n.push(waits)
-	ready := n.ready()
-	n.mu.Unlock()
-	if ready {
-		e.out.add([]*dialog{n})
+	s.part[partStamp] = newStamp()
+	opaque, was = d.save(s), d.saved
+	d.saved = presence.Sum(opaque)
+	return opaque, was
+}
+
+func newStamp() string {
+	return string(binary.BigEndian.AppendUint64(nil, rand.Uint64()))
+}
+
+// unsaved says that a state has not been saved, as far as is known. d.mu is held.
+func (d *dialog) unsaved(opaque []byte, was uint64) {
+	if was != 0 && d.saved == presence.Sum(opaque) {
+		d.saved = was
 	}
 }
 
-// adopt makes a dialog of what was saved of it; nil when it cannot be read.
+// adopt makes a dialog of what was saved of it; nil when it cannot be read. One of an earlier era, or from before
+// another node had it, ends: what its watcher may not have got yet is told in the new one.
 func (e *Edge) adopt(sub *presence.Subscription) *dialog {
+	var waits notice
 	if d := e.dialogs.get(sub.ID); d != nil {
 		if !e.old(d) && !d.overtaken(sub) {
 			return d
 		}
-		e.dialogs.drop(d) // of an earlier era, or before another node had it: what is saved is newer
+		d.mu.Lock()
+		waits = d.waits()
+		d.mu.Unlock()
 	}
+	d := e.revive(sub)
+	if d == nil {
+		return nil
+	}
+	e.enter(d)
+	e.tellAgain(d, waits)
+	return d
+}
+
+// tellAgain tells in a dialog what its watcher may not have got in the one that it comes from.
+func (e *Edge) tellAgain(d *dialog, waits notice) {
+	if waits.state == 0 || waits.state == presence.Terminated {
+		return
+	}
+	d.mu.Lock()
+	switch {
+	case d.next.state != 0:
+		d.next.full = true // it is newer
+	case !d.busy:
+		waits.full = true
+		d.push(waits)
+	}
+	ready := d.ready()
+	d.mu.Unlock()
+	if ready {
+		e.out.add([]*dialog{d})
+	}
+}
+
+// waits is the newest notice that the watcher may not have got. d.mu is held.
+func (d *dialog) waits() notice {
+	if m := d.memory; m != nil && len(m.queue) > 0 {
+		return m.queue[len(m.queue)-1]
+	}
+	if d.next.state == 0 && d.busy {
+		return d.now
+	}
+	return d.next
+}
+
+// revive is a dialog of which nobody knows yet, made of what was saved; nil when that cannot be read.
+func (e *Edge) revive(sub *presence.Subscription) *dialog {
 	d, err := restored(sub)
 	if err != nil {
 		e.log.Warn("simple: dialog not taken over", "sub", sub.ID, "watcher", sub.Watcher.String(), "err", err)
 		return nil
 	}
 	e.retarget(d)
-	e.restored.Store(time.Now().UnixNano())
-	e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
-	d.era = e.engine.Era()
-	e.dialogs.add(d)
-	if d.pkg.begin != nil {
-		d.pkg.begin(e, d)
-	}
+	d.era, d.saved = e.engine.Era(), presence.Sum(sub.Opaque)
 	return d
 }
 
@@ -270,44 +313,41 @@ func (r *request) claim(tag string, next func(*request, *dialog)) {
 	if !r.enter(load.Refresh) {
 		return
 	}
-	r.authenticate(from, func(r *request) {
-		e := r.edge
-		e.findFor(r.who, presentity, tag, func(sub *presence.Subscription, err error) {
-			if d := e.dialogs.get(tag); d != nil && err == nil {
-				e.dialogs.drop(d) // of an earlier era
-			}
-			switch {
-			case err != nil:
-				r.failed(err)
-			case sub == nil || sub.Via.Edge != Name || sub.Watcher != r.who:
-				r.fail(481, "")
-			default:
-				d := e.adopt(sub)
-				if d == nil {
-					r.fail(481, "")
-					return
-				}
-				e.leaveTo(sub.Via.Node, tag)
-				next(r, d)
-			}
-		})
-	})
+	r.authenticate(from, func(r *request) { r.take(presentity, tag, next) })
 }
 
-// leaveTo has the node that had a dialog forget it. Should that fail, it has a dialog that
-// nobody ever tells anything.
-func (e *Edge) leaveTo(node, id string) {
-	if node == "" || node == e.engine.Self() {
-		return
-	}
-	err := e.engine.CallEdge(node, Name, appendDrop(nil, id), func(_ []byte, err error) {
+// maxTries is how often a dialog that others take over meanwhile is looked up anew for one SUBSCRIBE.
+const maxTries = 3
+
+// take finds the dialog of a SUBSCRIBE at the owner of the presentity. One of another node is known here only from refresh on, and is this
+// node's when that is saved: until then it goes on where it is.
+func (r *request) take(presentity presence.Entity, tag string, next func(*request, *dialog)) {
+	e := r.edge
+	r.former = ""
+	e.findFor(r.who, presentity, tag, func(sub *presence.Subscription, err error) {
 		if err != nil {
-			e.log.Info("simple: the dialog's former node does not answer", "sub", id, "node", node, "err", err)
+			r.failed(err)
+			return
 		}
+		d := (*dialog)(nil)
+		switch {
+		case sub == nil || sub.Via.Edge != Name || sub.Watcher != r.who:
+		case sub.Via.Node == e.engine.Self():
+			d = e.adopt(sub)
+		default:
+			if d = e.revive(sub); d != nil {
+				r.former = sub.Via.Node
+			}
+		}
+		if d == nil {
+			if d := e.dialogs.get(tag); d != nil {
+				e.dialogs.drop(d) // of an earlier era
+			}
+			r.fail(481, "")
+			return
+		}
+		next(r, d)
 	})
-	if err != nil {
-		e.log.Info("simple: the dialog's former node does not answer", "sub", id, "node", node, "err", err)
-	}
 }
 
 // recover takes over a dialog that the owner of the presentity takes to be here, and

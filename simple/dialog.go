@@ -40,11 +40,13 @@ type dialog struct {
 	ceiling uint32    // saved: cseq never passes it
 	keeping bool      // a higher ceiling is being saved
 	era     uint64    // Engine.Era in which the dialog was known to be this node's
+	saved   uint64    // presence.Sum of the state that the owner was given last; only where there are other nodes
 
 	next    notice // waits to be sent; the newest wins, or see memory
 	now     notice // is under way
 	held    bool   // nothing is sent until its package lets it go
 	doubted bool   // it is being asked whether the dialog is still this node's
+	passing bool   // the node that had it has not let it go yet
 	unheard bool   // the owner may have been lost, and nothing has been heard of the next one
 	queued  bool   // is in the outbox
 	busy    bool   // a NOTIFY is under way
@@ -99,6 +101,7 @@ const (
 	partAccept    // kind of body of the NOTIFYs; empty: the package's first (eventPackage.saved)
 	partParams    // parameters of Event that the package keeps, beginning with ';'
 	partKept      // what the package has kept of the bodies of SUBSCRIBE
+	partStamp     // where there are several nodes: makes each state that is saved another one
 	dialogParts
 )
 
@@ -256,24 +259,39 @@ func (t *dialogTable) release(w presence.Entity) {
 	}
 }
 
-// add enters a dialog for which there is a reservation.
+// add enters a dialog for which there is a reservation. What goes by the same tag ends: it was the same dialog, before
+// another node had it.
 func (t *dialogTable) add(d *dialog) {
 	s := &t.shard[shardOf(d.id)]
 	s.Lock()
+	old := s.byID[d.id]
 	s.byID[d.id] = d
 	s.Unlock()
+	if old != nil && old != d {
+		old.mu.Lock()
+		t.edge.linger(old)
+		old.end()
+		old.mu.Unlock()
+		t.left(old)
+	}
 }
 
 // remove takes d out, once.
 func (t *dialogTable) remove(d *dialog) {
 	s := &t.shard[shardOf(d.id)]
 	s.Lock()
-	_, there := s.byID[d.id]
-	delete(s.byID, d.id)
-	s.Unlock()
-	if !there {
-		return
+	there := s.byID[d.id] == d
+	if there {
+		delete(s.byID, d.id)
 	}
+	s.Unlock()
+	if there {
+		t.left(d)
+	}
+}
+
+// left undoes what stands for a dialog that is out of the table.
+func (t *dialogTable) left(d *dialog) {
 	t.release(d.watcher)
 	if d.pkg.end != nil {
 		d.pkg.end(t.edge, d)

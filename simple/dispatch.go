@@ -35,6 +35,9 @@ type request struct {
 	kept    string          // what is kept with the dialog of a SUBSCRIBE without a body
 
 	sentHere bool // by a redirect of another node
+
+	former string // node that has the dialog of a SUBSCRIBE that has come here; "": none
+	tries  int    // to take it over, in vain
 }
 
 // ServeSIP takes a request from the stack.
@@ -203,7 +206,7 @@ func (r *request) failed(err error) {
 // passes tells whether an error goes by itself, so that the client is to ask again: a queue is full, or the
 // database or another node is away.
 func passes(err error) bool {
-	for _, e := range []error{engine.ErrOverload, engine.ErrStopped, engine.ErrGone, engine.ErrTransient, account.ErrBusy, errNotOwner} {
+	for _, e := range []error{engine.ErrOverload, engine.ErrStopped, engine.ErrGone, engine.ErrTransient, account.ErrBusy, errNotOwner, presence.ErrOvertaken} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -135,6 +135,7 @@ type Edge struct {
 	diffs    diffTable
 	bindings locationTable
 	out      outbox
+	passes   handovers
 	lanes    laneTable
 	calls    callTable
 	messages chan struct{} // one token for each message being worked on

@@ -32,6 +32,7 @@ type nodeCall struct {
 	binding      *binding // of callClosed and callSend
 	header, body []byte
 	sub          string // of callFind and callDrop
+	ceiling      uint32 // of callDrop: what is below it is let go
 }
 
 var errCall = errors.New("simple: call of another node cannot be read")
@@ -74,8 +75,8 @@ func appendFind(b []byte, presentity presence.Entity, sub string) []byte {
 	return appendText(appendCall(b, callFind, presentity), sub)
 }
 
-func appendDrop(b []byte, sub string) []byte {
-	return appendText(appendCall(b, callDrop, presence.Entity{}), sub)
+func appendDrop(b []byte, sub string, ceiling uint32) []byte {
+	return binary.AppendUvarint(appendText(appendCall(b, callDrop, presence.Entity{}), sub), uint64(ceiling))
 }
 
 // appendFound writes what of a subscription makes a dialog again; nil: there is none.
@@ -179,8 +180,10 @@ func decodeCall(b []byte) (*nodeCall, error) {
 			c.header, c.body = p.bytes(), p.bytes()
 		}
 	case callRemoved:
-	case callFind, callDrop:
+	case callFind:
 		c.sub = p.text()
+	case callDrop:
+		c.sub, c.ceiling = p.text(), uint32(p.number())
 	default:
 		p.ok = false
 	}
@@ -290,11 +293,7 @@ func (e *Edge) Called(_ string, request []byte, answer func([]byte)) {
 	case callFind:
 		e.found(c.user, c.sub, answer)
 	case callDrop:
-		if d := e.dialogs.get(c.sub); d != nil {
-			e.dialogs.drop(d)
-			e.engine.Left(d.presentity, d.id)
-		}
-		answer(nil)
+		e.dropped(c.sub, c.ceiling, answer)
 	case callSend:
 		e.sendHere(c.binding, c.header, c.body, func(status int, err error) { answer(appendStatus(nil, status, err)) })
 	default:

@@ -28,7 +28,7 @@ func TestNodeCall(t *testing.T) {
 		{appendClosed(nil, aliceAt, b), nodeCall{op: callClosed, user: aliceAt, binding: b}},
 		{appendRemoved(nil, aliceAt), nodeCall{op: callRemoved, user: aliceAt}},
 		{appendFind(nil, aliceAt, "tag"), nodeCall{op: callFind, user: aliceAt, sub: "tag"}},
-		{appendDrop(nil, "tag"), nodeCall{op: callDrop, sub: "tag"}},
+		{appendDrop(nil, "tag", 3000), nodeCall{op: callDrop, sub: "tag", ceiling: 3000}},
 		{appendSend(nil, b, []byte("To: x\r\n"), []byte("hi")), nodeCall{op: callSend, binding: b, header: []byte("To: x\r\n"), body: []byte("hi")}},
 	} {
 		got, err := decodeCall(tc.wire)

@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,7 +101,7 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 
 // ready reports that d has to go to the outbox, and marks it. d.mu is held.
 func (d *dialog) ready() bool {
-	if d.queued || d.busy || d.ended || d.stranded || d.held || d.doubted || d.retry != nil || d.next.state == 0 {
+	if d.queued || d.busy || d.ended || d.stranded || d.held || d.doubted || d.passing || d.retry != nil || d.next.state == 0 {
 		return false
 	}
 	d.queued = true
@@ -174,7 +175,7 @@ func (o *outbox) run() {
 func (e *Edge) send(d *dialog, buf []byte) []byte {
 	d.mu.Lock()
 	d.queued = false
-	if d.next.state == 0 || d.busy || d.ended {
+	if d.next.state == 0 || d.busy || d.ended || d.doubted || d.passing {
 		d.mu.Unlock()
 		return buf
 	}
@@ -423,7 +424,8 @@ func (e *Edge) starting() bool { return time.Now().UnixNano()-e.restored.Load() 
 // keep saves a higher ceiling for CSeq. d.mu is held.
 func (e *Edge) keep(d *dialog) {
 	s := d.load()
-	in := presence.Keep{ID: d.id, Opaque: d.save(&s)}
+	opaque, was := e.reserve(d, &s)
+	in := presence.Keep{ID: d.id, Opaque: opaque, Was: was}
 	reserved := s.ceiling
 	d.keeping = true
 	err := e.engine.Submit(d.presentity, in, func(_ presence.Outcome, err error) {
@@ -431,8 +433,8 @@ func (e *Edge) keep(d *dialog) {
 		d.keeping = false
 		if err == nil {
 			d.ceiling = max(d.ceiling, reserved)
-		} else if d.cseq >= d.ceiling {
-			e.wait(d, keepAgain)
+		} else {
+			e.notKept(d, opaque, was, err)
 		}
 		ready := d.ready()
 		d.mu.Unlock()
@@ -442,9 +444,20 @@ func (e *Edge) keep(d *dialog) {
 	})
 	if err != nil {
 		d.keeping = false
-		if d.cseq >= d.ceiling {
-			e.wait(d, keepAgain)
-		}
+		e.notKept(d, opaque, was, err)
+	}
+}
+
+// notKept goes on when a ceiling could not be saved. d.mu is held.
+func (e *Edge) notKept(d *dialog, opaque []byte, was uint64, err error) {
+	d.unsaved(opaque, was)
+	switch {
+	case d.ended || d.doubted:
+	case e.bindings.shared && (errors.Is(err, presence.ErrOvertaken) || errors.Is(err, presence.ErrNoSubscription)):
+		d.doubted = true // it may be another node's by now
+		go e.ask(d, e.engine.Era(), nil)
+	case d.cseq >= d.ceiling:
+		e.wait(d, keepAgain)
 	}
 }
 

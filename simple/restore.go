@@ -28,6 +28,9 @@ func (e *Edge) Restore(subs []*presence.Subscription) error {
 		e.restored.Store(time.Now().UnixNano())
 		e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
 		d.era = e.engine.Era()
+		if e.bindings.shared {
+			d.saved = presence.Sum(sub.Opaque)
+		}
 		e.dialogs.add(d)
 		if d.pkg.begin != nil {
 			d.pkg.begin(e, d)

@@ -22,7 +22,11 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 	}
 	d.mu.Lock()
 	if d.ended || turn != d.turn {
+		last := d.ended && turn == d.turn
 		d.mu.Unlock()
+		if last {
+			e.lingered(d)
+		}
 		return // overtaken by the answer to a SUBSCRIBE
 	}
 	d.code = code
@@ -60,7 +64,7 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 	}
 	d.doubt(last)
 	if code == 500 && e.bindings.shared && !d.fetch && int(d.fails) < e.limits.Failures {
-		e.passed(d, backoff(d.fails))
+		e.passedBy(d, backoff(d.fails))
 	} else {
 		e.again(d, resp, err)
 	}

@@ -1,6 +1,8 @@
 package simple
 
 import (
+	"errors"
+	"slices"
 	"time"
 
 	"pharos/load"
@@ -78,6 +80,9 @@ func (r *request) watch(d *dialog, lifetime time.Duration) {
 	}
 	if !d.fetch {
 		in.Durable, in.Opaque = true, d.state
+		if e.bindings.shared {
+			d.saved = presence.Sum(d.state)
+		}
 	}
 	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
 		switch {
@@ -146,8 +151,13 @@ func (r *request) resubscribe(tag string, ev sip.Event) {
 func (r *request) resubscribeIn(d *dialog, ev sip.Event) {
 	d.mu.Lock()
 	s := d.load()
-	ended := d.ending()
+	ended, left := d.ending(), d.ended
 	d.mu.Unlock()
+	if left && r.edge.bindings.shared && r.tries < maxTries { // it may have gone to another node just now
+		r.tries++
+		r.claim(d.id, func(r *request, d *dialog) { r.resubscribeIn(d, ev) })
+		return
+	}
 	// The Event must be the subscription's (RFC 6665 §4.4.1): one more in the same
 	// dialog would be dialog reuse, which is forbidden (§4.5).
 	same := s.part[partCallID] == r.msg.CallID() && s.part[partRemoteTag] == r.msg.From().Tag() &&
@@ -233,19 +243,48 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 	condition := r.condition(d.pkg)
 	d.remember(&s, body, condition)
 	e.awaits(d, condition)
+	opaque, before := e.reserve(d, &s)
 	in := presence.Watch{
 		ID: d.id, Watcher: d.watcher, Via: presence.Via{Edge: Name},
-		Lifetime: lifetime, Durable: true, Opaque: d.save(&s), Package: d.pkg.key, Private: d.pkg.private,
+		Lifetime: lifetime, Durable: true, Opaque: opaque, Was: before, Package: d.pkg.key, Private: d.pkg.private,
 	}
-	reserved := s.ceiling
+	reserved, pass := s.ceiling, (*handover)(nil)
+	if r.former != "" {
+		pass = e.passes.begin(d.id, d.ceiling)
+	}
 	d.mu.Unlock()
-	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
-		if err != nil || out.State == presence.Terminated {
-			e.unheard(d)
+	if pass != nil {
+		e.enter(d)
+	}
+	failed := func(err error) {
+		e.unheard(d)
+		d.mu.Lock()
+		d.unsaved(opaque, before)
+		d.mu.Unlock()
+		if pass != nil {
+			e.dialogs.drop(d)
+			e.passed(d.id, pass)
 		}
-		if err != nil {
+		if !errors.Is(err, presence.ErrOvertaken) || r.tries == maxTries {
 			r.failed(err)
 			return
+		}
+		r.tries++
+		r.take(d.presentity, d.id, func(r *request, d *dialog) { r.refresh(d, ev, body, lifetime) })
+	}
+	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
+		if err != nil {
+			failed(err)
+			return
+		}
+		d.mu.Lock()
+		d.ceiling = max(d.ceiling, reserved)
+		d.mu.Unlock()
+		if pass != nil {
+			e.leaveTo(r.former, d.id, reserved, pass)
+		}
+		if out.State == presence.Terminated {
+			e.unheard(d)
 		}
 		if out.State == presence.Terminated {
 			r.fail(403, "")
@@ -253,7 +292,6 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 		}
 		e.refreshed(d, &out, condition, func(status int) {
 			d.mu.Lock()
-			d.ceiling = max(d.ceiling, reserved)
 			if d.memory != nil {
 				d.memory.mute = status == 204
 			}
@@ -265,8 +303,7 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 		})
 	})
 	if err != nil {
-		e.unheard(d)
-		r.failed(err)
+		failed(err)
 	}
 }
 
@@ -284,6 +321,10 @@ func (r *request) unsubscribe(d *dialog) {
 				return
 			}
 			r.subscribed(d, 200, r.ourContact(), 0)
+			if r.former != "" && !slices.Contains(r.edge.engine.Nodes(), r.former) {
+				r.edge.enter(d) // else who has the dialog says the last word
+				r.edge.over(d)
+			}
 		})
 	if err != nil {
 		r.failed(err)

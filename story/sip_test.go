@@ -583,7 +583,15 @@ func (p *phone) resubscribe(s *subscription, expires string) error {
 		to = at.at(sipPort).String() // RFC 3261 §12.2.1.1: where the last Contact was
 	}
 	p.mu.Unlock()
-	return p.send(&transaction{method: "SUBSCRIBE", uri: uri, to: to, build: func(cseq uint32, auth string) string {
+	return p.resubscribeAt(s, expires, to)
+}
+
+// resubscribeAt is resubscribe at an address; "": the phone's server.
+func (p *phone) resubscribeAt(s *subscription, expires, at string) error {
+	p.mu.Lock()
+	uri := s.target
+	p.mu.Unlock()
+	return p.send(&transaction{method: "SUBSCRIBE", uri: uri, to: at, build: func(cseq uint32, auth string) string {
 		to := "<sip:" + s.of + ">"
 		if s.remote != "" {
 			to += ";tag=" + s.remote

@@ -65,6 +65,33 @@ type watching struct {
 	target        string
 	heard         uint32 // CSeq
 	ended         bool
+	trace         []step // the last ones
+}
+
+// step is something that happened in a dialog, for whoever looks for the reason of a breach.
+type step struct {
+	at   time.Time
+	what string
+	peer netip.AddrPort
+	n    int // CSeq of what came, status of what was answered
+}
+
+const maxSteps = 16
+
+// note keeps a step. The phone's mu is held.
+func (w *watching) note(what string, peer netip.AddrPort, n int) {
+	if len(w.trace) == maxSteps {
+		w.trace = append(w.trace[:0], w.trace[1:]...)
+	}
+	w.trace = append(w.trace, step{time.Now(), what, peer, n})
+}
+
+func (w *watching) steps() string {
+	var b strings.Builder
+	for _, x := range w.trace {
+		fmt.Fprintf(&b, " %s %s %v %d;", x.at.UTC().Format("05.000"), x.what, x.peer.Addr(), x.n)
+	}
+	return b.String()
 }
 
 func newPhone(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int) (*phone, error) {
@@ -143,11 +170,14 @@ var number = regexp.MustCompile(`\bn(\d+)\b`)
 // notified takes a NOTIFY.
 func (p *phone) notified(m *sip.Message, from netip.AddrPort) int {
 	w := p.watching[m.CallID()]
+	if w != nil {
+		w.note("NOTIFY", from, int(m.CSeq()))
+	}
 	if w == nil || w.ended || w.local != m.To().Tag() {
 		return 481
 	}
 	if m.CSeq() <= w.heard {
-		p.o.never("%s: CSeq went back from %d to %d in a dialog about %s", p.user, w.heard, m.CSeq(), w.of)
+		p.o.never("%s: CSeq went back from %d to %d in dialog %s about %s:%s", p.user, w.heard, m.CSeq(), m.From().Tag(), w.of, w.steps())
 		return 500
 	}
 	w.heard = m.CSeq()
@@ -442,8 +472,11 @@ func (p *phone) refresh(w *watching) {
 		build := func(cseq uint32, auth string) string { return p.subscribe(w, target, cseq, auth) }
 		m, err := p.send(addrOf(target), build, "SUBSCRIBE", target)
 		if err != nil || m.Status >= 500 {
+			p.noted(w, "no answer to SUBSCRIBE by", addrOf(target), m)
 			m, err = p.anywhere(build, "SUBSCRIBE", target)
+			target = ""
 		}
+		p.noted(w, "SUBSCRIBE answered by", addrOf(target), m)
 		switch {
 		case err != nil:
 			continue
@@ -458,6 +491,16 @@ func (p *phone) refresh(w *watching) {
 			return
 		}
 	}
+}
+
+func (p *phone) noted(w *watching, what string, peer netip.AddrPort, m *sip.Message) {
+	n := 0
+	if m != nil {
+		n = m.Status
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.note(what, peer, n)
 }
 
 // addrOf is where a Contact of the service leads.
