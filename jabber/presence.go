@@ -231,6 +231,11 @@ func (s *session) arrive(ctx context.Context, el *markup.Element, in presence.Pu
 	s.act.Lock()
 	defer s.act.Unlock()
 	s.publish(ctx, el, in)
+	s.mu.Lock()
+	if s.watches == nil && !s.ended {
+		s.watches = make(map[presence.Entity]*presence.View, 1+countWatched(items))
+	}
+	s.mu.Unlock()
 	s.startWatch(ctx, u)
 	for i := range items {
 		if it := &items[i]; it.To && !it.Removed && it.Contact != u {
@@ -244,6 +249,16 @@ func (s *session) arrive(ctx context.Context, el *markup.Element, in presence.Pu
 		}
 	}
 	return true
+}
+
+// countWatched is how many contacts of a roster are watched.
+func countWatched(items []store.Item) (n int) {
+	for i := range items {
+		if items[i].To && !items[i].Removed {
+			n++
+		}
+	}
+	return n
 }
 
 // watch starts to watch a contact if the session is available.

@@ -40,7 +40,7 @@ func (s *Stream) negotiate(ctx context.Context) error {
 			return err
 		}
 		s.id = newStreamID()
-		b := s.wire.appendElement(s.wire.appendOpen(nil, s), s.features())
+		b := s.wire.appendElement(s.wire.appendOpen(make([]byte, 0, 1024), s), s.features())
 		s.opened = true
 		if err := s.writeNow(b); err != nil {
 			s.broken = true
@@ -134,7 +134,7 @@ func (s *Stream) features() string {
 	if s.authenticated() {
 		return s.a.features
 	}
-	var b []byte
+	b := make([]byte, 0, 512)
 	b = append(b, "<stream:features>"...)
 	switch {
 	case s.encrypted() || s.ws != nil:

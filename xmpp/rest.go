@@ -50,6 +50,11 @@ func (s *Stream) served() {
 		s.over(nil)
 		return
 	}
+	s.mu.Lock()
+	if len(s.q) == 0 && !s.writing {
+		s.q, s.spare = nil, nil
+	}
+	s.mu.Unlock()
 	s.asleep.Store(true)
 	if !s.a.rests.add(s) {
 		s.stays = true
