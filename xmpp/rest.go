@@ -14,7 +14,7 @@ import (
 // gives both back and leaves, and when something arrives another begins. Who chats pays nothing for it but a flag.
 
 // restAfter is the silence after which a stream rests, at most twice of it.
-const restAfter = 3 * time.Second
+const restAfter = 2 * time.Second
 
 // errSilent is what a read gives when the stream is to rest.
 var errSilent = errors.New("xmpp: silent")

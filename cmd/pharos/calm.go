@@ -14,8 +14,8 @@ import (
 // the next collection, free memory, stacks that were needed once, and what pools hold. So when it
 // has been calm for a while, it collects of itself and gives back what is free, once.
 const (
-	calmLook  = 2 * time.Second // between two looks
-	calmLooks = 3               // of which so many must find it calm
+	calmLook  = time.Second // between two looks
+	calmLooks = 5           // of which so many must find it calm: by then streams that are silent rest, too, and their stacks are free
 	// calmShare bounds what that costs under a load that comes and goes: such a collection is followed by another no
 	// sooner than after so many times as long as it took.
 	calmShare = 200

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -11,25 +12,31 @@ func TestCalm(t *testing.T) {
 	rising := func(h heap, by uint64) heap { h.allocated += by; return h }
 	spare := heap{live: 20 * mb, objects: 20 * mb, free: 5 * mb}
 	tight := heap{live: 20 * mb, objects: 22 * mb, free: mb}
+	same := func(h heap, times int) []heap { return slices.Repeat([]heap{h}, times) }
+	climbing := func(h heap, by uint64, times int) (all []heap) {
+		for i := range times {
+			all = append(all, rising(h, uint64(i)*by))
+		}
+		return all
+	}
 	for _, c := range []struct {
 		name  string
 		rest  time.Duration
 		looks []heap
-		want  []bool
+		want  int // the look that says so; -1: none
 	}{
-		{"calm after load, garbage", 0, []heap{busy, busy, rising(busy, calmRate), rising(busy, calmRate)}, []bool{false, false, false, true}},
-		{"busy all the time", 0, []heap{busy, rising(busy, mb), rising(busy, 2*mb), rising(busy, 3*mb), rising(busy, 4*mb)}, make([]bool, 5)},
-		{"busy in between", 0, []heap{spare, spare, rising(spare, mb), rising(spare, mb), rising(spare, mb)}, make([]bool, 5)},
-		{"nothing to give back", 0, []heap{tight, tight, tight, tight}, make([]bool, 4)},
-		{"free memory alone", 0, []heap{spare, spare, spare}, []bool{false, false, true}},
-		{"a large one allocates more when calm", 0, []heap{{live: 640 * mb, objects: 900 * mb}, {allocated: 10 * mb, live: 640 * mb, objects: 910 * mb},
-			{allocated: 20 * mb, live: 640 * mb, objects: 920 * mb}}, []bool{false, false, true}},
-		{"it has just done so", 4 * calmLook, []heap{spare, spare, spare, spare}, []bool{false, false, false, true}},
+		{"calm after load, garbage", 0, climbing(busy, calmRate, calmLooks+1), calmLooks},
+		{"busy all the time", 0, climbing(busy, mb, 20), -1},
+		{"busy in between", 0, append(same(spare, calmLooks-1), same(rising(spare, mb), calmLooks)...), -1},
+		{"nothing to give back", 0, same(tight, 20), -1},
+		{"free memory alone", 0, same(spare, calmLooks), calmLooks - 1},
+		{"a large one allocates more when calm", 0, climbing(heap{live: 640 * mb, objects: 900 * mb}, 10*mb, calmLooks), calmLooks - 1},
+		{"it has just done so", (calmLooks + 2) * calmLook, same(spare, calmLooks+2), calmLooks + 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := calm{rest: c.rest}
 			for i, h := range c.looks {
-				if got := m.look(h); got != c.want[i] {
+				if got := m.look(h); got != (i == c.want) {
 					t.Errorf("look %d: %t", i, got)
 				}
 			}
