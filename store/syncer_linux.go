@@ -4,6 +4,7 @@ package store
 
 import (
 	"os"
+	"structs"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -31,6 +32,8 @@ var syncers struct {
 
 // iocb is struct iocb of linux/aio_abi.h, on machines of 64 bits, little endian.
 type iocb struct {
+	_ structs.HostLayout
+
 	data             uint64
 	key, rwFlags     uint32
 	opcode, priority uint16
@@ -43,6 +46,8 @@ type iocb struct {
 
 // ioEvent is struct io_event.
 type ioEvent struct {
+	_ structs.HostLayout
+
 	data, object uint64
 	result, more int64
 }
