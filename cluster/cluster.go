@@ -66,8 +66,8 @@ type Registry interface {
 	// Bury declares a node dead whose lease has run out: its epoch rises, so that its
 	// saves fail from now on. False: it is alive, or was buried by another.
 	Bury(ctx context.Context, name string, epoch uint64) (bool, error)
-	// Inherit gives the homes of a dead node to others, by the given shares, and
-	// returns how many each has got.
+	// Inherit gives homes of a dead node to others, by the given shares, and returns how many each
+	// has got. It is called until it gives none: a call gives no more than some.
 	Inherit(ctx context.Context, dead string, heirs map[string]int) (map[string]int, error)
 	// Homes looks homes up; those without one are missing.
 	Homes(ctx context.Context, of []presence.Entity) (map[presence.Entity]Home, error)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +203,67 @@ func TestTwoKilled(t *testing.T) {
 				o.watch(o.all()[i%len(names)].name, e)
 			}
 			o.right(all, 5*time.Second)
+		})
+	}
+}
+
+// While the homes of a dead node are given away, in portions, an heir dies that has got some, or the leader
+// who gives them: none is left behind, and whoever is asked for meanwhile has one owner.
+func TestHeirDies(t *testing.T) {
+	for _, leader := range []bool{false, true} {
+		inService(t, []string{"a", "b", "c", "d", "e"}, 200, func(t *testing.T, o *office, all []presence.Entity) {
+			o.settled(all)
+			first := o.desk("a").node.Status().Leader
+			// Of the others that with the most homes dies, so that there are portions.
+			have := map[string]int{}
+			o.table.mu.Lock()
+			for _, h := range o.table.homes {
+				have[h.Node]++
+			}
+			o.table.mu.Unlock()
+			var rest []string
+			for _, d := range o.all() {
+				if d.name != first {
+					rest = append(rest, d.name)
+				}
+			}
+			slices.SortFunc(rest, func(a, b string) int { return have[b] - have[a] })
+			if have[rest[0]] <= 2*inheritMost {
+				t.Fatalf("nobody has much: %v", have)
+			}
+			dead, heir := rest[0], rest[1]
+			if leader {
+				heir = first
+			}
+			portions, dies := 0, make(chan struct{})
+			o.desk(first).view.faults(func(call string) fault {
+				if call == "inherit" {
+					if portions++; portions == 2 { // whoever is asked for settles, too: there may be no third
+						close(dies)
+					}
+				}
+				return fine
+			})
+			stop := make(chan struct{})
+			go o.crowdActs(all, rand.New(rand.NewPCG(3, 3)), stop)
+			o.kill(dead)
+			select {
+			case <-dies:
+			case <-time.After(5 * time.Second):
+				t.Logf("all had settled: %d portions", portions)
+			}
+			o.kill(heir)
+			time.Sleep(3 * time.Second)
+			close(stop)
+			took := o.right(all, 5*time.Second)
+			t.Logf("leader %v: right %v later", leader, took)
+			o.table.mu.Lock()
+			defer o.table.mu.Unlock()
+			for e, h := range o.table.homes {
+				if !o.table.alive(h.Node) {
+					t.Errorf("%s is at %s, which is dead", e, h.Node)
+				}
+			}
 		})
 	}
 }

@@ -121,12 +121,17 @@ func (n *Node) round(ctx context.Context, r *ruler) time.Duration {
 			m.Epoch++
 		}
 		if m.Epoch > r.inherited[m.Name] {
-			if !n.bequeath(ctx, m.Name, list) {
+			whole, err := n.bequeath(ctx, m.Name, list)
+			if err != nil {
 				wait = min(wait, ruleAgain)
 				continue
 			}
-			r.inherited[m.Name] = m.Epoch
 			heritage = true
+			if !whole {
+				wait = 0
+				continue
+			}
+			r.inherited[m.Name] = m.Epoch
 			if n.c.Heir != nil {
 				n.tasks.Go(func() { n.c.Heir(ctx, m.Name) })
 			}
@@ -162,21 +167,40 @@ func (n *Node) bury(ctx context.Context, m *Member) bool {
 	return true
 }
 
-// bequeath gives the homes of a dead node to the living.
-func (n *Node) bequeath(ctx context.Context, dead string, list []Member) bool {
+// bequeathFor is how long a round gives homes of one node away: what is left is for the next, so that others who
+// die meanwhile do not wait, and the heirs hear of what they have.
+const bequeathFor = time.Second
+
+// bequeath gives the homes of a dead node to the living, in portions; whole: there are no more.
+func (n *Node) bequeath(ctx context.Context, dead string, list []Member) (whole bool, err error) {
+	begun := n.now()
+	all := map[string]int{}
+	for {
+		got, err := n.portion(ctx, dead, list)
+		if err != nil {
+			if !errors.Is(err, store.ErrNoHeir) && ctx.Err() == nil {
+				n.log.Error("the homes of a dead node cannot be given away yet", "node", dead, "given", all, "err", err)
+			}
+			return false, err
+		}
+		for heir, homes := range got {
+			all[heir] += homes
+		}
+		whole = len(got) == 0
+		if _, leads := n.Leading(); whole || !leads || n.now()-begun >= bequeathFor {
+			break
+		}
+	}
+	if len(all) > 0 {
+		n.log.Info("homes of a dead node are given away", "node", dead, "to", all, "all", whole)
+	}
+	return whole, nil
+}
+
+func (n *Node) portion(ctx context.Context, dead string, list []Member) (map[string]int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*registryWithin)
 	defer cancel()
-	got, err := n.c.Registry.Inherit(ctx, dead, shares(list, dead))
-	if err != nil {
-		if !errors.Is(err, store.ErrNoHeir) && ctx.Err() == nil {
-			n.log.Error("the homes of a dead node cannot be given away yet", "node", dead, "err", err)
-		}
-		return false
-	}
-	if len(got) > 0 {
-		n.log.Info("the homes of a dead node are given away", "node", dead, "to", got)
-	}
-	return true
+	return n.c.Registry.Inherit(ctx, dead, shares(list, dead))
 }
 
 // shares of what somebody leaves behind, among those who are alive.

@@ -213,6 +213,9 @@ func (v *view) rise(e presence.Entity, node string) Home {
 	return h
 }
 
+// inheritMost is a portion of the homes of a dead node.
+const inheritMost = 7
+
 func (v *view) Inherit(ctx context.Context, dead string, heirs map[string]int) (got map[string]int, err error) {
 	err = v.call(ctx, "inherit", func() error {
 		got = map[string]int{}
@@ -235,7 +238,7 @@ func (v *view) Inherit(ctx context.Context, dead string, heirs map[string]int) (
 			}
 		}
 		slices.SortFunc(all, func(a, b presence.Entity) int { return strings.Compare(a.User, b.User) })
-		for i, e := range all {
+		for i, e := range all[:min(len(all), inheritMost)] {
 			node := names[i%len(names)]
 			v.rise(e, node)
 			got[node]++

@@ -150,11 +150,15 @@ func (s *Store) Release(ctx context.Context, node string, of map[presence.Entity
 	return s.registry(ctx, func(t *registryTx) error { return t.release(node, list, of) })
 }
 
-// Inherit gives the homes of a node that is dead or has left to others, by the given shares, and
-// returns how many each has got. It is one statement: all of them or none. Who buried the
-// node may die before it comes to this, so whoever leads calls it again for each member that is dead or has
-// left; without homes it costs nothing. A node that has entered again keeps its homes; heirs that
-// died meanwhile get none. ErrNoHeir when no heir is alive.
+// InheritMost is how many homes Inherit gives away at once, so that what it locks and how long it takes does not
+// depend on how many a node had.
+const InheritMost = 10_000
+
+// Inherit gives homes of a node that is dead or has left to others, by the given shares, and returns how
+// many each has got: InheritMost at most, in one statement, and none when there are no more. So it is called until
+// then. Who calls it may die in between, so whoever leads calls it again for each member that is dead or has
+// left; without homes it costs nothing. A node that has entered again keeps what homes it has; heirs that
+// died meanwhile get none, and what they had got before is inherited from them. ErrNoHeir when no heir is alive.
 func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) (map[string]int, error) {
 	got := make(map[string]int)
 	err := s.registry(ctx, func(t *registryTx) error {
@@ -181,7 +185,7 @@ func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) 
 		if sum == 0 {
 			return refusal{fmt.Errorf("%w: homes of %s", ErrNoHeir, dead)}
 		}
-		return t.inherit(dead, shares, got)
+		return t.inherit(dead, shares, InheritMost, got)
 	})
 	return got, err
 }
@@ -192,18 +196,18 @@ type share struct {
 	end  int
 }
 
-// inherit deals the homes out by their places in the order of names.
-func (t *registryTx) inherit(dead string, shares []share, got map[string]int) error {
+// inherit deals so many homes, at most, out by their places in the order of names.
+func (t *registryTx) inherit(dead string, shares []share, most int, got map[string]int) error {
 	var pick strings.Builder
 	args := []any{}
 	for _, sh := range shares {
 		pick.WriteString(` WHEN ranked.place < ? THEN ?`)
 		args = append(args, int64(sh.end), sh.node)
 	}
-	args = append(args, int64(shares[len(shares)-1].end), dead, dead)
+	args = append(args, int64(shares[len(shares)-1].end), dead, int64(most), dead)
 	update := `UPDATE homes SET node = CASE` + pick.String() + ` END, epoch = {rise}
 		FROM (SELECT domain, name, (ROW_NUMBER() OVER (ORDER BY domain, name) - 1) * ? / COUNT(*) OVER () AS place
-			FROM homes WHERE node = ?) ranked
+			FROM (SELECT domain, name FROM homes WHERE node = ? LIMIT ?) portion) ranked
 		WHERE homes.domain = ranked.domain AND homes.name = ranked.name AND homes.node = ? RETURNING node`
 	if t.postgres {
 		update = `WITH updated AS (` + update + `) SELECT node, COUNT(*) FROM updated GROUP BY node`

@@ -265,6 +265,56 @@ func testInherit(t *testing.T, s *Store) {
 	}
 }
 
+// More homes than one portion: each is shared out, an heir that dies amid gets no more, and what it got is inherited
+// from it; a node that enters again amid keeps the rest; who is asked for meanwhile settles.
+func TestInheritPortions(t *testing.T) { onBoth(t, testInheritPortions) }
+
+func testInheritPortions(t *testing.T, s *Store) {
+	ctx := t.Context()
+	one := enter(t, s, "n1", longLease)
+	two := enter(t, s, "n2", longLease)
+	enter(t, s, "n3", longLease)
+	all := crowd(2*InheritMost + 10)
+	for group := range slices.Chunk(all, 1000) {
+		settle(t, s, wishes(group, "n1"))
+	}
+	kill(t, s, one)
+	heirs := map[string]int{"n2": 3, "n3": 1}
+	got, err := s.Inherit(ctx, "n1", heirs)
+	if want := map[string]int{"n2": InheritMost * 3 / 4, "n3": InheritMost / 4}; err != nil || !maps.Equal(got, want) {
+		t.Fatalf("%v, %v; want %v", got, err, want)
+	}
+	left := homesOf(t, s, "n1", false)
+	if len(left) != InheritMost+10 {
+		t.Fatalf("%d are left", len(left))
+	}
+	if h := settle(t, s, map[presence.Entity]string{left[0]: "n3"})[left[0]]; h.Node != "n3" {
+		t.Errorf("%v", h)
+	}
+	kill(t, s, two)
+	if got, err = s.Inherit(ctx, "n1", heirs); err != nil || !maps.Equal(got, map[string]int{"n3": InheritMost}) {
+		t.Fatalf("%v, %v", got, err)
+	}
+	one = enter(t, s, "n1", longLease)
+	if got, err = s.Inherit(ctx, "n1", heirs); err != nil || len(got) != 0 {
+		t.Fatalf("of the living: %v, %v", got, err)
+	}
+	if left := homesOf(t, s, "n1", false); len(left) != 9 {
+		t.Errorf("%d are left", len(left))
+	}
+	kill(t, s, one)
+	for _, dead := range []string{"n1", "n2"} {
+		for got["n3"] = 1; len(got) > 0; {
+			if got, err = s.Inherit(ctx, dead, heirs); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if mine := homesOf(t, s, "n3", false); len(mine) != len(all) {
+		t.Errorf("the last one has %d of %d", len(mine), len(all))
+	}
+}
+
 // Few homes and large weights are shared all the same.
 func TestInheritFew(t *testing.T) { onBoth(t, testInheritFew) }
 
