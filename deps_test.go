@@ -56,7 +56,7 @@ var mayImport = map[string]string{
 	"bench/run":        "bench",
 	"bench/peers":      "bench",
 	"bench/peers/run":  "bench bench/peers",
-	"bench/paper":      "bench presence account store store/postgrestest",
+	"bench/paper":      "bench presence account store store/postgrestest simulate",
 	"bench/paper/run":  "bench bench/paper",
 	"bench/faults/run": "bench/faults",
 	"bench/soak":       "bench sip markup",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,8 +11,8 @@ import (
 )
 
 // Experiment is the paper's (Lee and Jang, 2015, section 4) as bench/paper measures it: each second all users
-// send a request at the same moment, and a request's time is from then until all that it brings has come.
-// Every request is served by itself, one after the other. Servers have a processor quota, and so a time in each period after
+// send a request, as fast as one generator can, and a request's time is from then until all that it brings has come.
+// Every request is served by itself, in no order. Servers have a processor quota, and so a time in each period after
 // which they stand still.
 type Experiment struct {
 	Users  []int
@@ -21,7 +20,9 @@ type Experiment struct {
 	Rounds int
 	Cores  float64       // quota of a server
 	Period time.Duration // of the quota
-	Tests  []Test
+	// Machine is how many processors there are for all: what servers use of them the generator has not.
+	Machine float64
+	Tests   []Test
 	// Several is the processor time that a server uses in each second for being one of several.
 	Several time.Duration
 	Band    float64 // as the experiment configures the load control
@@ -32,22 +33,29 @@ type Experiment struct {
 type Test struct {
 	Name    string
 	Max     []float64     // those of Experiment.Max for which it is made
-	Service time.Duration // processor time of a request
-	Vary    float64       // times lie between (1-Vary) and (1+Vary) of it
-	// First is the share of the work that is done for all before any is finished: a publication is
-	// taken and composed, then all are told.
-	First float64
-	Base  time.Duration // what a request takes beside the server's processor time
+	Alone   Work          // of a request at a server without others
+	Several Work          // at one of several, though it may be the only one that runs
+	Vary    float64       // times lie between (1-Vary) and (1+Vary) of Work.Service
+	Sent    time.Duration // processor time of the generator for sending a request
+	Base    time.Duration // what a request takes beside the server's processor time
 }
 
-// DefaultExperiment has the quota of bench/paper, and the processor times that it has measured: what a
-// round takes of a single server, over the number of users.
+// Work is what a request costs a server.
+type Work struct {
+	Service time.Duration // processor time
+	// First is the share of it that is done for all who are there before any is finished: a publication is
+	// taken and composed, then all are told.
+	First float64
+}
+
+// DefaultExperiment has the quota of bench/paper, and the processor times that were counted there (paper.Measured).
 func DefaultExperiment() Experiment {
+	us := func(n float64) time.Duration { return time.Duration(n * float64(time.Microsecond)) }
 	return Experiment{
-		Users: []int{100, 200, 300, 400, 500}, Max: []float64{100, 200}, Rounds: 8, Cores: 0.2, Period: 10 * time.Millisecond,
+		Users: []int{100, 200, 300, 400, 500}, Max: []float64{100, 200}, Rounds: 12, Cores: 0.2, Period: 10 * time.Millisecond, Machine: 2,
 		Tests: []Test{
-			{"subscribe", []float64{100, 200}, 290 * time.Microsecond, 0.5, 0, 2 * time.Millisecond},
-			{"notify", []float64{100}, 515 * time.Microsecond, 0.5, 0.34, 2 * time.Millisecond},
+			{"subscribe", []float64{100, 200}, Work{us(375), 0.03}, Work{us(319), 0.03}, 0.5, us(26), 2 * time.Millisecond},
+			{"notify", []float64{100}, Work{us(569), 0.33}, Work{us(527), 0.26}, 0.5, us(130), 2 * time.Millisecond},
 		},
 		Several: 2 * time.Millisecond, Band: 0.02, Seed: 1,
 	}
@@ -94,7 +102,7 @@ func (e *Experiment) Run(ctx context.Context) (rows []Row, err error) {
 						spreads[key] = homes
 					}
 				}
-				row := e.rounds(rnd, &t, homes)
+				row := e.rounds(rnd, &t, homes, limit > 0)
 				row.Test, row.Max, row.Users, row.Homes = t.Name, limit, users, homes
 				if limit == 0 {
 					one[users] = row.Mean
@@ -110,12 +118,33 @@ func (e *Experiment) Run(ctx context.Context) (rows []Row, err error) {
 	return rows, nil
 }
 
+// Play is one row: users of a service, spread so over its servers, send requests that cost so much.
+func (e *Experiment) Play(t Test, homes []int, several bool, w Work) Row {
+	t.Alone, t.Several = w, w
+	return e.rounds(rand.New(rand.NewPCG(e.Seed, 2)), &t, homes, several)
+}
+
 // rounds has the users of all servers send.
-func (e *Experiment) rounds(rnd *rand.Rand, t *Test, homes []int) (row Row) {
+func (e *Experiment) rounds(rnd *rand.Rand, t *Test, homes []int, several bool) (row Row) {
 	var all []time.Duration
+	users := 0
+	for _, n := range homes {
+		users += n
+	}
 	for range e.Rounds {
-		for _, n := range homes {
-			all = append(all, e.serve(rnd, t, n, len(homes) > 1)...)
+		// The generator has all ready, and sends to one after the other, in any order.
+		of := make([]int, 0, users)
+		for i, n := range homes {
+			of = append(of, slices.Repeat([]int{i}, n)...)
+		}
+		rnd.Shuffle(users, func(i, j int) { of[i], of[j] = of[j], of[i] })
+		pace := float64(t.Sent) * e.Machine / max(e.Machine/10, e.Machine-e.Cores*float64(len(homes)))
+		at := make([][]time.Duration, len(homes))
+		for k, i := range of {
+			at[i] = append(at[i], time.Duration(float64(k)*pace))
+		}
+		for _, sent := range at {
+			all = append(all, e.serve(rnd, t, sent, several)...)
 		}
 	}
 	slices.Sort(all)
@@ -156,36 +185,69 @@ func (e *Experiment) spread(ctx context.Context, users int, limit float64) ([]in
 	return homes, ctx.Err()
 }
 
-// serve has so many requests come to a server at once, and returns how long each took.
-func (e *Experiment) serve(rnd *rand.Rand, t *Test, requests int, several bool) []time.Duration {
-	used := time.Duration(0) // processor time
-	if several {             // of what it does all the time, something is in front
-		used = time.Duration(rnd.Float64() * float64(e.Several) * e.Cores)
+// serve has requests come to a server that were sent at these times, and returns how long each took.
+func (e *Experiment) serve(rnd *rand.Rand, t *Test, sent []time.Duration, several bool) []time.Duration {
+	c := clock{period: e.Period, part: time.Duration(float64(e.Period) * e.Cores)}
+	w := t.Alone
+	if several { // of what it does all the time, something is in front
+		w = t.Several
+		c.spend(time.Duration(rnd.Float64() * float64(e.Several) * e.Cores))
 	}
-	work := make([]time.Duration, requests)
+	work := make([]time.Duration, len(sent))
 	for i := range work {
-		work[i] = time.Duration(float64(t.Service) * (1 + t.Vary*(2*rnd.Float64()-1)))
+		work[i] = time.Duration(float64(w.Service) * (1 + t.Vary*(2*rnd.Float64()-1)))
 		if several {
 			work[i] += time.Duration(float64(work[i]) * e.Several.Seconds() / e.Cores)
 		}
-		used += time.Duration(float64(work[i]) * t.First)
 	}
-	took := make([]time.Duration, requests)
-	for i := range work {
-		used += time.Duration(float64(work[i]) * (1 - t.First))
-		took[i] = e.wall(used) + t.Base
+	var took []time.Duration
+	var wait []int // for the rest of their work, in no order: a server takes whatever its sockets have
+	for begun := 0; begun < len(sent) || len(wait) > 0; {
+		first := func(i int) time.Duration { return time.Duration(float64(work[i]) * w.First) }
+		switch {
+		case begun < len(sent) && sent[begun] <= c.now:
+			c.spend(first(begun))
+			wait = append(wait, begun)
+			begun++
+		case len(wait) > 0:
+			k := rnd.IntN(len(wait))
+			i := wait[k]
+			wait[k] = wait[len(wait)-1]
+			wait = wait[:len(wait)-1]
+			c.spend(work[i] - first(i))
+			took = append(took, c.now+t.Base-sent[i])
+		default:
+			c.until(sent[begun])
+		}
 	}
 	return took
 }
 
-// wall is when so much processor time has been had, of which there is a part in each period.
-func (e *Experiment) wall(used time.Duration) time.Duration {
-	part := time.Duration(float64(e.Period) * e.Cores)
-	if e.Cores >= 1 || part <= 0 {
-		return time.Duration(float64(used) / math.Max(1, e.Cores))
+// clock is a server's, of whose processor there is a part in each period; what is not used is lost.
+type clock struct {
+	period, part time.Duration
+	now, used    time.Duration // used in the period that now is in
+}
+
+func (c *clock) until(t time.Duration) {
+	if t/c.period > c.now/c.period {
+		c.used = 0
 	}
-	whole := used / part
-	return whole*e.Period + used%part
+	c.now = max(c.now, t)
+}
+
+// spend passes as much time as it takes to have so much of the processor.
+func (c *clock) spend(work time.Duration) {
+	for work > 0 {
+		next := (c.now/c.period + 1) * c.period
+		d := min(work, c.part-c.used, next-c.now)
+		c.now, c.used, work = c.now+d, c.used+d, work-d
+		if c.now == next {
+			c.used = 0
+		} else if work > 0 && c.used >= c.part {
+			c.until(next)
+		}
+	}
 }
 
 // WriteExperiment is the table for people, in Markdown.

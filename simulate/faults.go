@@ -208,9 +208,15 @@ func (w *world) bequeath(n *node) {
 			death = i
 		}
 	}
+	w.give(n, shares, users, death)
+}
+
+// give gives so many homes away, in portions: what the leader does before it tells the heirs, who begin to load.
+func (w *world) give(n *node, shares map[string]int, users, death int) {
 	since := func() float64 { return w.now.Seconds() - w.death[death].At }
-	w.inBulk(bulk{float64(users), w.s.Costs.Inherited, &w.use.inherited, func() {
-		some := min(users, n.users)
+	portion := min(users, max(1, int(w.s.Costs.Inherited*bequeathFor.Seconds())))
+	w.inBulk(bulk{float64(portion), w.s.Costs.Inherited, &w.use.inherited, func() {
+		some := min(portion, n.users)
 		w.deal(shares, some, func(to *node, k int) {
 			n.users -= k
 			to.users += k
@@ -228,7 +234,11 @@ func (w *world) bequeath(n *node) {
 				w.death[death].Right = since()
 			}
 		}})
-		if !n.up && n.users > 0 { // who came at the last moment
+		switch {
+		case n.up || n.users == 0: // it keeps what it has
+		case portion < users:
+			w.give(n, shares, users-portion, death)
+		default: // who came at the last moment
 			w.bequeath(n)
 		}
 	}})

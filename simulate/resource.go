@@ -72,8 +72,8 @@ type Resource struct {
 // maxPeers is how many other nodes a node can name where it remembers homes (cluster.MaxPeers).
 const maxPeers = 1<<10 - 1
 
-// inheritWithin is what a leader allows for giving away the homes of one node (package cluster).
-const inheritWithin = 10
+// bequeathFor is how long a leader gives homes of one node away before it tells the heirs (package cluster).
+const bequeathFor = time.Second
 
 // Documents of levels, see docs/load-control.md.
 const (
@@ -116,11 +116,6 @@ func (w *world) resources() []Resource {
 	add("database: homes moved", "a second", mean(3), u.peak[3], c.Moved*db, 0)
 	add("database: homes inherited", "a second", mean(4), u.peak[4], c.Inherited*db, 0).Elastic = true
 	add("database: rows loaded by heirs", "a second", mean(5), u.peak[5], c.Loaded*db, 0).Elastic = true
-	largest := 0
-	for _, n := range w.nodes {
-		largest = max(largest, n.users)
-	}
-	add("homes of a node, inherited in 10 s", "homes", float64(largest), float64(largest), c.Inherited*db*inheritWithin, 0)
 	add("database: rows of the table of nodes", "a second", mean(6), u.peak[6], c.NodeRows*db, 2)
 	add("bus: frames of a node", "a second", mean(7)/nodes, u.peak[7]/nodes, 1/c.Frame, 0)
 	add("bus: redirects that each node hears of", "a second", mean(8), u.peak[8], 1/c.Frame, 0)

@@ -160,6 +160,10 @@ const InheritMost = 10_000
 // left; without homes it costs nothing. A node that has entered again keeps what homes it has; heirs that
 // died meanwhile get none, and what they had got before is inherited from them. ErrNoHeir when no heir is alive.
 func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) (map[string]int, error) {
+	return s.inherit(ctx, dead, heirs, InheritMost)
+}
+
+func (s *Store) inherit(ctx context.Context, dead string, heirs map[string]int, most int) (map[string]int, error) {
 	got := make(map[string]int)
 	err := s.registry(ctx, func(t *registryTx) error {
 		clear(got)
@@ -185,7 +189,7 @@ func (s *Store) Inherit(ctx context.Context, dead string, heirs map[string]int) 
 		if sum == 0 {
 			return refusal{fmt.Errorf("%w: homes of %s", ErrNoHeir, dead)}
 		}
-		return t.inherit(dead, shares, InheritMost, got)
+		return t.inherit(dead, shares, most, got)
 	})
 	return got, err
 }

@@ -270,33 +270,32 @@ func testInherit(t *testing.T, s *Store) {
 func TestInheritPortions(t *testing.T) { onBoth(t, testInheritPortions) }
 
 func testInheritPortions(t *testing.T, s *Store) {
+	const most = 100
 	ctx := t.Context()
 	one := enter(t, s, "n1", longLease)
 	two := enter(t, s, "n2", longLease)
 	enter(t, s, "n3", longLease)
-	all := crowd(2*InheritMost + 10)
-	for group := range slices.Chunk(all, 1000) {
-		settle(t, s, wishes(group, "n1"))
-	}
+	all := crowd(2*most + 10)
+	settle(t, s, wishes(all, "n1"))
 	kill(t, s, one)
 	heirs := map[string]int{"n2": 3, "n3": 1}
-	got, err := s.Inherit(ctx, "n1", heirs)
-	if want := map[string]int{"n2": InheritMost * 3 / 4, "n3": InheritMost / 4}; err != nil || !maps.Equal(got, want) {
+	got, err := s.inherit(ctx, "n1", heirs, most)
+	if want := map[string]int{"n2": most * 3 / 4, "n3": most / 4}; err != nil || !maps.Equal(got, want) {
 		t.Fatalf("%v, %v; want %v", got, err, want)
 	}
 	left := homesOf(t, s, "n1", false)
-	if len(left) != InheritMost+10 {
+	if len(left) != most+10 {
 		t.Fatalf("%d are left", len(left))
 	}
 	if h := settle(t, s, map[presence.Entity]string{left[0]: "n3"})[left[0]]; h.Node != "n3" {
 		t.Errorf("%v", h)
 	}
 	kill(t, s, two)
-	if got, err = s.Inherit(ctx, "n1", heirs); err != nil || !maps.Equal(got, map[string]int{"n3": InheritMost}) {
+	if got, err = s.inherit(ctx, "n1", heirs, most); err != nil || !maps.Equal(got, map[string]int{"n3": most}) {
 		t.Fatalf("%v, %v", got, err)
 	}
 	one = enter(t, s, "n1", longLease)
-	if got, err = s.Inherit(ctx, "n1", heirs); err != nil || len(got) != 0 {
+	if got, err = s.inherit(ctx, "n1", heirs, most); err != nil || len(got) != 0 {
 		t.Fatalf("of the living: %v, %v", got, err)
 	}
 	if left := homesOf(t, s, "n1", false); len(left) != 9 {
@@ -305,7 +304,7 @@ func testInheritPortions(t *testing.T, s *Store) {
 	kill(t, s, one)
 	for _, dead := range []string{"n1", "n2"} {
 		for got["n3"] = 1; len(got) > 0; {
-			if got, err = s.Inherit(ctx, dead, heirs); err != nil {
+			if got, err = s.inherit(ctx, dead, heirs, most); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -80,6 +80,7 @@ type Round struct {
 	P99     time.Duration
 	Last    time.Duration
 	CPU     time.Duration // of the servers
+	Sent    time.Duration // on the average, from the beginning until the generator had come to a request
 }
 
 // Spread is how users were placed, before they were measured.
@@ -426,6 +427,7 @@ func (s *side) round(ctx context.Context, test Test) (Round, error) {
 	failed := make([]error, len(s.users))
 	start := make(chan struct{})
 	cpu := s.used()
+	var begun time.Time
 	var wg sync.WaitGroup
 	for i, u := range s.users {
 		wg.Go(func() {
@@ -437,11 +439,15 @@ func (s *side) round(ctx context.Context, test Test) (Round, error) {
 			}
 		})
 	}
+	begun = time.Now()
 	close(start)
 	wg.Wait()
 	r.CPU = s.used() - cpu
 	if err := errors.Join(failed...); err != nil {
 		return r, err
+	}
+	for _, u := range s.users {
+		r.Sent += u.sent.Sub(begun) / time.Duration(len(s.users))
 	}
 	slices.Sort(took)
 	var sum time.Duration

@@ -51,7 +51,8 @@ type user struct {
 	sub       *call
 	subs      int
 	devices   []*call
-	tags      []string // entity-tags of the publications
+	tags      []string  // entity-tags of the publications
+	sent      time.Time // the last registration or change
 
 	mu    sync.Mutex
 	token []byte          // that is waited for; nil: any NOTIFY
@@ -243,6 +244,7 @@ func (u *user) register(k int) (time.Duration, error) {
 	if u.chats {
 		u.await(nil, map[string]bool{})
 		from := time.Now()
+		u.sent = from
 		if err := u.chat.write("<presence type='unavailable'/>" + available(fmt.Sprintf("state %d", k), "")); err != nil {
 			return 0, err
 		}
@@ -251,6 +253,7 @@ func (u *user) register(k int) (time.Duration, error) {
 	}
 	u.await(nil, nil)
 	from := time.Now()
+	u.sent = from
 	if err := u.subscribe(3600); err != nil {
 		return 0, err
 	}
@@ -266,6 +269,7 @@ func (u *user) register(k int) (time.Duration, error) {
 func (u *user) change(k int) (time.Duration, error) {
 	u.await(fmt.Appendf(nil, "state %d ", k), nil)
 	from := time.Now()
+	u.sent = from
 	var err error
 	if u.chats {
 		more := "<x xmlns='urn:pharos:paper'>" + padding(u.pad*u.resources) + "</x>"

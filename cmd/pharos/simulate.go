@@ -198,7 +198,7 @@ type simulateExperimentCmd struct {
 	NotifyService time.Duration `help:"Processor time of a notification (default: measured)." placeholder:"TIME"`
 	Cores         float64       `help:"Processor quota of a server (default: 0.2)." default:"0.2" placeholder:"N"`
 	Several       time.Duration `help:"Processor time that a server uses a second for being one of several." placeholder:"TIME"`
-	Rounds        int           `help:"Seconds for each number of users (default: 8)." default:"8" placeholder:"N"`
+	Rounds        int           `help:"Seconds for each number of users (default: 12)." default:"12" placeholder:"N"`
 	Seed          uint64        `help:"Another seed is another course of events (default: 1)." default:"1" placeholder:"N"`
 	JSON          bool          `help:"As JSON." name:"json"`
 }
@@ -215,11 +215,11 @@ func (c *simulateExperimentCmd) Run(ctx context.Context) error {
 	}
 	for i, d := range []time.Duration{c.Service, c.NotifyService} {
 		if d > 0 {
-			e.Tests[i].Service = d
+			e.Tests[i].Alone.Service, e.Tests[i].Several.Service = d, d
 		}
 	}
-	if !(c.Cores > 0) {
-		return fmt.Errorf("simulate: --cores: must be above 0, not %g", c.Cores)
+	if !(c.Cores >= 0.001 && c.Cores <= 1) {
+		return fmt.Errorf("simulate: --cores: must be 0.001 to 1, not %g", c.Cores)
 	}
 	rows, err := e.Run(ctx)
 	if err != nil {

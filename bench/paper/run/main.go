@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,7 @@ func run() error {
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	folder := flag.String("folder", "bench/paper", "where raw rows and figures go, with -readme")
 	users := flag.String("users", "", "numbers of users, as 100,200,500")
+	again := flag.Bool("simulate", false, "measure nothing: simulate what the raw rows of -folder show, and compare")
 	flag.Parse()
 	for _, n := range strings.FieldsFunc(*users, func(r rune) bool { return r == ',' }) {
 		v, err := strconv.Atoi(n)
@@ -40,6 +42,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *again {
+		return compare(ctx, *readme, *folder)
+	}
 	if o.Bin == "" {
 		built, remove, err := bench.Build(ctx)
 		if err != nil {
@@ -56,5 +61,30 @@ func run() error {
 	if *readme == "" {
 		return nil
 	}
-	return paper.Write(*readme, *folder, r)
+	if err := paper.Write(*readme, *folder, r); err != nil {
+		return err
+	}
+	return compare(ctx, *readme, *folder)
+}
+
+// compare simulates what was measured.
+func compare(ctx context.Context, readme, folder string) error {
+	f, err := os.Open(filepath.Join(folder, "rounds.csv"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := paper.ReadCSV(f)
+	if err != nil {
+		return err
+	}
+	rows, e, err := paper.Compare(ctx, r)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n%s\n", paper.CompareTable(rows))
+	if readme == "" {
+		return nil
+	}
+	return paper.WriteCompared(readme, folder, rows, e)
 }
