@@ -175,19 +175,16 @@ func (e *Edge) reconcileRow(ctx context.Context, u presence.Entity, it *store.It
 	return err
 }
 
-// ask asks a user about a contact who waits for an answer. With several nodes the node that has
-// changed the rules may not have come to take back what they do not carry any more: the contact
-// would seem to be let in already.
+// ask asks a user about a contact who waits for an answer. What the rules, which have changed, do not carry any more may not
+// have been taken back yet, here or at the node that has changed them: the contact would seem to be let in already.
 func (e *Edge) ask(ctx context.Context, u, contact presence.Entity) error {
-	if e.many {
-		items, _, err := e.c.Store.Roster(ctx, u)
-		if err != nil {
+	items, _, err := e.c.Store.Roster(ctx, u)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(items, func(it store.Item) bool { return it.Contact == contact }); i >= 0 && items[i].From {
+		if err := e.reconcileRow(ctx, u, &items[i]); err != nil {
 			return err
-		}
-		if i := slices.IndexFunc(items, func(it store.Item) bool { return it.Contact == contact }); i >= 0 && items[i].From {
-			if err := e.reconcileRow(ctx, u, &items[i]); err != nil {
-				return err
-			}
 		}
 	}
 	e.inbound(ctx, u, contact, roster.Subscribe)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -97,13 +98,15 @@ func (n *network) dial(from netip.Addr, address string) (net.Conn, error) {
 
 // cut takes a server off the network in a moment: its connections break, its
 // datagrams and those to it are lost. mend ends that, for the next server.
-func (n *network) cut(ip netip.Addr) {
+func (n *network) cut(ips ...netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down[ip] = true
+	for _, ip := range ips {
+		n.down[ip] = true
+	}
 	var broken, whole []*conn
 	for _, c := range n.conns {
-		if c.local.Addr() == ip || c.remote.Addr() == ip {
+		if slices.Contains(ips, c.local.Addr()) || slices.Contains(ips, c.remote.Addr()) {
 			broken = append(broken, c)
 		} else {
 			whole = append(whole, c)

@@ -181,9 +181,7 @@ func (c *crowd) disturbed(kill bool) {
 	c.note("", "server", map[bool]string{true: "kill", false: "restart"}[kill])
 	var err error
 	if kill {
-		for _, n := range c.w.nodes {
-			c.w.net.cut(n.ip)
-		}
+		c.w.cut()
 		synctest.Wait() // what is being written is written; what waits for its time is not
 		err = c.w.halt()
 	} else {

@@ -187,12 +187,19 @@ func (w *world) closeStore() error {
 	return st.Close()
 }
 
+// cut takes all servers from the network in one moment: none tells what became of another.
+func (w *world) cut() {
+	var ips []netip.Addr
+	for _, n := range w.nodes {
+		ips = append(ips, n.ip)
+	}
+	w.net.cut(ips...)
+}
+
 // halt ends all servers as kill -9 does: what they had on disk at this moment is
 // what the next ones find, and nobody hears a word.
 func (w *world) halt() error {
-	for _, n := range w.nodes {
-		w.net.cut(n.ip)
-	}
+	w.cut()
 	next := w.t.TempDir()
 	if err := copyFiles(next, w.data); err != nil {
 		return err
