@@ -172,7 +172,7 @@ func TestPeerFails(t *testing.T) {
 		t.Errorf("lines %+v", ls)
 	}
 	said := Failures(rs)
-	for _, want := range []string{"A failed in 2 runs of \"work\": nothing came", "B failed in 2 runs of \"work\": nothing came"} {
+	for _, want := range []string{"A failed in \"work\", 2 times: nothing came.", "B failed in \"work\", 2 times: nothing came."} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in %s", want, said)
 		}

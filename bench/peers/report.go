@@ -128,7 +128,8 @@ func Failures(rs []Result) string {
 	for _, r := range rs {
 		for _, name := range r.Contenders {
 			if why := r.Failed[name]; len(why) > 0 {
-				fmt.Fprintf(&b, "\n%s failed in %d runs of %q: %s.\n", name, len(why), r.Name, strings.ReplaceAll(why[0], "\n", "; "))
+				first, _, _ := strings.Cut(strings.TrimLeft(why[0], ": "), "\n")
+				fmt.Fprintf(&b, "\n%s failed in %q, %d times: %s.\n", name, r.Name, len(why), first)
 			}
 		}
 	}
