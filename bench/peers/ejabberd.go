@@ -14,7 +14,8 @@ import (
 )
 
 // ejabberdShipped are the settings of Debian's ejabberd.yml that matter to a chat client, but
-// without limits of rate, which would measure only themselves, with PLAIN before TLS, and with room for
+// without limits of rate, which would measure only themselves, with PLAIN before TLS, without a ban for the address from
+// which all come when logins fail that it is too busy to check, and with room for
 // more than the 5 that may wait for accept: with 64 who connect at a time some waited more than 20 s.
 const ejabberdShipped = `loglevel: info
 hosts: [localhost]
@@ -49,7 +50,7 @@ modules:
   mod_client_state: {}
   mod_configure: {}
   mod_disco: {}
-  mod_fail2ban: {}
+  mod_fail2ban: {c2s_max_auth_failures: 1000000}
   mod_http_api: {}
   mod_last: {}
   mod_mqtt: {}
