@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/bench/dialog"
 	"pharos/sip"
 )
 
@@ -65,33 +66,7 @@ type watching struct {
 	target        string
 	heard         uint32 // CSeq
 	ended         bool
-	trace         []step // the last ones
-}
-
-// step is something that happened in a dialog, for whoever looks for the reason of a breach.
-type step struct {
-	at   time.Time
-	what string
-	peer netip.AddrPort
-	n    int // CSeq of what came, status of what was answered
-}
-
-const maxSteps = 16
-
-// note keeps a step. The phone's mu is held.
-func (w *watching) note(what string, peer netip.AddrPort, n int) {
-	if len(w.trace) == maxSteps {
-		w.trace = append(w.trace[:0], w.trace[1:]...)
-	}
-	w.trace = append(w.trace, step{time.Now(), what, peer, n})
-}
-
-func (w *watching) steps() string {
-	var b strings.Builder
-	for _, x := range w.trace {
-		fmt.Fprintf(&b, " %s %s %v %d;", x.at.UTC().Format("05.000"), x.what, x.peer.Addr(), x.n)
-	}
-	return b.String()
+	trace         dialog.Trace // the last steps
 }
 
 func newPhone(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int) (*phone, error) {
@@ -171,13 +146,13 @@ var number = regexp.MustCompile(`\bn(\d+)\b`)
 func (p *phone) notified(m *sip.Message, from netip.AddrPort) int {
 	w := p.watching[m.CallID()]
 	if w != nil {
-		w.note("NOTIFY", from, int(m.CSeq()))
+		w.trace.Note("NOTIFY", from, int(m.CSeq()))
 	}
 	if w == nil || w.ended || w.local != m.To().Tag() {
 		return 481
 	}
 	if m.CSeq() <= w.heard {
-		p.o.never("%s: CSeq went back from %d to %d in dialog %s about %s:%s", p.user, w.heard, m.CSeq(), m.From().Tag(), w.of, w.steps())
+		p.o.never("%s: CSeq went back from %d to %d in dialog %s about %s:%s", p.user, w.heard, m.CSeq(), m.From().Tag(), w.of, w.trace)
 		return 500
 	}
 	w.heard = m.CSeq()
@@ -500,7 +475,7 @@ func (p *phone) noted(w *watching, what string, peer netip.AddrPort, m *sip.Mess
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.note(what, peer, n)
+	w.trace.Note(what, peer, n)
 }
 
 // addrOf is where a Contact of the service leads.

@@ -2,7 +2,6 @@ package soak
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"pharos/bench"
+	"pharos/bench/dialog"
 	"pharos/sip"
 )
 
@@ -31,35 +31,9 @@ type subscription struct {
 	heard          uint32     // CSeq
 	seen           [16]uint64 // branches, so that one who was stopped may send again what was answered long ago
 	accepted       bool
-	fetches        bool // once, without a subscription
-	ended          bool // by the service: a new one is needed
-	trace          []step
-}
-
-// step is something that happened in a dialog, for whoever looks for the reason of a breach.
-type step struct {
-	at   time.Time
-	what string
-	peer netip.AddrPort
-	n    int // CSeq of what came, status of what was answered
-}
-
-const maxSteps = 16
-
-// note keeps a step. s.mu is held.
-func (s *subscription) note(what string, peer netip.AddrPort, n int) {
-	if len(s.trace) == maxSteps {
-		s.trace = append(s.trace[:0], s.trace[1:]...)
-	}
-	s.trace = append(s.trace, step{time.Now(), what, peer, n})
-}
-
-func (s *subscription) steps() string {
-	var b strings.Builder
-	for _, x := range s.trace {
-		fmt.Fprintf(&b, " %s %s %v %d;", x.at.UTC().Format("05.000"), x.what, x.peer.Addr(), x.n)
-	}
-	return b.String()
+	fetches        bool         // once, without a subscription
+	ended          bool         // by the service: a new one is needed
+	trace          dialog.Trace // the last steps
 }
 
 // begin subscribes, until it is accepted.
@@ -143,9 +117,9 @@ func (s *subscription) inDialog(ctx context.Context, target string, lifetime tim
 	m, err := s.p.ask(ctx, addrOf(target), build)
 	s.mu.Lock()
 	if err != nil {
-		s.note("no answer from", addrOf(target), 0)
+		s.trace.Note("no answer from", addrOf(target), 0)
 	} else {
-		s.note("SUBSCRIBE answered by", addrOf(target), m.Status)
+		s.trace.Note("SUBSCRIBE answered by", addrOf(target), m.Status)
 	}
 	s.mu.Unlock()
 	if err != nil || m.Status >= 500 {
@@ -153,7 +127,7 @@ func (s *subscription) inDialog(ctx context.Context, target string, lifetime tim
 		m, _, err = s.p.anywhere(ctx, build)
 		s.mu.Lock()
 		if err == nil {
-			s.note("SUBSCRIBE answered elsewhere", netip.AddrPort{}, m.Status)
+			s.trace.Note("SUBSCRIBE answered elsewhere", netip.AddrPort{}, m.Status)
 		}
 		s.mu.Unlock()
 	}
@@ -214,7 +188,7 @@ var seed = maphash.MakeSeed()
 func (s *subscription) notified(m *sip.Message, from netip.AddrPort) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.note("NOTIFY", from, int(m.CSeq()))
+	s.trace.Note("NOTIFY", from, int(m.CSeq()))
 	if s.ended || s.callID != m.CallID() || s.local != m.To().Tag() {
 		return 481
 	}
@@ -231,7 +205,7 @@ func (s *subscription) notified(m *sip.Message, from netip.AddrPort) int {
 	if m.CSeq() <= s.heard { // RFC 3261 §12.2.2
 		// Two nodes may have the dialog for a moment. What counts is that the one to whom it belongs is heard soon.
 		s.p.r.count.stale.Add(1)
-		s.p.r.o.odd("%s: CSeq went from %d to %d in a dialog about %s:%s", s.p.u.name, s.heard, m.CSeq(), s.w.of.name, s.steps())
+		s.p.r.o.odd("%s: CSeq went from %d to %d in a dialog about %s:%s", s.p.u.name, s.heard, m.CSeq(), s.w.of.name, s.trace)
 		return 500
 	}
 	copy(s.seen[1:], s.seen[:])
