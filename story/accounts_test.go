@@ -3,34 +3,16 @@ package story
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 )
 
 // Whose password was changed at one node is let in with the old one nowhere, though others
 // had known it; who is made at one can come to all.
 func TestAccountsOfThreeNodes(t *testing.T) {
-	s, err := parseScript("accounts", "# accounts\nactors alice sip bob sip\nalice publishes open\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		w, err := newWorld(t, s, 3, new(journal))
-		defer w.close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		settle(atEnd)
+	inWorld(t, "accounts", "# accounts\nactors alice sip bob sip\nalice publishes open\n", 3, func(t *testing.T, w *world) {
 		publish := func(want string) {
 			t.Helper()
-			if err := w.act(line{words: []string{"alice", "publishes", "open"}}); err != nil {
-				t.Fatal(err)
-			}
-			settle(between)
-			var got []string
-			for _, e := range w.drain("alice") {
-				got = append(got, e.String())
-			}
-			if !strings.Contains(strings.Join(got, "\n"), want) {
+			w.do("alice publishes open")
+			if got := w.got("alice"); !strings.Contains(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		}

@@ -3,34 +3,16 @@ package story
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 )
 
 // A change of the default holds for who asks from then on. Who waits already goes on waiting for the user's
 // own word, which the operator can import.
 func TestDefaultChanges(t *testing.T) {
-	s, err := parseScript("default", "# a default that changes\nactors alice sip   bob sip   dave sip\nalice publishes open\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		w, err := newWorld(t, s, 1, new(journal))
-		defer w.close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		settle(atEnd)
+	inWorld(t, "default", "# a default that changes\nactors alice sip   bob sip   dave sip\nalice publishes open\n", 1, func(t *testing.T, w *world) {
 		act := func(l, who, want string) {
 			t.Helper()
-			if err := w.act(line{words: strings.Fields(l)}); err != nil {
-				t.Fatal(err)
-			}
-			settle(between)
-			var got []string
-			for _, e := range w.drain(who) {
-				got = append(got, e.String())
-			}
-			if all := strings.Join(got, "\n"); !strings.Contains(all, want) {
+			w.do(l)
+			if all := w.got(who); !strings.Contains(all, want) {
 				t.Errorf("%s: %s got\n%s\nwant %s", l, who, all, want)
 			}
 		}

@@ -4,41 +4,23 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"pharos/server"
 )
 
 // What an operator asks is answered alike by every server, wherever the user lives and his watchers are connected.
 func TestWhyOnThreeNodes(t *testing.T) {
-	s, err := parseScript("why", `# why: who asks is answered alike everywhere
+	inWorld(t, "why", `# why: who asks is answered alike everywhere
 servers 3
 actors alice sip   bob sip   carol xmpp
 alice publishes open
-`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		w, err := newWorld(t, s, 3, new(journal))
-		defer w.close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		settle(atEnd)
-		act := func(words ...string) {
-			t.Helper()
-			if err := w.act(line{words: words}); err != nil {
-				t.Fatal(err)
-			}
-			settle(between)
-		}
+`, 3, func(t *testing.T, w *world) {
 		for _, l := range []string{"alice and bob are friends", "alice and carol are friends",
 			"bob goes to server 2", "carol goes to server 3", "alice lives at server 1", "carol logs in"} {
-			act(strings.Fields(l)...)
+			w.do(l)
 		}
-		act("bob", "subscribes", "alice")
-		act("alice", "publishes", "open")
+		w.do("bob subscribes alice")
+		w.do("alice publishes open")
 		why := func(watcher, presentity string) []server.Why {
 			t.Helper()
 			var list []server.Why

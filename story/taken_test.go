@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"pharos/sip"
 )
@@ -14,27 +13,14 @@ import (
 // A phone that was not answered in time sends its SUBSCRIBE to the other servers too, and all of them take the dialog over at
 // the same time, from the one that has it: each number is sent once, and none after a higher one.
 func TestTakenTwice(t *testing.T) {
-	s, err := parseScript("taken", `# taken: two servers take a dialog over from a third
+	inWorld(t, "taken", `# taken: two servers take a dialog over from a third
 servers 3
 actors alice sip   bob sip
 alice publishes open
-`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		w, err := newWorld(t, s, 3, new(journal))
-		defer w.close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		settle(atEnd)
+`, 3, func(t *testing.T, w *world) {
 		act := func(text string) string {
 			t.Helper()
-			if err := w.act(line{words: strings.Fields(text)}); err != nil {
-				t.Fatal(err)
-			}
-			settle(between)
+			w.do(text)
 			var got []string
 			for _, e := range w.drain("bob") {
 				got = append(got, e.String())

@@ -83,6 +83,43 @@ func (w *world) address(name string) string {
 	return bare
 }
 
+// inWorld has fn do in Go what the language of stories has no words for: in the world of a script, of which only the
+// actors and what is said of the servers count, with so many of them.
+func inWorld(t *testing.T, name, text string, nodes int, fn func(t *testing.T, w *world)) {
+	t.Helper()
+	s, err := parseScript(name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w, err := newWorld(t, s, nodes, new(journal))
+		defer w.close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle(atEnd)
+		fn(t, w)
+	})
+}
+
+// do does what a line of a story says, until all is quiet.
+func (w *world) do(text string) {
+	w.t.Helper()
+	if err := w.act(line{words: strings.Fields(text)}); err != nil {
+		w.t.Fatal(err)
+	}
+	settle(between)
+}
+
+// got is what an actor has got since the last call, a line each.
+func (w *world) got(name string) string {
+	var got []string
+	for _, e := range w.drain(name) {
+		got = append(got, e.String())
+	}
+	return strings.Join(got, "\n")
+}
+
 func newWorld(t *testing.T, s *script, nodes int, log io.Writer) (*world, error) {
 	w := &world{
 		t: t, net: newNetwork(), data: t.TempDir(), log: log,
