@@ -285,8 +285,6 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 		}
 		if out.State == presence.Terminated {
 			e.unheard(d)
-		}
-		if out.State == presence.Terminated {
 			r.fail(403, "")
 			return
 		}
