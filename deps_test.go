@@ -58,10 +58,10 @@ var mayImport = map[string]string{
 	"bench/peers/run":  "bench bench/peers",
 	"bench/paper":      "bench presence account store store/postgrestest simulate",
 	"bench/paper/run":  "bench bench/paper",
-	"bench/dialog":     "",
-	"bench/faults":     "bench/dialog sip markup store/postgrestest",
+	"bench/client":     "sip markup",
+	"bench/faults":     "bench/client sip markup store/postgrestest",
 	"bench/faults/run": "bench/faults",
-	"bench/soak":       "bench bench/dialog sip markup",
+	"bench/soak":       "bench bench/client sip markup",
 	"bench/soak/run":   "bench bench/soak bench/peers",
 }
 

@@ -2,8 +2,6 @@ package faults
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,13 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"pharos/bench/client"
 	"pharos/markup"
-)
-
-const (
-	nsClient = "jabber:client"
-	nsStream = "http://etherx.jabber.org/streams"
-	nsRoster = "jabber:iq:roster"
 )
 
 // chat is an XMPP client. When its connection ends it comes back at the next server,
@@ -38,15 +31,15 @@ type chat struct {
 	conn   net.Conn
 	online bool
 	said   int
-	iqs    map[string]chan *markup.Element
-	seq    int
 	ended  chan struct{}
+
+	queries client.Queries
 
 	seen map[string]map[string]int // of the goroutine of run: what the available resources of each contact say
 }
 
 func newChat(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int, of []string, stays bool) *chat {
-	c := &chat{o: o, user: user, from: from, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, iqs: map[string]chan *markup.Element{}, seen: map[string]map[string]int{}, ended: make(chan struct{})}
+	c := &chat{o: o, user: user, from: from, nodes: nodes, of: of, stays: stays, ctx: ctx, at: at, seen: map[string]map[string]int{}, ended: make(chan struct{})}
 	return c
 }
 
@@ -58,12 +51,9 @@ func (c *chat) run() {
 		c.mu.Lock()
 		was, stays, left := c.online, c.stays, c.left
 		c.online, c.conn = false, nil
-		for id, w := range c.iqs {
-			close(w)
-			delete(c.iqs, id)
-		}
 		n := c.said
 		c.mu.Unlock()
+		c.queries.End()
 		for _, of := range c.of {
 			c.o.stands(c.user, of, false)
 		}
@@ -109,7 +99,7 @@ func (c *chat) serve() bool {
 	defer stop()
 	sc := markup.NewScanner(conn, markup.Options{})
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	if c.login(conn, sc) != nil {
+	if _, err := client.Login(conn, sc, domain, c.user, password, "o"); err != nil {
 		return false
 	}
 	_ = conn.SetDeadline(time.Time{})
@@ -139,50 +129,13 @@ func (c *chat) serve() bool {
 	}
 }
 
-func (c *chat) login(conn net.Conn, sc *markup.Scanner) error {
-	open := func() error {
-		fmt.Fprintf(conn, "<stream:stream to='%s' version='1.0' xmlns='%s' xmlns:stream='%s'>", domain, nsClient, nsStream)
-		if _, err := sc.Header(); err != nil {
-			return err
-		}
-		_, err := sc.Next() // features
-		return err
-	}
-	if err := open(); err != nil {
-		return err
-	}
-	fmt.Fprintf(conn, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>",
-		base64.StdEncoding.EncodeToString([]byte("\x00"+c.user+"\x00"+password)))
-	e, err := sc.Next()
-	if err != nil || e.Local != "success" {
-		return errors.Join(err, errors.New("not logged in"))
-	}
-	sc.Restart()
-	if err := open(); err != nil {
-		return err
-	}
-	fmt.Fprintf(conn, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>o</resource></bind></iq>")
-	if e, err = sc.Next(); err != nil || e.Attr("type") != "result" {
-		return errors.Join(err, errors.New("not bound"))
-	}
-	fmt.Fprintf(conn, "<iq type='get' id='r'><query xmlns='%s'/></iq>", nsRoster)
-	for {
-		if e, err = sc.Next(); err != nil {
-			return err
-		}
-		if e.Attr("id") == "r" {
-			return nil
-		}
-	}
-}
-
 func (c *chat) take(e *markup.Element) {
 	switch {
-	case e.Is(nsClient, "presence"):
+	case e.Is(client.NSClient, "presence"):
 		bare, resource, _ := strings.Cut(e.Attr("from"), "/")
 		who, _, _ := strings.Cut(bare, "@")
 		n := -1
-		if s := e.Child(nsClient, "status"); s != nil {
+		if s := e.Child(client.NSClient, "status"); s != nil {
 			if m := number.FindStringSubmatch(s.Text()); m != nil {
 				n, _ = strconv.Atoi(m[1])
 			}
@@ -200,15 +153,8 @@ func (c *chat) take(e *markup.Element) {
 				c.sees(who, resource, n, false)
 			}
 		}
-	case e.Is(nsClient, "iq"):
-		if t := e.Attr("type"); t == "result" || t == "error" {
-			c.mu.Lock()
-			w := c.iqs[e.Attr("id")]
-			delete(c.iqs, e.Attr("id"))
-			c.mu.Unlock()
-			if w != nil {
-				w <- e
-			}
+	case e.Is(client.NSClient, "iq"):
+		if c.queries.Answered(e) {
 			return
 		}
 		c.mu.Lock()
@@ -247,7 +193,7 @@ func (c *chat) say() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == nil {
-		return errUnanswered
+		return net.ErrClosed
 	}
 	c.said++
 	_ = c.conn.SetWriteDeadline(time.Now().Add(tryFor))
@@ -258,30 +204,14 @@ func (c *chat) say() error {
 // query sends an iq and waits for the answer; nil: the connection has ended, or time was up, so
 // that it may or may not have had its effect.
 func (c *chat) query(typ, payload string, within time.Duration) *markup.Element {
-	c.mu.Lock()
-	if c.conn == nil {
-		c.mu.Unlock()
-		return nil
-	}
-	c.seq++
-	id := "q" + strconv.Itoa(c.seq)
-	w := make(chan *markup.Element, 1)
-	c.iqs[id] = w
-	_ = c.conn.SetWriteDeadline(time.Now().Add(tryFor))
-	_, err := fmt.Fprintf(c.conn, "<iq type='%s' id='%s'>%s</iq>", typ, id, payload)
-	c.mu.Unlock()
-	if err != nil {
-		return nil
-	}
-	t := time.NewTimer(within)
-	defer t.Stop()
-	select {
-	case e := <-w:
-		return e
-	case <-t.C:
+	return c.queries.Ask(typ, payload, within, func(stanza string) bool {
 		c.mu.Lock()
-		delete(c.iqs, id)
-		c.mu.Unlock()
-		return nil
-	}
+		defer c.mu.Unlock()
+		if c.conn == nil {
+			return false
+		}
+		_ = c.conn.SetWriteDeadline(time.Now().Add(tryFor))
+		_, err := fmt.Fprint(c.conn, stanza)
+		return err == nil
+	})
 }

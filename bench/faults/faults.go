@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"pharos/bench/client"
 )
 
 // Options of Run.
@@ -291,7 +293,7 @@ func people(phones, chats []string, watch int) string {
 		fmt.Fprintf(&b, "<user name='%s' password='%s'/>", u, password)
 	}
 	for _, u := range chats {
-		fmt.Fprintf(&b, "<user name='%s' password='%s'><query xmlns='%s'>", u, password, nsRoster)
+		fmt.Fprintf(&b, "<user name='%s' password='%s'><query xmlns='%s'>", u, password, client.NSRoster)
 		mine := map[string]bool{}
 		for _, of := range watched(u, phones, chats, watch) {
 			mine[of] = true

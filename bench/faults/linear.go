@@ -2,10 +2,7 @@ package faults
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -14,6 +11,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"pharos/bench/client"
 )
 
 // A history of reads and writes of registers (documents by XCAP, names in rosters), all
@@ -69,13 +68,13 @@ var register = porcupine.Model{
 
 // add notes an operation. One of which nobody knows whether it took place (known false) counts
 // as if it might take place at any time after its call; a read of that kind says nothing.
-func (h *history) add(client int, in access, out string, from, to time.Time, known bool) {
+func (h *history) add(process int, in access, out string, from, to time.Time, known bool) {
 	if !known && !in.write {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	op := porcupine.Operation{ClientId: client, Input: in, Output: out, Call: from.UnixNano(), Return: to.UnixNano()}
+	op := porcupine.Operation{ClientId: process, Input: in, Output: out, Call: from.UnixNano(), Return: to.UnixNano()}
 	if !known {
 		h.n++
 		op.ClientId, op.Return = 1000+h.n, 1<<62 // it may come about for ever
@@ -108,21 +107,22 @@ func (h *history) begin(now func() map[string]string) {
 }
 
 // documents are clients of one user's document, at random servers, until ctx ends.
-func (h *history) documents(ctx context.Context, client int, user string, nodes []netip.AddrPort) {
+func (h *history) documents(ctx context.Context, process int, user string, nodes []netip.AddrPort) {
 	hc := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for i := 0; ctx.Err() == nil; i++ {
 		at := nodes[rand.IntN(len(nodes))]
 		url := documentURL(at, user)
-		in := access{key: "doc " + user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", client, i)}
+		in := access{key: "doc " + user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", process, i)}
 		h.turn.RLock()
 		from := time.Now()
 		out, known := "", false
 		if in.write {
-			known = xcapDo(ctx, hc, "PUT", url, user, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="`+in.value+`"/></resource-lists>`, nil)
+			status, _ := client.XCAP(ctx, hc, "PUT", url, user, password, `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="`+in.value+`"/></resource-lists>`)
+			known = status/100 == 2 // a refusal for now is not told from what may have had an effect: it costs the checker a little
 		} else {
 			out, known = readDocument(ctx, hc, url, user)
 		}
-		h.add(client, in, out, from, time.Now(), known)
+		h.add(process, in, out, from, time.Now(), known)
 		h.turn.RUnlock()
 		if !known {
 			sleep(ctx, retryAfter)
@@ -137,88 +137,34 @@ func documentURL(at netip.AddrPort, user string) string {
 
 // readDocument is the name of the list in a user's document; known is false when nobody could say.
 func readDocument(ctx context.Context, hc *http.Client, url, user string) (name string, known bool) {
-	var body string
-	known = xcapDo(ctx, hc, "GET", url, user, "", &body)
+	status, body := client.XCAP(ctx, hc, "GET", url, user, password, "")
+	if status != http.StatusOK {
+		return "", status == http.StatusNotFound
+	}
 	if _, rest, ok := strings.Cut(body, `name="`); ok {
 		name, _, _ = strings.Cut(rest, `"`)
 	}
-	return name, known
-}
-
-// xcapDo is one request with digest; false: it is not known whether it had its effect. What the
-// server refuses for now had none, and is not told from that: it costs the checker a little.
-func xcapDo(ctx context.Context, hc *http.Client, method, url, user, body string, into *string) bool {
-	auth := ""
-	for range 2 {
-		req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-		if err != nil {
-			return false
-		}
-		if body != "" {
-			req.Header.Set("Content-Type", "application/resource-lists+xml")
-		}
-		if auth != "" {
-			req.Header.Set("Authorization", auth)
-		}
-		resp, err := hc.Do(req)
-		if err != nil {
-			return false
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		switch {
-		case resp.StatusCode == 401:
-			auth = digest(resp.Header.Values("WWW-Authenticate"), user, method, req.URL.RequestURI())
-			continue
-		case into != nil && err == nil && resp.StatusCode == 200:
-			*into = string(b)
-			return true
-		case into != nil && resp.StatusCode == 404:
-			return true
-		}
-		return err == nil && resp.StatusCode/100 == 2
-	}
-	return false
-}
-
-func digest(challenges []string, user, method, uri string) string {
-	for _, c := range challenges {
-		if !strings.HasPrefix(c, "Digest") || strings.Contains(c, "SHA") {
-			continue
-		}
-		param := func(name string) string {
-			_, v, _ := strings.Cut(c, name+`="`)
-			v, _, _ = strings.Cut(v, `"`)
-			return v
-		}
-		sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
-		realm, nonce := param("realm"), param("nonce")
-		name := user
-		resp := sum(sum(name+":"+realm+":"+password) + ":" + nonce + ":00000001:ab:auth:" + sum(method+":"+uri))
-		return fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s", algorithm=MD5, qop=auth, nc=00000001, cnonce="ab", response="%s", opaque="%s"`,
-			name, realm, nonce, uri, resp, param("opaque"))
-	}
-	return ""
+	return name, true
 }
 
 // rosterRegister is the contact whose name is read and set.
 const rosterRegister = "register@" + domain
 
 // rosters are reads and sets of one roster name over a chat client, until ctx ends.
-func (h *history) rosters(ctx context.Context, client int, c *chat) {
+func (h *history) rosters(ctx context.Context, process int, c *chat) {
 	jid := rosterRegister
 	for i := 0; ctx.Err() == nil; i++ {
-		in := access{key: "roster " + c.user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", client, i)}
+		in := access{key: "roster " + c.user, write: rand.IntN(2) == 0, value: fmt.Sprintf("c%d-%d", process, i)}
 		h.turn.RLock()
 		from := time.Now()
 		out, known := "", false
 		if in.write {
-			e := c.query("set", "<query xmlns='"+nsRoster+"'><item jid='"+jid+"' name='"+in.value+"'/></query>", 3*time.Second)
+			e := c.query("set", "<query xmlns='"+client.NSRoster+"'><item jid='"+jid+"' name='"+in.value+"'/></query>", 3*time.Second)
 			known = e != nil && e.Attr("type") == "result" // an error may be of a commit whose outcome is not known
 		} else {
 			out, known = readRoster(c, jid)
 		}
-		h.add(client, in, out, from, time.Now(), known)
+		h.add(process, in, out, from, time.Now(), known)
 		h.turn.RUnlock()
 		if !known {
 			sleep(ctx, retryAfter)
@@ -229,11 +175,11 @@ func (h *history) rosters(ctx context.Context, client int, c *chat) {
 
 // readRoster is the name of a contact in the roster; known is false when nobody could say.
 func readRoster(c *chat, jid string) (name string, known bool) {
-	e := c.query("get", "<query xmlns='"+nsRoster+"'/>", 3*time.Second)
+	e := c.query("get", "<query xmlns='"+client.NSRoster+"'/>", 3*time.Second)
 	if e == nil || e.Attr("type") != "result" {
 		return "", false
 	}
-	for it := range e.Child(nsRoster, "query").Children() {
+	for it := range e.Child(client.NSRoster, "query").Children() {
 		if it.Attr("jid") == jid {
 			name = it.Attr("name")
 		}

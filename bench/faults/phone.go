@@ -2,12 +2,9 @@ package faults
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -15,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"pharos/bench/dialog"
+	"pharos/bench/client"
 	"pharos/sip"
 )
 
@@ -33,23 +30,20 @@ const (
 	tryFor = 2 * time.Second
 )
 
-var errUnanswered = errors.New("no answer")
-
 // phone is a SIP user agent on UDP. Requests outside of dialogs go to the server that has
 // answered last, then to the others; those in a dialog to its remote target.
 type phone struct {
 	o     *oracle
 	user  string
 	nodes []netip.AddrPort
-	conn  *net.UDPConn
+	s     *client.Socket
 	ctx   context.Context
 
 	mu       sync.Mutex
 	at       int // server that has answered last
 	cseq     uint32
-	pending  map[string]chan *sip.Message // by branch
-	watching map[string]*watching         // by Call-ID
-	answered map[string][]byte            // by branch, those of the last requests
+	watching map[string]*watching // by Call-ID
+	answered map[string][]byte    // by branch, those of the last requests
 	order    []string
 	etag     string
 	said     int
@@ -66,54 +60,20 @@ type watching struct {
 	target        string
 	heard         uint32 // CSeq
 	ended         bool
-	trace         dialog.Trace // the last steps
+	trace         client.Trace // the last steps
 }
 
 func newPhone(ctx context.Context, o *oracle, user string, from netip.Addr, nodes []netip.AddrPort, at int) (*phone, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)))
+	s, err := client.Listen(from)
 	if err != nil {
 		return nil, err
 	}
-	p := &phone{o: o, user: user, nodes: nodes, conn: conn, ctx: ctx, at: at, cseq: 1, pending: map[string]chan *sip.Message{},
-		watching: map[string]*watching{}, answered: map[string][]byte{}}
-	go p.read()
+	p := &phone{o: o, user: user, nodes: nodes, s: s, ctx: ctx, at: at, cseq: 1, watching: map[string]*watching{}, answered: map[string][]byte{}}
+	go s.Serve(p.request, func(err error) { o.never("%s got what cannot be read: %v", user, err) })
 	return p, nil
 }
 
-func (p *phone) close() { p.conn.Close() }
-
-func (p *phone) read() {
-	b := make([]byte, 64<<10)
-	for {
-		n, from, err := p.conn.ReadFromUDPAddrPort(b)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			continue // a port that is not there
-		}
-		m, err := sip.Parse(append([]byte(nil), b[:n]...))
-		if err != nil {
-			p.o.never("%s got what cannot be read: %v", p.user, err)
-			continue
-		}
-		if m.IsRequest() {
-			if out := p.request(m, from); out != nil {
-				_, _ = p.conn.WriteToUDPAddrPort(out, from)
-			}
-			continue
-		}
-		p.mu.Lock()
-		c := p.pending[m.Via().Branch]
-		if m.Status >= 200 {
-			delete(p.pending, m.Via().Branch)
-		}
-		p.mu.Unlock()
-		if c != nil && m.Status >= 200 {
-			c <- m
-		}
-	}
-}
+func (p *phone) close() { p.s.Close() }
 
 // request answers what the service asks.
 func (p *phone) request(m *sip.Message, from netip.AddrPort) []byte {
@@ -127,11 +87,7 @@ func (p *phone) request(m *sip.Message, from netip.AddrPort) []byte {
 	if m.Method == "NOTIFY" {
 		status = p.notified(m, from)
 	}
-	out := []byte("SIP/2.0 " + strconv.Itoa(status) + " Answer\r\n")
-	for _, h := range []sip.Header{sip.HVia, sip.HFrom, sip.HTo, sip.HCallID, sip.HCSeq} {
-		out = m.AppendCopy(out, h)
-	}
-	out = append(out, "Content-Length: 0\r\n\r\n"...)
+	out := client.Answer(m, status)
 	p.answered[branch] = out
 	if p.order = append(p.order, branch); len(p.order) > 500 {
 		delete(p.answered, p.order[0])
@@ -189,56 +145,24 @@ func (p *phone) notified(m *sip.Message, from netip.AddrPort) int {
 	return 200
 }
 
-func (p *phone) id() string { return strconv.FormatUint(rand.Uint64(), 36) }
-
 // send sends a request to one place and waits for its answer.
 func (p *phone) send(to netip.AddrPort, build func(cseq uint32, auth string) string, method, uri string) (*sip.Message, error) {
 	auth := ""
 	for range 3 {
-		m, err := p.transmit(to, build, auth)
+		p.mu.Lock()
+		p.cseq++
+		text := build(p.cseq, auth)
+		p.mu.Unlock()
+		m, err := p.s.Ask(p.ctx, to, text, tryFor)
 		if err != nil {
 			return nil, err
 		}
 		if m.Status != 401 {
 			return m, nil
 		}
-		auth = p.credentials(m, method, uri)
+		auth = client.Challenged(m.Lines(sip.HWWWAuthenticate)).Authorization(p.user, password, method, uri)
 	}
 	return nil, errors.New("challenged again and again")
-}
-
-func (p *phone) transmit(to netip.AddrPort, build func(cseq uint32, auth string) string, auth string) (*sip.Message, error) {
-	c := make(chan *sip.Message, 1)
-	branch := "z9hG4bK" + p.id()
-	p.mu.Lock()
-	p.cseq++
-	head, rest, _ := strings.Cut(build(p.cseq, auth), "\r\n")
-	p.pending[branch] = c
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.pending, branch)
-		p.mu.Unlock()
-	}()
-	msg := []byte(head + "\r\nVia: SIP/2.0/UDP " + p.conn.LocalAddr().String() + ";rport;branch=" + branch + "\r\nMax-Forwards: 70\r\n" + rest)
-	end := time.NewTimer(tryFor)
-	defer end.Stop()
-	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 4*time.Second) { // RFC 3261 §17.1.2.2
-		_, _ = p.conn.WriteToUDPAddrPort(msg, to)
-		t := time.NewTimer(wait)
-		select {
-		case m := <-c:
-			t.Stop()
-			return m, nil
-		case <-t.C:
-		case <-end.C:
-			t.Stop()
-			return nil, errUnanswered
-		case <-p.ctx.Done():
-			t.Stop()
-			return nil, p.ctx.Err()
-		}
-	}
 }
 
 // anywhere sends a request to the servers in turn until one says anything but that it
@@ -270,29 +194,9 @@ func (p *phone) anywhere(build func(cseq uint32, auth string) string, method, ur
 	return nil, err
 }
 
-func (p *phone) credentials(m *sip.Message, method, uri string) string {
-	var c sip.Credentials
-	for v := range m.Lines(sip.HWWWAuthenticate) {
-		if x, ok := sip.ParseCredentials(v); ok && (x.Algorithm == "" || strings.EqualFold(x.Algorithm, "MD5")) {
-			c = x
-			break
-		}
-	}
-	sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
-	c.Username, c.URI = p.user, uri
-	c.QOP, c.CNonce, c.NC = "auth", "0a4f113b", 1
-	c.Response = sum(sum(p.user+":"+c.Realm+":"+password) + ":" + c.Nonce + ":00000001:" + c.CNonce + ":auth:" + sum(method+":"+uri))
-	return string(sip.AppendCredentials(nil, sip.HAuthorization, c))
-}
-
 func (p *phone) head(method, uri, to, callID, local string, cseq uint32, auth, more string) string {
-	return method + " " + uri + " SIP/2.0\r\nFrom: <sip:" + p.user + "@" + domain + ">;tag=" + local + "\r\nTo: " + to + "\r\nCall-ID: " + callID +
-		"\r\nCSeq: " + strconv.Itoa(int(cseq)) + " " + method + "\r\nContact: <sip:" + p.user + "@" + p.conn.LocalAddr().String() + ">\r\n" + auth + more
-}
-
-func (p *phone) body(n int) string {
-	return `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:` + p.user + "@" + domain +
-		`"><tuple id="t"><status><basic>open</basic></status><note>n` + strconv.Itoa(n) + `</note></tuple></presence>`
+	r := client.Request{Method: method, URI: uri, From: p.user + "@" + domain, Tag: local, To: to, CallID: callID, CSeq: cseq, Contact: p.s.Local()}
+	return r.String() + auth + more
 }
 
 // say is publish; what went wrong is kept for the report.
@@ -317,14 +221,14 @@ func (p *phone) publish() error {
 	p.said++
 	n, etag := p.said, p.etag
 	p.mu.Unlock()
-	uri, callID, local := "sip:"+p.user+"@"+domain, p.id(), p.id()
+	uri, callID, local := "sip:"+p.user+"@"+domain, client.ID(), client.ID()
 	for {
 		m, err := p.anywhere(func(cseq uint32, auth string) string {
 			more := "Event: presence\r\nExpires: " + strconv.Itoa(int(subscribeFor/time.Second)) + "\r\n"
 			if etag != "" {
 				more += "SIP-If-Match: " + etag + "\r\n"
 			}
-			b := p.body(n)
+			b := client.PIDF(p.user+"@"+domain, "n"+strconv.Itoa(n))
 			return p.head("PUBLISH", uri, "<"+uri+">", callID, local, cseq, auth, more) +
 				"Content-Type: application/pidf+xml\r\nContent-Length: " + strconv.Itoa(len(b)) + "\r\n\r\n" + b
 		}, "PUBLISH", uri)
@@ -372,11 +276,11 @@ func (p *phone) leave() {
 		build := func(cseq uint32, auth string) string {
 			return strings.Replace(p.subscribe(w, w.target, cseq, auth), "Expires: "+strconv.Itoa(int(subscribeFor/time.Second)), "Expires: 0", 1)
 		}
-		if _, err := p.send(addrOf(w.target), build, "SUBSCRIBE", w.target); err != nil {
+		if _, err := p.send(client.Target(w.target), build, "SUBSCRIBE", w.target); err != nil {
 			_, _ = p.anywhere(build, "SUBSCRIBE", w.target)
 		}
 	}
-	uri, callID, local := "sip:"+p.user+"@"+domain, p.id(), p.id()
+	uri, callID, local := "sip:"+p.user+"@"+domain, client.ID(), client.ID()
 	m, err := p.anywhere(func(cseq uint32, auth string) string {
 		return p.head("PUBLISH", uri, "<"+uri+">", callID, local, cseq, auth, "Event: presence\r\nExpires: 0\r\nSIP-If-Match: "+etag+"\r\n") + "Content-Length: 0\r\n\r\n"
 	}, "PUBLISH", uri)
@@ -391,7 +295,7 @@ func (p *phone) leave() {
 // watch subscribes until it is accepted, and goes on refreshing.
 func (p *phone) watch(of string) {
 	for p.ctx.Err() == nil {
-		w := &watching{of: of, callID: p.id(), local: p.id()}
+		w := &watching{of: of, callID: client.ID(), local: client.ID()}
 		p.mu.Lock()
 		if p.gone {
 			p.mu.Unlock()
@@ -445,13 +349,13 @@ func (p *phone) refresh(w *watching) {
 			return
 		}
 		build := func(cseq uint32, auth string) string { return p.subscribe(w, target, cseq, auth) }
-		m, err := p.send(addrOf(target), build, "SUBSCRIBE", target)
+		m, err := p.send(client.Target(target), build, "SUBSCRIBE", target)
 		if err != nil || m.Status >= 500 {
-			p.noted(w, "no answer to SUBSCRIBE by", addrOf(target), m)
+			p.noted(w, "no answer to SUBSCRIBE by", client.Target(target), m)
 			m, err = p.anywhere(build, "SUBSCRIBE", target)
 			target = ""
 		}
-		p.noted(w, "SUBSCRIBE answered by", addrOf(target), m)
+		p.noted(w, "SUBSCRIBE answered by", client.Target(target), m)
 		switch {
 		case err != nil:
 			continue
@@ -476,23 +380,6 @@ func (p *phone) noted(w *watching, what string, peer netip.AddrPort, m *sip.Mess
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.trace.Note(what, peer, n)
-}
-
-// addrOf is where a Contact of the service leads.
-func addrOf(uri string) netip.AddrPort {
-	u, err := sip.ParseURI(uri)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	a, err := netip.ParseAddr(u.Host)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	port := uint16(sipPort)
-	if u.Port != 0 {
-		port = uint16(u.Port)
-	}
-	return netip.AddrPortFrom(a, port)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -2,8 +2,6 @@ package soak
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -12,14 +10,11 @@ import (
 	"time"
 
 	"pharos/bench"
+	"pharos/bench/client"
 	"pharos/markup"
 )
 
 const (
-	nsClient = "jabber:client"
-	nsStream = "http://etherx.jabber.org/streams"
-	nsRoster = "jabber:iq:roster"
-
 	// tryFor is how long a client tries one server before it asks the next.
 	tryFor = 3 * time.Second
 	// loginWithin bounds a login: servers are slow while everybody comes.
@@ -40,10 +35,10 @@ type chat struct {
 	conn   net.Conn
 	online bool
 	at     int
-	last   int32 // number said last
-	seq    int
-	iqs    map[string]chan *markup.Element
+	last   int32             // number said last
 	names  map[string]*entry // by contact: what its name in the roster was set to
+
+	queries client.Queries
 }
 
 // heard is what one resource of a contact says.
@@ -54,7 +49,7 @@ type heard struct {
 
 func newChat(r *run, u *user, home int, watches []*watch) *chat {
 	return &chat{r: r, u: u, home: home, watches: watches, sip: make([][]heard, len(watches)), wake: make(chan struct{}, 1),
-		iqs: map[string]chan *markup.Element{}, names: map[string]*entry{}, at: home}
+		names: map[string]*entry{}, at: home}
 }
 
 // want says whether the client is to be there.
@@ -144,11 +139,8 @@ func (c *chat) gone() {
 	c.r.count.online.Add(-1)
 	c.mu.Lock()
 	c.conn, c.online = nil, false
-	for id, w := range c.iqs {
-		close(w)
-		delete(c.iqs, id)
-	}
 	c.mu.Unlock()
+	c.queries.End()
 	for _, w := range c.watches {
 		w.stands.Store(false)
 	}
@@ -160,62 +152,14 @@ func (c *chat) gone() {
 
 // login is until the session is bound and has its roster, which it returns.
 func login(conn net.Conn, sc *markup.Scanner, name, password string) (*markup.Element, error) {
-	open := func() error {
-		fmt.Fprintf(conn, "<stream:stream to='%s' version='1.0' xmlns='%s' xmlns:stream='%s'>", bench.Domain, nsClient, nsStream)
-		if _, err := sc.Header(); err != nil {
-			return err
-		}
-		_, err := sc.Next() // features
-		return err
-	}
-	if err := open(); err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(conn, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>",
-		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)))
-	e, err := sc.Next()
+	e, err := client.Login(conn, sc, bench.Domain, name, password, "r")
 	if err != nil {
 		return nil, err
 	}
-	if e.Local != "success" {
-		return nil, refusal(e)
+	if q := e.Child(client.NSRoster, "query"); q != nil && e.Attr("type") == "result" {
+		return q, nil
 	}
-	sc.Restart()
-	if err := open(); err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(conn, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r</resource></bind></iq>")
-	if e, err = sc.Next(); err != nil {
-		return nil, err
-	}
-	if e.Attr("type") != "result" {
-		return nil, refusal(e)
-	}
-	fmt.Fprintf(conn, "<iq type='get' id='r'><query xmlns='%s'/></iq>", nsRoster)
-	for {
-		if e, err = sc.Next(); err != nil {
-			return nil, err
-		}
-		if e.Attr("id") == "r" {
-			if q := e.Child(nsRoster, "query"); q != nil && e.Attr("type") == "result" {
-				return q, nil
-			}
-			return nil, refusal(e)
-		}
-	}
-}
-
-// refusal is what a server says with it.
-func refusal(e *markup.Element) error {
-	for x := range e.Children() {
-		if x.Local != "error" {
-			return errors.New(e.Local + ": " + x.Local)
-		}
-		for y := range x.Children() {
-			return errors.New(e.Local + ": " + y.Local)
-		}
-	}
-	return errors.New(e.Local)
+	return nil, client.Refusal(e)
 }
 
 // watchOf is that of a contact; nil: we watch nobody of that name.
@@ -235,23 +179,16 @@ func (c *chat) take(e *markup.Element) {
 	case "presence":
 		c.presence(e, who, resource)
 	case "message":
-		if b := e.Child(nsClient, "body"); b != nil && e.Attr("type") != "error" {
+		if b := e.Child(client.NSClient, "body"); b != nil && e.Attr("type") != "error" {
 			c.r.messages.came(c.u.name, b.Text())
 		} else {
 			c.r.messages.returned(e.Attr("id"))
 		}
 	case "iq":
-		if t := e.Attr("type"); t == "result" || t == "error" {
-			c.mu.Lock()
-			w := c.iqs[e.Attr("id")]
-			delete(c.iqs, e.Attr("id"))
-			c.mu.Unlock()
-			if w != nil {
-				w <- e
-			}
+		if c.queries.Answered(e) {
 			return
 		}
-		if q := e.Child(nsRoster, "query"); q != nil {
+		if q := e.Child(client.NSRoster, "query"); q != nil {
 			for item := range q.Children() {
 				c.rosterItem(item, false)
 			}
@@ -294,7 +231,7 @@ func (c *chat) again(w *watch) {
 
 func (c *chat) presence(e *markup.Element, who, resource string) {
 	n := int32(0)
-	if s := e.Child(nsClient, "status"); s != nil {
+	if s := e.Child(client.NSClient, "status"); s != nil {
 		n = token(byPhone, s.Text()) + token(byChat, s.Text())
 	}
 	typ := e.Attr("type")
@@ -304,7 +241,7 @@ func (c *chat) presence(e *markup.Element, who, resource string) {
 		case typ == "" && resource == "r":
 			c.said(n) // RFC 6121 §4.2.2: it comes back to us when the service has it
 		case typ == "error":
-			c.r.trouble("presence", refusal(e))
+			c.r.trouble("presence", client.Refusal(e))
 			c.r.later(c.r.ctx, within(2*time.Second), c.say)
 		}
 		return
@@ -317,7 +254,7 @@ func (c *chat) presence(e *markup.Element, who, resource string) {
 		return
 	}
 	if typ == "error" { // to what we asked of the contact: nothing has changed
-		c.r.trouble("presence", refusal(e))
+		c.r.trouble("presence", client.Refusal(e))
 		c.r.later(c.r.ctx, within(2*time.Second), func() { c.again(w) })
 		return
 	}
@@ -438,26 +375,5 @@ func (c *chat) is() (online bool, at int) {
 
 // query sends an iq and waits for the answer; nil: none came, and it may or may not have had its effect.
 func (c *chat) query(typ, payload string, within time.Duration) *markup.Element {
-	w := make(chan *markup.Element, 1)
-	c.mu.Lock()
-	c.seq++
-	id := "q" + strconv.Itoa(c.seq)
-	c.iqs[id] = w
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.iqs, id)
-		c.mu.Unlock()
-	}()
-	if !c.send("<iq type='%s' id='%s'>%s</iq>", typ, id, payload) {
-		return nil
-	}
-	t := time.NewTimer(within)
-	defer t.Stop()
-	select {
-	case e := <-w:
-		return e
-	case <-t.C:
-		return nil
-	}
+	return c.queries.Ask(typ, payload, within, func(stanza string) bool { return c.send("%s", stanza) })
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pharos/bench"
+	"pharos/bench/client"
 )
 
 // Every is how often each does what it does, on average.
@@ -152,7 +153,7 @@ func (r *run) rename(c *chat) {
 	}
 	c.mu.Unlock()
 	e.write(func(n int) bool {
-		a := c.query("set", "<query xmlns='"+nsRoster+"'><item jid='"+w.of.name+"@"+bench.Domain+"' name='"+rosterName(n)+"'/></query>", 10*time.Second)
+		a := c.query("set", "<query xmlns='"+client.NSRoster+"'><item jid='"+w.of.name+"@"+bench.Domain+"' name='"+rosterName(n)+"'/></query>", 10*time.Second)
 		return a != nil && a.Attr("type") == "result" // an error may be of a commit whose outcome is not known
 	})
 }

@@ -3,14 +3,13 @@ package soak
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"pharos/bench"
-	"pharos/sip"
+	"pharos/bench/client"
 )
 
 // documents reads and writes by XCAP.
@@ -40,39 +39,8 @@ func (d *documents) get(ctx context.Context, at *bench.HostedNode, user string) 
 	return n, status == http.StatusOK && ok && err == nil
 }
 
-// do is one request with digest; 0: no answer.
+// do is one request; 0: no answer.
 func (d *documents) do(ctx context.Context, method string, at *bench.HostedNode, user, body string) (status int, answer string) {
 	url := "http://" + at.HTTP().String() + "/xcap/resource-lists/users/sip:" + user + "@" + bench.Domain + "/soak"
-	auth := ""
-	for range 2 {
-		req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-		if err != nil {
-			return 0, ""
-		}
-		if body != "" {
-			req.Header.Set("Content-Type", "application/resource-lists+xml")
-		}
-		if auth != "" {
-			req.Header.Set("Authorization", auth)
-		}
-		resp, err := d.hc.Do(req)
-		if err != nil {
-			return 0, ""
-		}
-		b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-		resp.Body.Close()
-		if err != nil {
-			return 0, ""
-		}
-		if resp.StatusCode != http.StatusUnauthorized {
-			return resp.StatusCode, string(b)
-		}
-		ch := challenged(resp.Header.Values("WWW-Authenticate"))
-		if ch == nil {
-			return resp.StatusCode, ""
-		}
-		line := string(sip.AppendCredentials(nil, sip.HAuthorization, ch.digest(user, method, req.URL.RequestURI())))
-		_, auth, _ = strings.Cut(strings.TrimSpace(line), ": ")
-	}
-	return http.StatusUnauthorized, ""
+	return client.XCAP(ctx, &d.hc, method, url, user, bench.Password, body)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pharos/bench"
+	"pharos/bench/client"
 	"pharos/markup"
 )
 
@@ -276,7 +277,7 @@ func (f *flock) enter(ctx context.Context, s *sheep, round int, addr string, who
 			if who == name(s.i) {
 				continue
 			}
-			if e.Attr("type") == "" && e.Child(nsClient, "status").Text() == said {
+			if e.Attr("type") == "" && e.Child(client.NSClient, "status").Text() == said {
 				seen[who] = true
 			} else {
 				delete(seen, who)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/bench"
+	"pharos/bench/client"
 	"pharos/sip"
 )
 
@@ -38,7 +39,7 @@ type phone struct {
 	there bool
 	at    int
 	cseq  uint32
-	auth  *challenge
+	auth  *client.Challenge
 }
 
 func newPhone(r *run, u *user, s *socket, home int, watches []*watch) *phone {
@@ -49,44 +50,32 @@ func newPhone(r *run, u *user, s *socket, home int, watches []*watch) *phone {
 	return p
 }
 
-// head is the begin of a request.
-func (p *phone) head(method, uri, to, callID, local string, more string) func(ch *challenge) string {
-	return func(ch *challenge) string {
+// head is the begin of a request; each time it is asked for it has another number.
+func (p *phone) head(method, uri, to, callID, local string, more string) func(*client.Challenge) string {
+	return func(ch *client.Challenge) string {
 		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.cseq++
-		n := p.cseq
-		p.mu.Unlock()
-		b := method + " " + uri + " SIP/2.0\r\nFrom: <sip:" + p.u.name + "@" + bench.Domain + ">;tag=" + local + "\r\nTo: " + to + "\r\nCall-ID: " + callID +
-			"\r\nCSeq: " + strconv.Itoa(int(n)) + " " + method + "\r\nContact: <sip:" + p.u.name + "@" + p.s.local + ">\r\n"
-		if ch != nil {
-			p.mu.Lock()
-			c := ch.digest(p.u.name, method, uri)
-			p.mu.Unlock()
-			b += string(sip.AppendCredentials(nil, sip.HAuthorization, c))
-		}
-		return b + more
+		r := client.Request{Method: method, URI: uri, From: p.u.name + "@" + bench.Domain, Tag: local, To: to, CallID: callID, CSeq: p.cseq, Contact: p.s.local}
+		return r.String() + ch.Authorization(p.u.name, bench.Password, method, uri) + more
 	}
 }
 
 // ask sends a request to one place.
-func (p *phone) ask(ctx context.Context, to netip.AddrPort, build func(*challenge) string) (*sip.Message, error) {
+func (p *phone) ask(ctx context.Context, to netip.AddrPort, build func(*client.Challenge) string) (*sip.Message, error) {
 	for range 3 {
 		p.mu.Lock()
 		ch := p.auth
 		p.mu.Unlock()
-		m, err := p.s.transmit(ctx, to, build(ch))
+		m, err := p.s.Ask(ctx, to, build(ch), tryFor)
 		if err != nil {
 			return nil, err
 		}
 		if m.Status != 401 {
 			return m, nil
 		}
-		var vs []string
-		for v := range m.Lines(sip.HWWWAuthenticate) {
-			vs = append(vs, v)
-		}
 		p.mu.Lock()
-		p.auth = challenged(vs)
+		p.auth = client.Challenged(m.Lines(sip.HWWWAuthenticate))
 		p.mu.Unlock()
 	}
 	return nil, fmt.Errorf("challenged again and again")
@@ -99,7 +88,7 @@ type tries struct {
 }
 
 // anywhere sends a request to the servers in turn until one says anything but that it cannot now.
-func (p *phone) anywhere(ctx context.Context, build func(*challenge) string) (m *sip.Message, led tries, err error) {
+func (p *phone) anywhere(ctx context.Context, build func(*client.Challenge) string) (m *sip.Message, led tries, err error) {
 	for range 2 * len(p.r.nodes) {
 		p.mu.Lock()
 		at := p.at
@@ -175,11 +164,6 @@ func (p *phone) leave(ctx context.Context) {
 	p.publish(ctx, false)
 }
 
-func (p *phone) body(n int32) string {
-	return `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:` + p.u.name + "@" + bench.Domain +
-		`"><tuple id="t"><status><basic>open</basic></status><note>` + say(byPhone, n) + `</note></tuple></presence>`
-}
-
 // publish says the next thing, or takes the publication back; it is tried until the service has it.
 func (p *phone) publish(ctx context.Context, open bool) {
 	p.turn.Lock()
@@ -222,7 +206,7 @@ func (p *phone) refresh(ctx context.Context) {
 // publishOnce is one PUBLISH, with all the tries that it needs; n is 0 to take it back.
 func (p *phone) publishOnce(ctx context.Context, n int32, refresh bool) bool {
 	uri := "sip:" + p.u.name + "@" + bench.Domain
-	callID, local := id(), id()
+	callID, local := client.ID(), client.ID()
 	for {
 		more, body := "Event: presence\r\nExpires: "+strconv.Itoa(int(publishFor/time.Second))+"\r\n", ""
 		if n == 0 {
@@ -232,7 +216,7 @@ func (p *phone) publishOnce(ctx context.Context, n int32, refresh bool) bool {
 			more += "SIP-If-Match: " + p.etag + "\r\n"
 		}
 		if n > 0 && (!refresh || p.etag == "") {
-			body = p.body(n)
+			body = client.PIDF(p.u.name+"@"+bench.Domain, say(byPhone, n))
 			more += "Content-Type: application/pidf+xml\r\n"
 		}
 		more += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pharos/bench"
+	"pharos/bench/client"
 	"pharos/sip"
 )
 
@@ -214,12 +215,12 @@ func (r *run) verify(ctx context.Context) (looked map[string]int) {
 
 // verify reads the roster.
 func (c *chat) verify() error {
-	a := c.query("get", "<query xmlns='"+nsRoster+"'/>", 20*time.Second)
+	a := c.query("get", "<query xmlns='"+client.NSRoster+"'/>", 20*time.Second)
 	if a == nil || a.Attr("type") != "result" {
 		return fmt.Errorf("%s's roster cannot be read", c.u.name)
 	}
 	found := 0
-	for item := range a.Child(nsRoster, "query").Children() {
+	for item := range a.Child(client.NSRoster, "query").Children() {
 		who, _, _ := strings.Cut(item.Attr("jid"), "@")
 		if _, w := c.watchOf(who); w == nil {
 			return fmt.Errorf("%s has %s in his roster", c.u.name, who)
@@ -255,7 +256,7 @@ func rosterName(n int) string {
 
 // fetch asks a random node for a contact's presence (RFC 6665 §4.4.3) and compares.
 func (p *phone) fetch(ctx context.Context, of *user) error {
-	s := &subscription{p: p, w: &watch{watcher: p.u, by: byPhone, of: of}, on: true, fetches: true, callID: id(), local: id()}
+	s := &subscription{p: p, w: &watch{watcher: p.u, by: byPhone, of: of}, on: true, fetches: true, callID: client.ID(), local: client.ID()}
 	p.s.put(s.callID, s)
 	defer p.s.put(s.callID, nil)
 	at := p.r.nodes[rand.IntN(len(p.r.nodes))].SIP()
@@ -316,7 +317,7 @@ func (r *run) backoff(tries int) time.Duration {
 
 func (r *run) close() {
 	for _, s := range r.sockets {
-		s.conn.Close()
+		s.Close()
 	}
 	r.xcap.hc.CloseIdleConnections()
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"pharos/bench"
-	"pharos/bench/dialog"
+	"pharos/bench/client"
 	"pharos/sip"
 )
 
@@ -33,7 +33,7 @@ type subscription struct {
 	accepted       bool
 	fetches        bool         // once, without a subscription
 	ended          bool         // by the service: a new one is needed
-	trace          dialog.Trace // the last steps
+	trace          client.Trace // the last steps
 }
 
 // begin subscribes, until it is accepted.
@@ -52,7 +52,7 @@ func (s *subscription) anew(ctx context.Context) {
 	for ctx.Err() == nil && s.p.is() {
 		s.drop()
 		s.mu.Lock()
-		s.callID, s.local, s.remote, s.target, s.heard, s.accepted, s.ended = id(), id(), "", uri, 0, false, false
+		s.callID, s.local, s.remote, s.target, s.heard, s.accepted, s.ended = client.ID(), client.ID(), "", uri, 0, false, false
 		callID := s.callID
 		s.mu.Unlock()
 		s.w.told[byPhone].Store(0)
@@ -100,7 +100,7 @@ func (s *subscription) end(ctx context.Context) {
 	s.drop()
 }
 
-func (s *subscription) request(uri string, lifetime time.Duration) func(*challenge) string {
+func (s *subscription) request(uri string, lifetime time.Duration) func(*client.Challenge) string {
 	s.mu.Lock()
 	callID, local, to := s.callID, s.local, "<sip:"+s.w.of.name+"@"+bench.Domain+">"
 	if s.remote != "" {
@@ -114,12 +114,12 @@ func (s *subscription) request(uri string, lifetime time.Duration) func(*challen
 // inDialog asks the remote target, then anybody.
 func (s *subscription) inDialog(ctx context.Context, target string, lifetime time.Duration) (*sip.Message, error) {
 	build := s.request(target, lifetime)
-	m, err := s.p.ask(ctx, addrOf(target), build)
+	m, err := s.p.ask(ctx, client.Target(target), build)
 	s.mu.Lock()
 	if err != nil {
-		s.trace.Note("no answer from", addrOf(target), 0)
+		s.trace.Note("no answer from", client.Target(target), 0)
 	} else {
-		s.trace.Note("SUBSCRIBE answered by", addrOf(target), m.Status)
+		s.trace.Note("SUBSCRIBE answered by", client.Target(target), m.Status)
 	}
 	s.mu.Unlock()
 	if err != nil || m.Status >= 500 {
@@ -243,21 +243,4 @@ func (s *subscription) notified(m *sip.Message, from netip.AddrPort) int {
 		}()
 	}
 	return 200
-}
-
-// addrOf is where a Contact of the service leads.
-func addrOf(uri string) netip.AddrPort {
-	u, err := sip.ParseURI(uri)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	a, err := netip.ParseAddr(u.Host)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	port := uint16(5060)
-	if u.Port != 0 {
-		port = uint16(u.Port)
-	}
-	return netip.AddrPortFrom(a, port)
 }

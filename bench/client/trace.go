@@ -1,5 +1,4 @@
-// Package dialog keeps what happened last in a SIP dialog, for whoever looks for the reason of a breach.
-package dialog
+package client
 
 import (
 	"fmt"
@@ -8,10 +7,10 @@ import (
 	"time"
 )
 
-// Most is how many steps a Trace keeps.
-const Most = 16
+// MaxSteps is how many a Trace keeps.
+const MaxSteps = 16
 
-// Trace is the last steps of one dialog, in order. Its owner's lock guards it; the zero value is empty.
+// Trace is the last steps of one SIP dialog, in order, for whoever looks for the reason of a breach. Its owner's lock guards it; the zero value is empty.
 type Trace []step
 
 type step struct {
@@ -21,9 +20,9 @@ type step struct {
 	n    int
 }
 
-// Note keeps a step, and forgets the oldest beyond Most. n is the CSeq of what came, or the status of what was answered.
+// Note keeps a step, and forgets the oldest beyond MaxSteps. n is the CSeq of what came, or the status of what was answered.
 func (t *Trace) Note(what string, peer netip.AddrPort, n int) {
-	if len(*t) == Most {
+	if len(*t) == MaxSteps {
 		*t = append((*t)[:0], (*t)[1:]...)
 	}
 	*t = append(*t, step{time.Now(), what, peer, n})
