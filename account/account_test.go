@@ -16,6 +16,7 @@ import (
 
 	"pharos/presence"
 	"pharos/store"
+	"pharos/store/storetest"
 )
 
 var (
@@ -24,20 +25,6 @@ var (
 	nobody = presence.Entity{User: "nobody", Domain: "example.com"}
 	home   = netip.MustParseAddr("192.0.2.1")
 )
-
-func openStore(t testing.TB) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func put(t testing.TB, s *store.Store, u presence.Entity, password string) {
 	t.Helper()
@@ -53,7 +40,7 @@ func put(t testing.TB, s *store.Store, u presence.Entity, password string) {
 // withUsers is a store with alice (password "secret") and bob ("pässword ").
 func withUsers(t testing.TB) *Accounts {
 	t.Helper()
-	s := openStore(t)
+	s := storetest.Open(t)
 	put(t, s, alice, "secret")
 	put(t, s, bob, "pässword\u00a0x")
 	return New(s, []string{"example.com", "example.org"})
@@ -146,7 +133,7 @@ func TestScramExchange(t *testing.T) {
 
 // A stranger cannot tell unknown users from known ones by their keys.
 func TestScramFake(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	put(t, s, alice, "secret")
 	one, two := New(s, []string{"example.com"}), New(s, []string{"example.com"})
 	for _, h := range []string{"SHA-1", "SHA-256"} {
@@ -255,7 +242,7 @@ func exists(t *testing.T, a *Accounts, u presence.Entity) (yes, atOnce bool) {
 }
 
 func TestExists(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	put(t, s, alice, "secret")
 	a := New(s, []string{"example.com"})
 	for _, u := range []presence.Entity{alice, nobody} {
@@ -399,7 +386,7 @@ func TestLRU(t *testing.T) {
 }
 
 func TestConcurrent(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	var users []presence.Entity
 	for i := range 8 {
 		u := presence.Entity{User: fmt.Sprintf("u%d", i), Domain: "example.com"}
@@ -466,7 +453,7 @@ func BenchmarkImport10000(b *testing.B) {
 
 // What another node has changed is read again.
 func TestMissed(t *testing.T) {
-	st := openStore(t)
+	st := storetest.Open(t)
 	a := New(st, []string{"example.com"})
 	ask := func() bool {
 		c := make(chan bool, 1)

@@ -16,6 +16,7 @@ import (
 
 	"pharos/presence"
 	"pharos/store"
+	"pharos/store/storetest"
 )
 
 func hexOf(alg, s string) string {
@@ -128,7 +129,7 @@ func TestVerify(t *testing.T) {
 
 // A user given with capitals may log in as typed.
 func TestVerifyAsSpelled(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	put(t, s, presence.Entity{User: "McBob", Domain: "example.com"}, "secret")
 	a := New(s, []string{"example.com"})
 	for username, ok := range map[string]bool{
@@ -213,9 +214,9 @@ func TestIndependentClient(t *testing.T) {
 }
 
 func TestStale(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	put(t, s, alice, "secret")
-	other := openStore(t) // another key
+	other := storetest.Open(t) // another key
 	put(t, other, alice, "secret")
 	accounts, strange := New(s, []string{"example.com"}), New(other, []string{"example.com"})
 	for _, a := range []*Accounts{accounts, strange} {
@@ -254,7 +255,7 @@ func TestStale(t *testing.T) {
 }
 
 func TestNonceKeyOutlivesRestart(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	put(t, s, alice, "secret")
 	nonce := New(s, []string{"example.com"}).Nonce()
 	if v := verify(New(s, []string{"example.com"}), answer("alice", "example.com", "secret", nonce, nil)); v.Err != nil {

@@ -9,16 +9,13 @@ import (
 
 	"pharos/presence"
 	"pharos/store"
+	"pharos/store/storetest"
 )
 
 // Keys of another server let the user in by PLAIN, which completes them.
 func TestScramOnlyAccountIsCompletedByPlain(t *testing.T) {
 	ctx := context.Background()
-	st, err := store.Open(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
+	st := storetest.Open(t)
 	u := presence.Entity{User: "juliet", Domain: "localhost"}
 	whole, err := Derive(u, "secret")
 	if err != nil {
@@ -55,11 +52,7 @@ func TestScramOnlyAccountIsCompletedByPlain(t *testing.T) {
 // by PLAIN, which completes the account.
 func TestDigestOnlyAccountIsCompletedByPlain(t *testing.T) {
 	ctx := context.Background()
-	st, err := store.Open(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
+	st := storetest.Open(t)
 	u := presence.Entity{User: "juliet", Domain: "localhost"}
 	whole, err := Derive(u, "secret")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"pharos/presence"
-	"pharos/store"
+	"pharos/store/storetest"
 )
 
 // idle is an engine that has nothing.
@@ -34,11 +34,7 @@ func busyNode(b *testing.B, crowd int) (*Node, []presence.Entity) {
 
 func twoNodes(b *testing.B, crowd int) (n, other *Node, all []presence.Entity) {
 	b.Helper()
-	st, err := store.Open(context.Background(), b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { st.Close() })
+	st := storetest.Open(b)
 	bus := NewMemory()
 	n = New(Config{Name: "a", Registry: st.Node(), Bus: bus.Join("a"), Max: 1e6, Moves: 1e6})
 	n.Use(idle{})

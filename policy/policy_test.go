@@ -5,6 +5,7 @@ import (
 
 	"pharos/presence"
 	"pharos/store"
+	"pharos/store/storetest"
 )
 
 func entity(user, domain string) presence.Entity { return presence.Entity{User: user, Domain: domain} }
@@ -84,11 +85,7 @@ func TestCompileNothing(t *testing.T) {
 // revision.
 func TestLoader(t *testing.T) {
 	ctx := t.Context()
-	s, err := store.Open(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := storetest.Open(t)
 	l := &Loader{Store: s, Default: presence.Confirm}
 	last := uint64(0)
 	check := func(what string, watcher presence.Entity, want presence.Handling, rises bool) {
@@ -152,11 +149,7 @@ func put(t *testing.T, s *store.Store, path [2]string, body string) {
 // The document counts where there is one, with the lists that it refers to.
 func TestLoaderOfDocuments(t *testing.T) {
 	ctx := t.Context()
-	s, err := store.Open(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := storetest.Open(t)
 	l := &Loader{Store: s, Default: presence.Confirm}
 	load := func() *presence.Policy {
 		t.Helper()

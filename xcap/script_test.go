@@ -1,7 +1,6 @@
 package xcap
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 	"pharos/account"
 	"pharos/presence"
 	"pharos/store"
+	"pharos/store/storetest"
 	"pharos/xdm"
 )
 
@@ -31,16 +31,7 @@ const proxy = "192.0.2.7:4000" // whose word is taken in tests that are not abou
 
 func newHouse(t testing.TB, users ...string) *house {
 	t.Helper()
-	ctx := context.Background()
-	st, err := store.Open(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := storetest.Open(t)
 	domains := []string{"example.com", "example.org"}
 	h := &house{store: st, accounts: account.New(st, domains)}
 	for _, u := range users {
@@ -49,7 +40,7 @@ func newHouse(t testing.TB, users ...string) *house {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := st.PutAccounts(ctx, []store.Account{a}); err != nil {
+		if err := st.PutAccounts(t.Context(), []store.Account{a}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"pharos/presence"
 	"pharos/store"
+	"pharos/store/storetest"
 )
 
 var (
@@ -21,16 +22,7 @@ var (
 
 func open(t testing.TB, l Limits) *Documents {
 	t.Helper()
-	s, err := store.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return New(Config{Store: s, Limits: l, Default: presence.Confirm})
+	return New(Config{Store: storetest.Open(t), Limits: l, Default: presence.Confirm})
 }
 
 // put writes a document whatever was there.
