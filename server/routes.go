@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -34,11 +33,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("GET /.well-known/host-meta", hostMetaXML)
 	m.HandleFunc("GET /.well-known/host-meta.json", hostMetaJSON)
 	m.Handle("GET /metrics", s.metrics())
-	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, "Pharos %s, presence for SIP and XMPP.\n\nXMPP WebSocket: %s\nSIP WebSocket:  %s\nXCAP root:      %s\n",
-			s.Version, socketURL(r, "/xmpp"), socketURL(r, "/sip"), s.xcapRoot(r))
-	})
+	m.HandleFunc("GET /{$}", s.front)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Before the mux, which would clean selectors that hold "//".
 		if s.xcap.Owns(r.URL.EscapedPath()) {

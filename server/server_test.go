@@ -104,6 +104,7 @@ func TestHTTP(t *testing.T) {
 		{plain + "/.well-known/host-meta.json", nil, 200, `"href":"ws://`},
 		{plain + "/metrics", nil, 200, "pharos_xmpp_sessions 0"},
 		{web + "/", nil, 200, "Pharos test"},
+		{web + "/", []string{"Accept", "text/html,*/*"}, 200, "<code>wss://" + s.addr("https") + "/xmpp</code>"},
 		{web + "/nothing", nil, 404, ""},
 		{web + "/xmpp", []string{"Origin", "https://evil.example"}, 403, "http.origins"},
 		{web + "/sip", []string{"Origin", "https://evil.example"}, 403, "http.origins"},
