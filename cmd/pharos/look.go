@@ -135,11 +135,16 @@ type watchCmd struct {
 	JSON bool   `help:"One JSON object a line, with the composed PIDF document." name:"json"`
 }
 
+func (c *watchCmd) Help() string {
+	return "Told when something that is shown here has changed, with who said it and whence; with --json whatever has changed in the document. Ctrl-C ends it."
+}
+
 func (c *watchCmd) Run(ctx context.Context) error {
 	cl, err := server.Dial(c.Data)
 	if err != nil {
 		return err
 	}
+	var last string
 	return cl.Lines(ctx, "GET", "/watch?"+url.Values{"user": {c.User}}.Encode(), nil, func(b json.RawMessage) error {
 		if c.JSON {
 			_, err := fmt.Println(string(b))
@@ -149,12 +154,30 @@ func (c *watchCmd) Run(ctx context.Context) error {
 		if err := json.Unmarshal(b, &s); err != nil {
 			return err
 		}
-		fmt.Printf("%s  %s is %s (version %d)\n", s.At.Local().Format("15:04:05"), s.User, s.Presence, s.Version)
-		for _, src := range s.Sources {
-			fmt.Printf("          %-11s %-20s %s\n", src.Kind, src.Key, src.Summary)
+		// A chat client says itself more than once while it logs in, each time with
+		// something that is only in the document.
+		text := seenText(&s)
+		if text == last {
+			return nil
 		}
-		return nil
+		last = text
+		_, err := fmt.Printf("%s  %s", s.At.Local().Format("15:04:05"), text)
+		return err
 	})
+}
+
+// seenText is a user's presence in a line, and what makes it up in one each.
+func seenText(s *server.Seen) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is %s\n", s.User, s.Presence)
+	for _, src := range s.Sources {
+		fmt.Fprintf(&b, "          %-11s %-20s %s", src.Kind, src.Key, src.Summary)
+		if src.From != "" {
+			fmt.Fprintf(&b, ", from %s", src.From)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // printLine prints a value as JSON on one line.
