@@ -60,3 +60,29 @@ func anchors(text string) map[string]bool {
 	}
 	return all
 }
+
+var sippKey = regexp.MustCompile(`\[([a-z_]+)\]`)
+
+// The sipp command in the documents has a value for each key of its scenario: without, sipp refuses to start.
+func TestSippCommand(t *testing.T) {
+	page, err := os.ReadFile("docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scenario, err := os.ReadFile("interop/sipp/state.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, command, found := strings.Cut(string(page), "-sf interop/sipp/state.xml")
+	command, _, ended := strings.Cut(command, "```")
+	if !found || !ended {
+		t.Fatal("no command")
+	}
+	own := map[string]bool{"transport": true, "local_ip": true, "local_port": true, "branch": true, "pid": true,
+		"call_number": true, "call_id": true, "len": true, "authentication": true} // sipp's
+	for _, m := range sippKey.FindAllStringSubmatch(string(scenario), -1) {
+		if !own[m[1]] && !strings.Contains(command, "-key "+m[1]+" ") {
+			t.Errorf("the command lacks -key %s", m[1])
+		}
+	}
+}
