@@ -10,6 +10,7 @@ help:
 
 ## make build    build bin/pharos
 build:
+	@[ -e $(BINARY) ] || echo "building $(BINARY): the first time Go fetches and compiles everything, which takes some minutes"
 	@$(GO) build -trimpath -o $(BINARY) ./cmd/pharos
 
 ## make run      run with the embedded default and two demo users; data in ./data
@@ -19,6 +20,7 @@ run: build
 ## make demo     programs that we did not write play a story through Pharos
 demo: build
 	@./interop/install.sh demo
+	@echo "compiling the demo"
 	@$(GO) run ./interop/demo
 
 ## make cluster-demo  three nodes and a PostgreSQL on this machine: they grow, move users, lose their leader

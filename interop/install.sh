@@ -22,7 +22,7 @@ if [ "$what" != database ] && [ "$what" != peers ]; then
 	want curl curl
 	{ [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; } || need+=(python3 python3-slixmpp)
 fi
-[ "$what" = peers ] || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need+=(postgresql)
+[ "$what" = peers ] || [ "$what" = demo ] || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need+=(postgresql)
 if [ "$what" = test ]; then
 	ls /usr/lib/*/liblinphone.so.* >/dev/null 2>&1 || need+=(linphone-cli)
 	want profanity profanity
@@ -33,7 +33,8 @@ if [ "$what" = test ]; then
 	want npm npm
 fi
 if [ ${#need[@]} -gt 0 ]; then
-	echo "installing: ${need[*]}"
+	[ -x "$(command -v apt-get || true)" ] || { echo "this is no Debian; install what these of its packages have: ${need[*]}" >&2; exit 1; }
+	echo "installing Debian packages: ${need[*]}"
 	run=()
 	if [ "$(id -u)" != 0 ]; then
 		[ -x "$(command -v sudo || true)" ] || { echo "not root and no sudo: install these packages yourself" >&2; exit 1; }

@@ -148,7 +148,7 @@ func listenError(l config.Listener, err error) error {
 	hint := ""
 	switch {
 	case strings.Contains(err.Error(), "address already in use"):
-		hint = "; another program has this port (see 'ss -lnp'): stop it, or set another port in 'listen'"
+		hint = "; another program has this port (see 'ss -lnp'): stop it, or set another port in 'listen' of a configuration ('pharos config describe' prints one)"
 	case strings.Contains(err.Error(), "cannot assign requested address"):
 		hint = "; this machine does not have that address: leave it out to listen on all"
 	case errors.Is(err, os.ErrPermission):

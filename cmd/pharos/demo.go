@@ -99,7 +99,7 @@ func printClients(w io.Writer, port map[string]string, data string, sip, chat de
 	sipUser, domain, _ := strings.Cut(sip.Address, "@")
 	if p := port["sip+udp"]; p != "" {
 		fmt.Fprintf(w, "\nSIP phone (any): user %s, domain %s, proxy 127.0.0.1:%s, transport UDP, password %s\n", sipUser, domain, p, sip.Password)
-		fmt.Fprintf(w, "  baresip, in ~/.baresip/config, without #:\n    module_app presence.so\n  in ~/.baresip/accounts:\n    <sip:%s@%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:127.0.0.1:%s\";pubint=600\n",
+		fmt.Fprintf(w, "  baresip (start it once and quit, it makes its files), in ~/.baresip/config, without #:\n    module_app presence.so\n  in ~/.baresip/accounts:\n    <sip:%s@%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:127.0.0.1:%s\";pubint=600\n",
 			sipUser, domain, sipUser, sip.Password, p)
 		fmt.Fprintf(w, "  and in ~/.baresip/contacts:\n    \"bob\" <sip:%s>;presence=p2p\n", chat.Address)
 	}
