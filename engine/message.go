@@ -12,8 +12,15 @@ import (
 
 // Mailbox keeps messages for those who are away.
 type Mailbox interface {
-	Put(ctx context.Context, m *Message) error                                                  // ErrMailboxFull
-	Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) // done removes them
+	Put(ctx context.Context, m *Message) error                             // ErrMailboxFull
+	List(ctx context.Context, of presence.Entity) ([]Stored, error)        // oldest first, without those that have expired
+	Remove(ctx context.Context, of presence.Entity, numbers []int64) error // unknown ones are no error
+}
+
+// Stored is a message in a mailbox.
+type Stored struct {
+	*Message
+	Number int64 // never used twice for one user; greater than 0
 }
 
 // ErrMailboxFull: the offline bound of the user is reached. ErrUndeliverable:
@@ -215,13 +222,23 @@ func (e *Engine) putBack(m *Message) {
 // for the end: after Run, and after the edges are closed.
 func (e *Engine) Settle() { e.returned.wait() }
 
-// Take hands over the stored messages of a user who has come; call done after
-// they were handed to the client.
-func (e *Engine) Take(ctx context.Context, to presence.Entity) (ms []*Message, done func() error, err error) {
+// Stored are the messages that wait for a user, oldest first. They wait until
+// RemoveStored, which is for when a device of the user is known to have them: so
+// whatever ends before that, a connection or a node, none is lost.
+func (e *Engine) Stored(ctx context.Context, of presence.Entity) ([]Stored, error) {
 	if e.mailbox == nil {
-		return nil, func() error { return nil }, nil
+		return nil, nil
 	}
-	return e.mailbox.Take(ctx, to)
+	return e.mailbox.List(ctx, of)
+}
+
+// RemoveStored removes messages that a device of the user has. Those that are not there any
+// more are no error.
+func (e *Engine) RemoveStored(ctx context.Context, of presence.Entity, numbers ...int64) error {
+	if e.mailbox == nil || len(numbers) == 0 {
+		return nil
+	}
+	return e.mailbox.Remove(ctx, of, numbers)
 }
 
 // MaxReturned bounds the messages that came back and wait to be stored.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -25,8 +26,22 @@ func (b *box) Put(ctx context.Context, m *Message) error {
 	return b.err
 }
 
-func (b *box) Take(_ context.Context, to presence.Entity) ([]*Message, func() error, error) {
-	return b.ms, func() error { b.ms = nil; return nil }, b.err
+func (b *box) List(context.Context, presence.Entity) (list []Stored, err error) {
+	for i, m := range b.ms {
+		list = append(list, Stored{m, int64(i + 1)})
+	}
+	return list, b.err
+}
+
+func (b *box) Remove(_ context.Context, _ presence.Entity, numbers []int64) error {
+	kept := b.ms[:0:0]
+	for i, m := range b.ms {
+		if !slices.Contains(numbers, int64(i+1)) {
+			kept = append(kept, m)
+		}
+	}
+	b.ms = kept
+	return b.err
 }
 
 func always(*Message) bool { return true }
@@ -147,15 +162,24 @@ func TestUndelivered(t *testing.T) {
 	}
 }
 
-func TestTake(t *testing.T) {
-	mail := &box{ms: []*Message{{To: bob, Type: "chat"}}}
+// TestStored: messages wait until they are removed, each by itself.
+func TestStored(t *testing.T) {
+	mail := &box{ms: []*Message{{To: bob, Type: "chat", ID: "a"}, {To: bob, Type: "chat", ID: "b"}}}
 	e := New(Config{Mailbox: mail})
-	ms, done, err := e.Take(t.Context(), bob)
-	if err != nil || len(ms) != 1 {
-		t.Fatal(ms, err)
+	for range 2 {
+		if ms, err := e.Stored(t.Context(), bob); err != nil || len(ms) != 2 || ms[0].ID != "a" {
+			t.Fatal(ms, err)
+		}
 	}
-	if err := done(); err != nil || len(mail.ms) != 0 {
-		t.Errorf("still there: %v, %v", mail.ms, err)
+	if err := e.RemoveStored(t.Context(), bob, 1); err != nil || len(mail.ms) != 1 || mail.ms[0].ID != "b" {
+		t.Errorf("left: %v, %v", mail.ms, err)
+	}
+	if err := e.RemoveStored(t.Context(), bob); err != nil || len(mail.ms) != 1 {
+		t.Errorf("left: %v, %v", mail.ms, err)
+	}
+	e = New(Config{}) // stores nothing
+	if ms, err := e.Stored(t.Context(), bob); err != nil || len(ms) != 0 || e.RemoveStored(t.Context(), bob, 1) != nil {
+		t.Error(ms, err)
 	}
 }
 

@@ -32,6 +32,7 @@ func (e *Edge) establish(ctx context.Context, st *xmpp.Stream) *session {
 			}
 		case el.Is(nsSM, "resume"):
 			if s := e.resume(ctx, st, el); s != nil {
+				s.arrived(ctx)
 				return s
 			}
 		case el.Is(nsSM, "enable"):

@@ -68,7 +68,7 @@ func (s *session) iq(ctx context.Context, el *markup.Element) {
 		}
 	}
 	asks := typ == "get" || typ == "set"
-	if !asks && s.learned(ctx, el) {
+	if !asks && (s.learned(ctx, el) || s.proved(ctx, el)) {
 		return
 	}
 	if asks && children != 1 || typ == "result" && children > 1 {

@@ -82,9 +82,16 @@ const (
 	// MaxRecent messages handed to sessions are known, where there are several nodes, so that
 	// none is handed over twice when a session elsewhere gives it back.
 	MaxRecent = 1 << 14
-	// TurnTime is how long one session may take to be handed the stored messages, before
-	// another one on another node begins.
+	// TurnTime is how long one session may take to be handed the stored messages and to prove that its
+	// client has them, before another one of the user's is handed them too.
 	TurnTime = 10 * time.Second
+	// MaxHanded stored messages, and about MaxHandedBytes of them, are handed to a session before
+	// its client has proved that it has them; then come the next ones.
+	MaxHanded      = 256
+	MaxHandedBytes = 256 << 10
+	// ProofTime is how long before the orderly end of a stream without stream management a stored message
+	// was sent that counts as arrived although no ping was answered.
+	ProofTime = 5 * time.Second
 	// RenewRate inputs a second at most say again what a lost owner knew, and MaxLost losses
 	// are told apart until then; beyond, everything is said again.
 	RenewRate = 50_000

@@ -86,7 +86,13 @@ func (e *Edge) calledTake(ctx context.Context, u presence.Entity, in *unpacker, 
 		answer(e.unknown(token, u))
 		return
 	}
-	if !e.calls.spawn(func() { answer(s.handOver(ctx, token, h)) }) {
+	if !e.calls.spawn(func() {
+		answer(s.handOver(ctx, token, h))
+		s.mu.Lock()
+		got := s.acknowledgedMail()
+		s.mu.Unlock()
+		s.remove(ctx, got)
+	}) {
 		answer(nil)
 	}
 }
@@ -234,6 +240,7 @@ func (s *session) pack(p packer) []byte {
 	}
 	p = p.capability(s.capsKey, s.caps).str(s.capsAsked)
 	p = s.packWatches(p)
+	p = s.packMail(p)
 	m := s.sm
 	p = p.str(m.token).num(uint64(m.lifetime)).num(uint64(m.acked))
 	return packQueue(p, m.queue)
@@ -266,7 +273,7 @@ func packQueue(p packer, queue []sent) packer {
 		}
 		p = p.bool(q.duty != nil && !q.duty.met.Load())
 		if q.duty != nil && !q.duty.met.Load() {
-			p = p.num(uint64(q.at)).bytes(messageCall(q.duty.message, false))
+			p = p.num(uint64(q.at)).num(uint64(q.duty.stored)).bytes(messageCall(q.duty.message, false))
 		}
 	}
 	return p
@@ -280,12 +287,15 @@ func (e *Edge) unpackQueue(u *unpacker) (queue []sent) {
 		}
 		if u.bool() {
 			q.at = int64(u.num())
+			stored := int64(u.num())
 			_, in := openCall(u.bytes())
 			in.entity()
 			in.bool()
 			if m := readMessage(in.bytes()); m != nil {
 				q.duty = e.newDuty(m, 1)
-				e.recent.put(q.duty)
+				if q.duty.stored = stored; stored == 0 {
+					e.recent.put(q.duty)
+				}
 			}
 		}
 		queue = append(queue, q)
@@ -330,6 +340,7 @@ func (e *Edge) unpack(u presence.Entity, in *unpacker) *session {
 	s.capsKey, s.caps = in.capability()
 	s.capsAsked = in.str()
 	s.unpackWatches(in)
+	s.mail = unpackMail(in)
 	s.sm = &management{token: in.str(), lifetime: time.Duration(in.num()), acked: uint32(in.num())}
 	s.sm.put(e.unpackQueue(in))
 	s.sm.handed = len(s.sm.queue)

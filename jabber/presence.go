@@ -159,7 +159,7 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 		}
 	}
 	if prio >= 0 && was < 0 {
-		s.takeOffline(ctx) // XEP-0160 §3
+		s.takeStored(ctx) // XEP-0160 §3
 	}
 }
 

@@ -86,7 +86,8 @@ type session struct {
 	capsKey     capsKey     // of caps, or of what was asked for
 	capsAsked   string      // id of the request that is under way
 	sm          *management
-	far         *far // nil: there are no other nodes
+	mail        *mail // nil: it was handed no stored messages
+	far         *far  // nil: there are no other nodes
 }
 
 // loadedRoster is what a roster get has read, kept for the initial presence
@@ -109,26 +110,31 @@ func (s *session) run(ctx context.Context, st *xmpp.Stream) {
 	reader := s.reader
 	s.mu.Unlock()
 	st.Read(func(el *markup.Element, err error) bool {
+		inOrder := errors.Is(err, io.EOF)
 		if err == nil {
 			if s.handleElement(ctx, st, el) {
 				return true
 			}
 			err = io.EOF
 		}
-		s.lost(ctx, st, err)
+		s.lost(ctx, st, err, inOrder)
 		close(reader)
 		return false
 	})
 }
 
-// lost decides what becomes of the session when its stream has ended.
-func (s *session) lost(ctx context.Context, st *xmpp.Stream, err error) {
+// lost decides what becomes of the session when its stream has ended; inOrder: its client
+// has closed it.
+func (s *session) lost(ctx context.Context, st *xmpp.Stream, err error, inOrder bool) {
 	s.mu.Lock()
 	mine := s.stream == st
 	if mine {
 		s.stream = nil
 	}
 	keep := mine && !s.ended && !s.doomed && resumable(err) && s.hibernate()
+	if mine && inOrder {
+		s.closedInOrder()
+	}
 	s.mu.Unlock()
 	st.Close(nil)
 	if mine && !keep {
@@ -171,7 +177,7 @@ func (s *session) handleElement(ctx context.Context, st *xmpp.Stream, el *markup
 		s.in.Add(1)
 		return true
 	case nsSM:
-		return s.manage(st, el)
+		return s.manage(ctx, st, el)
 	case nsCSI:
 		return s.clientState(st, el)
 	}
@@ -284,6 +290,7 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 	if sm != nil {
 		s.edge.redeliver(ctx, s, sm.unacked())
 	}
+	s.leaveStored(ctx)
 }
 
 // depart tells those who saw the session that it is gone, and stops watching.

@@ -27,9 +27,10 @@ type management struct {
 	acked    uint32        // h of the client's last <a/>; counts modulo 2^32
 	queue    []sent        // sent and not acknowledged; queue[0] is number acked+1
 	bytes    int
-	duties   int  // messages in queue
-	asked    bool // an <r/> is out
-	handed   int  // of a session from another node: stanzas in queue that it has brought
+	duties   int     // messages in queue
+	got      []int64 // of stored messages: acknowledged, see mail
+	asked    bool    // an <r/> is out
+	handed   int     // of a session from another node: stanzas in queue that it has brought
 	timer    *time.Timer
 }
 
@@ -43,6 +44,7 @@ type sent struct {
 // duty is shared by the sessions that were handed one message.
 type duty struct {
 	message *engine.Message
+	stored  int64 // its number in the mailbox, where it stays until it is acknowledged; 0: it is not there
 	*fate
 	own fate
 }
@@ -105,6 +107,9 @@ func (m *management) ack(h uint32) bool {
 		if d := m.queue[i].duty; d != nil {
 			d.met.Store(true)
 			m.duties--
+			if d.stored != 0 {
+				m.got = append(m.got, d.stored)
+			}
 		}
 	}
 	m.acked = h
@@ -124,12 +129,12 @@ func (m *management) stop() {
 	}
 }
 
-// unacked are the messages that somebody else must get. The session has ended, so
-// nothing is added any more.
+// unacked are the messages that somebody else must get, but for those that are in the mailbox. The
+// session has ended, so nothing is added any more.
 func (m *management) unacked() []*engine.Message {
 	var out []*engine.Message
 	for i := range m.queue {
-		if d := m.queue[i].duty; d != nil && d.open.Add(-1) == 0 && !d.met.Load() {
+		if d := m.queue[i].duty; d != nil && d.stored == 0 && d.open.Add(-1) == 0 && !d.met.Load() {
 			out = append(out, d.message)
 		}
 	}
@@ -153,7 +158,7 @@ func (s *session) overflow() {
 }
 
 // manage takes the elements of XEP-0198; false ends the stream.
-func (s *session) manage(st *xmpp.Stream, el *markup.Element) bool {
+func (s *session) manage(ctx context.Context, st *xmpp.Stream, el *markup.Element) bool {
 	switch el.Local {
 	case "enable":
 		s.enable(el)
@@ -167,7 +172,7 @@ func (s *session) manage(st *xmpp.Stream, el *markup.Element) bool {
 		s.putRaw(append(b, "'/>"...))
 		s.mu.Unlock()
 	case "a":
-		return s.acknowledged(st, el)
+		return s.acknowledged(ctx, st, el)
 	}
 	return true
 }
@@ -201,7 +206,7 @@ func (s *session) enable(el *markup.Element) {
 	s.sm = m
 }
 
-func (s *session) acknowledged(st *xmpp.Stream, el *markup.Element) bool {
+func (s *session) acknowledged(ctx context.Context, st *xmpp.Stream, el *markup.Element) bool {
 	h, err := strconv.ParseUint(el.Attr("h"), 10, 32)
 	s.mu.Lock()
 	if s.sm == nil {
@@ -213,7 +218,11 @@ func (s *session) acknowledged(st *xmpp.Stream, el *markup.Element) bool {
 		if s.stream != nil && s.sm.ask() {
 			s.stream.Send(ackRequest)
 		}
+		stored := len(s.sm.got) > 0
 		s.mu.Unlock()
+		if stored {
+			s.arrived(ctx)
+		}
 		return true
 	}
 	e := tooHigh(uint32(h), s.sm)

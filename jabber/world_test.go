@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,8 +191,10 @@ func (openDoor) Succeeded(net.Addr, string, string) {}
 // mailbox keeps messages in memory.
 type mailbox struct {
 	mu  sync.Mutex
-	m   map[presence.Entity][]*engine.Message
+	m   map[presence.Entity][]engine.Stored
+	n   int64
 	max int
+	err error // of Remove
 }
 
 func (b *mailbox) count(user string) int {
@@ -204,25 +207,30 @@ func (b *mailbox) Put(_ context.Context, m *engine.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.m == nil {
-		b.m = map[presence.Entity][]*engine.Message{}
+		b.m = map[presence.Entity][]engine.Stored{}
 	}
 	if b.max > 0 && len(b.m[m.To]) >= b.max {
 		return engine.ErrMailboxFull
 	}
-	b.m[m.To] = append(b.m[m.To], m)
+	b.n++
+	b.m[m.To] = append(b.m[m.To], engine.Stored{Message: m, Number: b.n})
 	return nil
 }
 
-func (b *mailbox) Take(_ context.Context, to presence.Entity) ([]*engine.Message, func() error, error) {
+func (b *mailbox) List(_ context.Context, of presence.Entity) ([]engine.Stored, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ms := b.m[to]
-	return ms, func() error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.m[to] = b.m[to][len(ms):]
-		return nil
-	}, nil
+	return slices.Clone(b.m[of]), nil
+}
+
+func (b *mailbox) Remove(_ context.Context, of presence.Entity, numbers []int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return b.err
+	}
+	b.m[of] = slices.DeleteFunc(b.m[of], func(m engine.Stored) bool { return slices.Contains(numbers, m.Number) })
+	return nil
 }
 
 // sipEdge stands in for the other edge.

@@ -30,27 +30,33 @@ func (m mailbox) Put(ctx context.Context, msg *engine.Message) error {
 	return err
 }
 
-func (m mailbox) Take(ctx context.Context, to presence.Entity) ([]*engine.Message, func() error, error) {
-	rows, err := m.st.Offline(ctx, to)
+func (m mailbox) List(ctx context.Context, of presence.Entity) ([]engine.Stored, error) {
+	rows, err := m.st.Offline(ctx, of)
 	if err != nil || len(rows) == 0 {
-		return nil, func() error { return nil }, err
+		return nil, err
 	}
 	var (
-		ms  []*engine.Message
-		ids []int64
+		list    []engine.Stored
+		expired []int64
 	)
 	for _, r := range rows {
 		msg := new(engine.Message)
 		if err := json.Unmarshal(r.Blob, msg); err != nil {
-			return nil, nil, fmt.Errorf("server: mailbox: message %d of %s: %w", r.ID, to, err)
+			return nil, fmt.Errorf("server: mailbox: message %d of %s: %w", r.ID, of, err)
 		}
-		ids = append(ids, r.ID)
-		if msg.Expires.IsZero() || msg.Expires.After(time.Now()) { // RFC 3428 §7: else it is dropped unseen
-			ms = append(ms, msg)
+		if !msg.Expires.IsZero() && !msg.Expires.After(time.Now()) {
+			expired = append(expired, r.ID) // RFC 3428 §7: it is dropped unseen
+			continue
 		}
+		list = append(list, engine.Stored{Message: msg, Number: r.ID})
 	}
-	if len(ms) == 0 {
-		return nil, func() error { return nil }, m.st.RemoveOffline(ctx, to, ids)
+	return list, m.Remove(ctx, of, expired)
+}
+
+// Remove is not given up when who has asked goes: the device has the messages.
+func (m mailbox) Remove(ctx context.Context, of presence.Entity, numbers []int64) error {
+	if len(numbers) == 0 {
+		return nil
 	}
-	return ms, func() error { return m.st.RemoveOffline(context.WithoutCancel(ctx), to, ids) }, nil
+	return m.st.RemoveOffline(context.WithoutCancel(ctx), of, numbers)
 }

@@ -66,7 +66,8 @@ func (r *rules) Policy(_ context.Context, e presence.Entity) (*presence.Policy, 
 // mailbox keeps messages in memory.
 type mailbox struct {
 	mu sync.Mutex
-	ms []*engine.Message
+	ms []engine.Stored
+	n  int64
 }
 
 func (b *mailbox) Put(_ context.Context, m *engine.Message) error {
@@ -75,25 +76,22 @@ func (b *mailbox) Put(_ context.Context, m *engine.Message) error {
 	if len(b.ms) >= 10 {
 		return engine.ErrMailboxFull
 	}
-	b.ms = append(b.ms, m)
+	b.n++
+	b.ms = append(b.ms, engine.Stored{Message: m, Number: b.n})
 	return nil
 }
 
-func (b *mailbox) Take(_ context.Context, to presence.Entity) ([]*engine.Message, func() error, error) {
+func (b *mailbox) List(_ context.Context, of presence.Entity) ([]engine.Stored, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var mine []*engine.Message
-	for _, m := range b.ms {
-		if m.To == to {
-			mine = append(mine, m)
-		}
-	}
-	return mine, func() error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.ms = slices.DeleteFunc(b.ms, func(m *engine.Message) bool { return slices.Contains(mine, m) })
-		return nil
-	}, nil
+	return slices.DeleteFunc(slices.Clone(b.ms), func(m engine.Stored) bool { return m.To != of }), nil
+}
+
+func (b *mailbox) Remove(_ context.Context, of presence.Entity, numbers []int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ms = slices.DeleteFunc(b.ms, func(m engine.Stored) bool { return m.To == of && slices.Contains(numbers, m.Number) })
+	return nil
 }
 
 func (b *mailbox) len() int {

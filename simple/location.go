@@ -80,9 +80,9 @@ type location struct {
 	term     uint64       // of the user's home, when this was read; 0: it is being read
 	readers  []func(bool) // wait for it to be read
 
-	waiting  bool             // a stored message may be there
-	fetching bool             // stored messages are being delivered
-	handed   map[mailKey]bool // delivered, but still stored with others that were not
+	waiting  bool           // a stored message may be there
+	fetching bool           // stored messages are being delivered
+	handed   map[int64]bool // stored messages that were delivered, while others were not
 }
 
 func (t *locationTable) init(shared bool) {

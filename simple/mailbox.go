@@ -7,18 +7,9 @@ import (
 	"pharos/presence"
 )
 
-// mailKey tells stored messages apart.
-type mailKey struct {
-	from     presence.Entity
-	id, body string
-	sent     int64
-}
-
-func keyOf(m *engine.Message) mailKey { return mailKey{m.From, m.ID, m.Body, m.Sent.UnixNano()} }
-
 // fetchMail hands a user who has registered the messages that were stored,
-// one after the other, in their order. They leave the mailbox together when all
-// were taken; when one was not, the next REGISTER goes on from there.
+// one after the other, in their order. Each leaves the mailbox when a phone has
+// taken it (RFC 3428 §7: with a 2xx); when none has, the next REGISTER goes on from there.
 func (e *Edge) fetchMail(u presence.Entity) {
 	if !e.bindings.beginMail(u) {
 		return // at work already, or nobody there
@@ -39,26 +30,22 @@ func (e *Edge) fetchMail(u presence.Entity) {
 func (e *Edge) deliverMail(u presence.Entity) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), messageWait)
 	defer cancel()
-	ms, taken, err := e.engine.Take(ctx, u)
+	ms, err := e.engine.Stored(ctx, u)
 	if err != nil {
 		e.log.Warn("simple: stored messages not read", "entity", u.String(), "err", err)
 		return false
 	}
-	if len(ms) == 0 {
-		return true
-	}
 	for _, m := range ms {
-		if e.bindings.handed(u, m) {
-			continue
+		if !e.bindings.handed(u, m.Number) {
+			if !e.handOver(u, m.Message) {
+				return false
+			}
+			e.bindings.hand(u, m.Number)
 		}
-		if !e.handOver(u, m) {
+		if err := e.engine.RemoveStored(ctx, u, m.Number); err != nil {
+			e.log.Warn("simple: stored message not removed", "entity", u.String(), "err", err)
 			return false
 		}
-		e.bindings.hand(u, m)
-	}
-	if err := taken(); err != nil {
-		e.log.Warn("simple: stored messages not removed", "entity", u.String(), "err", err)
-		return false
 	}
 	return true
 }
@@ -108,23 +95,23 @@ func (t *locationTable) endMail(u presence.Entity, all bool) {
 	}
 }
 
-// hand remembers a message that was handed over while it is still stored.
-func (t *locationTable) hand(u presence.Entity, m *engine.Message) {
+// hand remembers a message that was handed over, should the store not remove it.
+func (t *locationTable) hand(u presence.Entity, number int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.users[u]; l != nil {
 		if l.handed == nil {
-			l.handed = make(map[mailKey]bool)
+			l.handed = make(map[int64]bool)
 		}
-		l.handed[keyOf(m)] = true
+		l.handed[number] = true
 	}
 }
 
-func (t *locationTable) handed(u presence.Entity, m *engine.Message) bool {
+func (t *locationTable) handed(u presence.Entity, number int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.users[u]
-	return l != nil && l.handed[keyOf(m)]
+	return l != nil && l.handed[number]
 }
 
 // wait has the next REGISTER of a user look for stored messages.

@@ -323,10 +323,13 @@ func (c *chatter) iq(e *markup.Element) (words []string, quiet, drop bool) {
 			c.write(reply + ">" + c.info(q) + "</iq>")
 			return nil, true, true
 		}
-		c.write(reply + "/>")
 		if e.Child(nsPing, "ping") != nil {
+			if !c.sm.mute {
+				c.write(reply + "/>")
+			}
 			return nil, true, true
 		}
+		c.write(reply + "/>")
 		for x := range e.Children() {
 			words = append(words, "push", x.Local)
 			for y := range x.Children() {
