@@ -96,7 +96,7 @@ func (n *Node) row(epoch uint64) Member {
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return Member{Name: n.c.Name, Epoch: epoch, State: n.state, Address: n.c.Address, Level: level, Max: n.max, Users: users, Version: n.c.Version}
+	return Member{Name: n.c.Name, Epoch: epoch, State: n.state, Address: n.c.Address, Level: level, Max: n.max, Users: users, Version: n.c.Version, Spare: n.spare}
 }
 
 // enter begins an era, if this node is not cut off from others that hold leases, and

@@ -140,6 +140,7 @@ type Node struct {
 	read    time.Time // when members were
 	taking  taking
 	state   string
+	spare   bool // it has been a standby
 	max     float64
 	lead    leading
 	entered bool
@@ -199,6 +200,7 @@ func New(c Config) *Node {
 	if n.state == "" {
 		n.state = Active
 	}
+	n.spare = n.state == Standby
 	for i := range n.own {
 		n.own[i].of = map[presence.Entity]*home{}
 	}

@@ -156,6 +156,7 @@ func (n *Node) setState(state string) {
 	if changed {
 		n.log.Info("this node changes its state", "from", n.state, "to", state)
 		n.state = state
+		n.spare = n.spare || state == Standby
 	}
 	n.mu.Unlock()
 	if changed {

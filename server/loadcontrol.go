@@ -33,10 +33,9 @@ type loadControl struct {
 	mu       sync.Mutex
 	balancer *balance.Balancer
 	term     uint64
-	added    map[string]bool // nodes that this leader has added
-	inviting string          // the candidate that is being added, by its URI; "": none
-	settled  time.Time       // when that has ended well; until the table shows it
-	joined   string          // its name
+	inviting string    // the candidate that is being added, by its URI; "": none
+	settled  time.Time // when that has ended well; until the table shows it
+	joined   string    // its name
 	starved  bool
 
 	roll    []engine.Resident // who lives here, as of rolled
@@ -158,7 +157,6 @@ func (c *loadControl) Round(now time.Time, term uint64, members []cluster.Member
 		set := &c.s.Config.Cluster
 		c.balancer = balance.NewBalancer(balance.Settings{Low: set.Low, Band: set.Band, Moves: set.Moves})
 		c.term, c.inviting = term, ""
-		c.added = map[string]bool{}
 	}
 	nodes := make([]balance.Node, 0, len(members)+1)
 	for i := range members {
@@ -167,7 +165,7 @@ func (c *loadControl) Round(now time.Time, term uint64, members []cluster.Member
 			c.inviting, c.joined = "", ""
 		}
 		n := balanceNode(m)
-		n.Spare = c.added[m.Name] || c.entry(m.Address.SIP) != nil
+		n.Spare = m.Spare || c.entry(m.Address.SIP) != nil
 		nodes = append(nodes, n)
 	}
 	if c.joined != "" && now.Sub(c.settled) > showsWithin {
@@ -208,7 +206,6 @@ func (c *loadControl) orders(now time.Time, d *balance.Decision, members []clust
 		for _, m := range members {
 			if m.State == cluster.Standby && (m.Name == d.Invite || sameHost(m.Address.SIP, d.Invite)) {
 				c.s.Log.Info("all servers are at their maximum level: a standby is added", "node", m.Name)
-				c.added[m.Name] = true
 				o.States[m.Name] = cluster.Active
 				return o
 			}
@@ -484,7 +481,6 @@ func (c *loadControl) add(ctx context.Context, term uint64, uri, command string)
 		return
 	}
 	c.joined, c.settled = name, time.Now()
-	c.added[name] = true
 	c.s.Log.Info("a server has joined", "node", name, "candidate", uri)
 }
 

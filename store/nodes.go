@@ -26,6 +26,7 @@ type Member struct {
 	Max     float64
 	Users   int
 	Version string // of the program
+	Spare   bool   // it has waited as a standby since it was started, so whoever leads may have it wait again
 	Leader  bool
 }
 
@@ -42,10 +43,10 @@ type Address struct {
 func (s *Store) Enter(ctx context.Context, m Member, lease time.Duration) (epoch uint64, err error) {
 	err = s.registry(ctx, func(t *registryTx) error {
 		return t.queryRow(`INSERT INTO nodes (name, epoch, `+memberColumns+`, expires)
-			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now} + ?)
+			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now} + ?)
 			ON CONFLICT (name) DO UPDATE SET epoch = nodes.epoch + 1, state = excluded.state, bus = excluded.bus, sip = excluded.sip,
 			xmpp = excluded.xmpp, http = excluded.http, level = excluded.level, max = excluded.max,
-			users = excluded.users, version = excluded.version, expires = excluded.expires
+			users = excluded.users, version = excluded.version, spare = excluded.spare, expires = excluded.expires
 			RETURNING epoch`,
 			append(append([]any{m.Name}, m.columns()...), int64(lease))...).Scan(&epoch)
 	})
@@ -59,7 +60,7 @@ func (s *Store) Renew(ctx context.Context, m Member, lease time.Duration) error 
 	return s.registry(ctx, func(t *registryTx) error {
 		// No column of a key changes, so in PostgreSQL this waits for nobody who saves under the epoch.
 		n, err := t.exec(`UPDATE nodes SET state = ?, bus = ?, sip = ?, xmpp = ?, http = ?, level = ?, max = ?,
-			users = ?, version = ?, expires = {now} + ? WHERE name = ? AND epoch = ? AND state NOT IN ('dead', 'left')`,
+			users = ?, version = ?, spare = ?, expires = {now} + ? WHERE name = ? AND epoch = ? AND state NOT IN ('dead', 'left')`,
 			append(m.columns(), int64(lease), m.Name, int64(m.Epoch))...)
 		if err == nil && n == 0 {
 			err = refusal{ErrFenced}
@@ -116,12 +117,13 @@ func (s *Store) Members(ctx context.Context) ([]Member, error) {
 		now := time.Now()
 		for rows.Next() {
 			var m Member
-			var epoch, left int64
+			var epoch, left, spare int64
 			a := &m.Address
 			if err := rows.Scan(&m.Name, &epoch, &m.State, &a.Bus, &a.SIP, &a.XMPP, &a.HTTP,
-				&m.Level, &m.Max, &m.Users, &m.Version, &left, &m.Leader); err != nil {
+				&m.Level, &m.Max, &m.Users, &m.Version, &spare, &left, &m.Leader); err != nil {
 				return err
 			}
+			m.Spare = spare != 0
 			m.Epoch, m.Expires = uint64(epoch), now.Add(time.Duration(left))
 			list = append(list, m)
 		}
@@ -130,11 +132,15 @@ func (s *Store) Members(ctx context.Context) ([]Member, error) {
 	return list, err
 }
 
-const memberColumns = `state, bus, sip, xmpp, http, level, max, users, version`
+const memberColumns = `state, bus, sip, xmpp, http, level, max, users, version, spare`
 
 func (m *Member) columns() []any {
 	a := &m.Address
-	return []any{m.State, a.Bus, a.SIP, a.XMPP, a.HTTP, m.Level, m.Max, int64(m.Users), m.Version}
+	spare := int64(0)
+	if m.Spare {
+		spare = 1
+	}
+	return []any{m.State, a.Bus, a.SIP, a.XMPP, a.HTTP, m.Level, m.Max, int64(m.Users), m.Version, spare}
 }
 
 // Lead takes or keeps the leader's lease; leader is who has it. The term rises

@@ -46,7 +46,7 @@ func TestMembers(t *testing.T) { onBoth(t, testMembers) }
 func testMembers(t *testing.T, s *Store) {
 	ctx := t.Context()
 	want := Member{
-		Name: "n1", State: "joining", Level: 12.5, Max: 100, Users: 7, Version: "1.2",
+		Name: "n1", State: "joining", Level: 12.5, Max: 100, Users: 7, Version: "1.2", Spare: true,
 		Address: Address{Bus: "10.0.0.1:6222", SIP: "sip:10.0.0.1:5060", XMPP: "10.0.0.1:5222", HTTP: "https://10.0.0.1:8443"},
 	}
 	var err error
@@ -71,6 +71,11 @@ func testMembers(t *testing.T, s *Store) {
 	}
 	check()
 	want.State, want.Level, want.Users, want.Address.SIP = "active", 0, 0, ""
+	if err := s.Renew(ctx, want, longLease); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	want.Spare = false
 	if err := s.Renew(ctx, want, longLease); err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ var migrations = [][]string{
 		`CREATE TABLE leader (one BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, epoch BIGINT NOT NULL,
 			term BIGINT NOT NULL, expires BIGINT NOT NULL)`,
 	},
+	{ // which nodes may be given up
+		`ALTER TABLE nodes ADD COLUMN spare BIGINT NOT NULL DEFAULT 0`,
+	},
 }
 
 // openSQL opens the database, brings its schema up to date and starts the writer.

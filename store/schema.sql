@@ -89,6 +89,7 @@ CREATE TABLE nodes (
 	max DOUBLE PRECISION NOT NULL,
 	users BIGINT NOT NULL,
 	version TEXT NOT NULL,    -- of the program
+	spare BIGINT NOT NULL DEFAULT 0, -- 1: it has waited to be added, so the leader may give it up
 	UNIQUE (name, epoch)
 );
 

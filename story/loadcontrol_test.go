@@ -222,6 +222,55 @@ func TestLoadControl(t *testing.T) {
 	})
 }
 
+// A server that has joined is given up when there is little to do also by a leader that has not added it and has it in no
+// list: which may be given up is in the table of servers.
+func TestLoadControlNextLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c", "d", "e", "f"}
+		f := newFleet(t, func(number int, c *config.Cluster) {
+			c.Max, c.Users, c.Records = 2, 1, 0
+			c.Standing = number == 4
+		}, 4, names...)
+		defer f.close()
+		f.come(1, names[:2]...)
+		f.come(2, names[2:4]...)
+		f.come(3, names[4:]...)
+		time.Sleep(10 * time.Second)
+		if four := f.row(4, "n4"); four.State != "active" {
+			t.Fatalf("n4 is %+v", four)
+		}
+		leader, err := f.node("leader")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leader.halt()
+		at := f.nodes[0]
+		if at == leader {
+			at = f.nodes[1]
+		}
+		time.Sleep(10 * time.Second)
+		if next, err := f.node("leader"); err != nil || next == leader {
+			t.Fatalf("no other leads: %v", err)
+		}
+		for _, c := range f.chatters {
+			c.close()
+		}
+		time.Sleep(2 * time.Minute)
+		for _, n := range f.nodes {
+			want := "active"
+			switch n {
+			case leader:
+				want = "dead"
+			case f.nodes[3]:
+				want = "standby"
+			}
+			if row := f.row(at.number, n.name()); row.State != want {
+				t.Errorf("%+v, want %s", row, want)
+			}
+		}
+	})
+}
+
 // Clients that announce the feature are told by the IQ where their user lives, when he has
 // moved to the server that was added; others notice nothing.
 func TestLoadControlRedirect(t *testing.T) {
