@@ -202,17 +202,7 @@ type share struct {
 
 // inherit deals so many homes, at most, out by their places in the order of names.
 func (t *registryTx) inherit(dead string, shares []share, most int, got map[string]int) error {
-	var pick strings.Builder
-	args := []any{}
-	for _, sh := range shares {
-		pick.WriteString(` WHEN ranked.place < ? THEN ?`)
-		args = append(args, int64(sh.end), sh.node)
-	}
-	args = append(args, int64(shares[len(shares)-1].end), dead, int64(most), dead)
-	update := `UPDATE homes SET node = CASE` + pick.String() + ` END, epoch = {rise}
-		FROM (SELECT domain, name, (ROW_NUMBER() OVER (ORDER BY domain, name) - 1) * ? / COUNT(*) OVER () AS place
-			FROM (SELECT domain, name FROM homes WHERE node = ? LIMIT ?) portion) ranked
-		WHERE homes.domain = ranked.domain AND homes.name = ranked.name AND homes.node = ? RETURNING node`
+	update, args := t.inheritance(dead, shares, most)
 	if t.postgres {
 		update = `WITH updated AS (` + update + `) SELECT node, COUNT(*) FROM updated GROUP BY node`
 	} else {
@@ -232,6 +222,21 @@ func (t *registryTx) inherit(dead string, shares []share, most int, got map[stri
 		got[node] += n
 	}
 	return rows.Err()
+}
+
+// inheritance is the statement of inherit. It finds the homes by their names (node || ”, see homerows.go): where the planner
+// has last heard of a node with few homes, it would look through all of them for each.
+func (t *registryTx) inheritance(dead string, shares []share, most int) (update string, args []any) {
+	var pick strings.Builder
+	for _, sh := range shares {
+		pick.WriteString(` WHEN ranked.place < ? THEN ?`)
+		args = append(args, int64(sh.end), sh.node)
+	}
+	args = append(args, int64(shares[len(shares)-1].end), dead, int64(most), dead)
+	return `UPDATE homes SET node = CASE` + pick.String() + ` END, epoch = {rise}
+		FROM (SELECT domain, name, (ROW_NUMBER() OVER (ORDER BY domain, name) - 1) * ? / COUNT(*) OVER () AS place
+			FROM (SELECT domain, name FROM homes WHERE node = ? LIMIT ?) portion) ranked
+		WHERE homes.domain = ranked.domain AND homes.name = ranked.name AND homes.node || '' = ? RETURNING node`, args
 }
 
 // HomesOf lists the homes at a node; with durable only those which hold soft state.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -263,6 +265,67 @@ func testInherit(t *testing.T, s *Store) {
 	if now, err := s.Homes(ctx, append(all, alice)); err != nil || !maps.Equal(now, after) {
 		t.Errorf("changed by inheriting nothing: %v", err)
 	}
+}
+
+// What Inherit reads grows as the homes do, whatever the planner was told of the node when it had none: it once looked through all
+// homes of the node for each, and 5,000 took longer than a statement may.
+func TestInheritLinear(t *testing.T) {
+	const n = 2000
+	s := openPostgresTest(t, postgresURL(t))
+	one := enter(t, s, "n1", longLease)
+	enter(t, s, "n2", longLease)
+	all := crowd(2 * n)
+	settle(t, s, wishes(all[:n], "n2"))
+	if err := s.registry(t.Context(), func(t *registryTx) error {
+		_, err := t.exec(`ANALYZE homes`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, s, wishes(all[n:], "n1"))
+	kill(t, s, one)
+	read := 0
+	if err := s.registry(t.Context(), func(t *registryTx) error {
+		update, args := t.inheritance("n1", []share{{"n2", 1}}, InheritMost)
+		rows, err := t.query(`EXPLAIN ANALYZE `+update, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for read = 0; rows.Next(); {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				return err
+			}
+			read += actualRows(line)
+		}
+		return rows.Err()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if left := homesOf(t, s, "n1", false); len(left) != 0 {
+		t.Fatalf("%d are left", len(left))
+	}
+	if read < n || read > 20*n {
+		t.Errorf("%d rows are read for %d homes", read, n)
+	}
+}
+
+var actually = regexp.MustCompile(`actual time=\S+ rows=(\d+) loops=(\d+)`)
+var removed = regexp.MustCompile(`Rows Removed by (?:Join )?Filter: (\d+)`)
+
+// actualRows is how many rows a line of EXPLAIN ANALYZE has seen.
+func actualRows(line string) int {
+	if m := actually.FindStringSubmatch(line); m != nil {
+		rows, _ := strconv.Atoi(m[1])
+		loops, _ := strconv.Atoi(m[2])
+		return rows * loops
+	}
+	if m := removed.FindStringSubmatch(line); m != nil {
+		rows, _ := strconv.Atoi(m[1])
+		return rows
+	}
+	return 0
 }
 
 // More homes than one portion: each is shared out, an heir that dies amid gets no more, and what it got is inherited
