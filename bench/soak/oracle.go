@@ -49,6 +49,7 @@ type watch struct {
 	subscription string              // by the roster, of a chat; under its lock
 
 	behind time.Time // since when it is told too little: the oracle's own
+	noted  bool      // of that, that it has lasted
 }
 
 func (w *watch) String() string {
@@ -78,6 +79,8 @@ type oracle struct {
 	count  int      // of breaches
 	file   *os.File // a line for each; nil: none
 	since  []lag    // of this period
+
+	lasting int // how many have been written down: look's own
 }
 
 // lag is how long a watcher was behind.
@@ -155,14 +158,18 @@ func (o *oracle) look(now time.Time) (wrong, late int) {
 			if d := now.Sub(w.behind); d >= noticed {
 				ended = append(ended, lag{d, w.String()})
 			}
-			w.behind = time.Time{}
+			w.behind, w.noted = time.Time{}, false
 			continue
 		}
 		wrong++
 		if w.behind.IsZero() {
 			w.behind = now
-		} else if now.Sub(w.behind) >= noticed {
-			late++
+		} else if d := now.Sub(w.behind); d >= noticed {
+			if late++; d >= lasting && !w.noted && o.lasting < mostLasting {
+				w.noted = true
+				o.lasting++
+				o.odd("behind for %v: %s", lasting, w)
+			}
 		}
 	}
 	if len(ended) > 0 {
@@ -177,6 +184,10 @@ func (o *oracle) look(now time.Time) (wrong, late int) {
 const (
 	noticed   = time.Second
 	lookEvery = 250 * time.Millisecond
+
+	// lasting is when it is written down who is behind, so that somebody can look why (pharos why) while it is so: so many, in all.
+	lasting     = 20 * time.Second
+	mostLasting = 1000
 )
 
 // period takes what has ended since the last call: how many watchers were behind for a second, and the longest.
