@@ -108,6 +108,7 @@ type away struct {
 	fates    []fate // of these
 	left     int    // of these, without an answer
 	astray   bool   // what Owner says was wrong
+	deferred bool   // the owner has too much to do: not before due
 	locating bool
 	tries    int
 	since    time.Time // when it began to wait
@@ -122,8 +123,9 @@ type fate uint8
 const (
 	waits fate = iota
 	answered
-	refused
-	dropped
+	refused // it is not for that node
+	dropped // it may have been done
+	busy    // the owner has too much to do; it was not done
 )
 
 // put has something done in the order of the inbox. It is not for clients: nothing bounds it.
@@ -261,7 +263,7 @@ func (s *shard) goOn(a *away) {
 	case len(a.queue) == 0:
 		delete(s.away, a.of)
 		return
-	case a.locating || a.due.After(s.now) && a.astray:
+	case a.locating || a.due.After(s.now) && (a.astray || a.deferred):
 		return
 	}
 	node, ok := s.e.peers.Owner(a.of)
@@ -323,10 +325,15 @@ func (s *shard) located(of presence.Entity, node string, err error) {
 
 // later has the owner asked for again, after a while that grows.
 func (s *shard) later(a *away) {
+	a.astray = true
+	s.look(a, s.now.Add(a.pause()))
+}
+
+// pause is how long to wait before the next try.
+func (a *away) pause() time.Duration {
 	d := min(firstRetry<<min(a.tries, 8), lastRetry)
 	a.tries++
-	a.astray = true
-	s.look(a, s.now.Add(d))
+	return d
 }
 
 // look has a line looked after by t.

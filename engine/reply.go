@@ -39,6 +39,8 @@ func (s *shard) reply(number, place uint64, rest bool, err error, r *transfer.Re
 			a.fates[i] = refused
 		case errors.Is(err, errDropped):
 			a.fates[i] = dropped
+		case rest && errors.Is(err, ErrOverload) && it.patient():
+			a.fates[i] = busy // all that came behind it was refused, too: the order is kept
 		default:
 			a.fates[i] = answered
 			s.hand(it, err, r)
@@ -74,7 +76,7 @@ func (s *shard) hand(it *item, err error, r *transfer.Reader) {
 func (s *shard) settleRequest(a *away, open fate) {
 	delete(s.requests, a.number)
 	queue := make([]item, 0, len(a.queue))
-	lost, progress := false, false
+	lost, progress, later := false, false, false
 	for i := range a.queue {
 		it := &a.queue[i]
 		if i < a.sent {
@@ -93,7 +95,7 @@ func (s *shard) settleRequest(a *away, open fate) {
 			case dropped:
 				it.sentBefore()
 			}
-			lost = true
+			lost, later = lost || f != busy, later || f == busy
 		}
 		queue = append(queue, *it)
 	}
@@ -104,8 +106,10 @@ func (s *shard) settleRequest(a *away, open fate) {
 	if a.tries == 0 {
 		a.since = s.now
 	}
-	a.due = time.Time{}
+	a.due, a.deferred = time.Time{}, later && !lost
 	switch {
+	case a.deferred:
+		s.look(a, s.now.Add(a.pause()))
 	case !lost:
 	case a.tries == 0: // the first time at once
 		a.tries, a.astray = 1, true

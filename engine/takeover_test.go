@@ -241,7 +241,14 @@ func TestPatience(t *testing.T) {
 			defer w.mu.Unlock()
 			clear(w.nodes["a"].hints)
 		},
-		"a silent owner":  func(w *town, on bool) { w.nodes["b"].full.Store(on) },
+		"a silent owner": func(w *town, on bool) { w.nodes["b"].full.Store(on) },
+		"a busy owner": func(w *town, on bool) {
+			full := w.nodes["b"].queue
+			if !on {
+				full = -full
+			}
+			w.nodes["b"].shardOf(alice).open.Add(full)
+		},
 		"no old state":    func(w *town, on bool) { w.unread.Store(on) },
 		"owner stands by": func(w *town, on bool) { w.nodes["b"].valid.Store(!on); w.lost.Store(on) },
 	}
