@@ -88,112 +88,126 @@ func softRows(ctx context.Context, scale float64, each func(Finding)) error {
 	return nil
 }
 
+// databasePair is one server on PostgreSQL and one on SQLite, with a phone client each.
+type databasePair struct {
+	services [2]*service
+	phones   [2]*phones
+	begun    int // of many, in all: each has another number
+	failed   atomic.Int64
+}
+
+// pairCrowd is how many users each of them has.
+const pairCrowd = 500
+
 // databaseServers compares one server on PostgreSQL with one on SQLite: a PUBLISH alone, and many at a time.
 func databaseServers(ctx context.Context, bin string, scale float64, each func(Finding)) error {
-	const crowd = 500
 	var who people
-	for i := range crowd {
+	for i := range pairCrowd {
 		who.add(0, fmt.Sprintf("u%d", i))
 	}
-	var services [2]*service
-	var ps [2]*phones
-	for i := range services {
+	var p databasePair
+	for i := range p.services {
 		s, err := startService(ctx, bin, layout{sqlite: i == 1, people: who})
 		if err != nil {
 			return err
 		}
 		defer s.stop()
-		services[i] = s
-		if ps[i], err = newPhones(s.at(0)); err != nil {
+		p.services[i] = s
+		if p.phones[i], err = newPhones(s.at(0)); err != nil {
 			return err
 		}
-		defer ps[i].close()
+		defer p.phones[i].close()
 	}
-	var failed atomic.Int64
-	state := 0
-	publish := func(p *phones) func(i int, done func()) {
-		return func(i int, done func()) {
-			state := i
-			p.publish(fmt.Sprintf("u%d", i%crowd), state, func(status int) {
-				if status != 200 {
-					failed.Add(1)
-				}
-				done()
-			})
-		}
-	}
-	var alone [2][]time.Duration
-	var many [2]cost
-	for i, p := range ps {
-		if err := closed(crowd, 100, publish(p)); err != nil {
+	for i, ph := range p.phones {
+		if err := closed(pairCrowd, 100, func(k int, done func()) { p.publish(ph, k, done) }); err != nil {
 			return fmt.Errorf("%d: %w", i, err)
 		}
 	}
-	for range scaled(1000, scale, 20) {
-		for i, p := range ps {
+	f, err := p.alone(scaled(1000, scale, 20))
+	if err != nil {
+		return err
+	}
+	each(f)
+	for name, one := range map[string]func(ph *phones, i int, done func()){"PUBLISH": p.publish, "SUBSCRIBE with its first NOTIFY": p.subscribe} {
+		if err := p.many(name, scaled(4000, scale, 500)/pairCrowd*pairCrowd, one, each); err != nil {
+			return err
+		}
+	}
+	if n := p.failed.Load(); n > 0 {
+		return fmt.Errorf("bench: %d requests failed", n)
+	}
+	return nil
+}
+
+// publish is the i-th PUBLISH.
+func (p *databasePair) publish(ph *phones, i int, done func()) {
+	ph.publish(fmt.Sprintf("u%d", i%pairCrowd), i, func(status int) {
+		if status != 200 {
+			p.failed.Add(1)
+		}
+		done()
+	})
+}
+
+// subscribe is the i-th SUBSCRIBE; done is called after its answer and the first NOTIFY.
+func (p *databasePair) subscribe(ph *phones, i int, done func()) {
+	var parts, notified atomic.Int32
+	part := func() {
+		if parts.Add(1) == 2 {
+			done()
+		}
+	}
+	told := func([]byte) {
+		if notified.Add(1) == 1 {
+			part()
+		}
+	}
+	ph.subscribe(fmt.Sprintf("u%d", i%pairCrowd), fmt.Sprintf("u%d", (i*7+1)%pairCrowd), fmt.Sprintf("d%d", i), told, func(status int) {
+		if status/100 != 2 {
+			p.failed.Add(1)
+		}
+		part()
+	})
+}
+
+// alone is one PUBLISH after the other, in turns.
+func (p *databasePair) alone(n int) (Finding, error) {
+	var took [2][]time.Duration
+	state := 0
+	for range n {
+		for i, ph := range p.phones {
 			said := make(chan int, 1)
 			state++
 			from := time.Now()
-			p.publish(fmt.Sprintf("u%d", state%crowd), 1_000_000+state, func(status int) { said <- status })
+			ph.publish(fmt.Sprintf("u%d", state%pairCrowd), 1_000_000+state, func(status int) { said <- status })
 			if status := <-said; status != 200 {
-				return fmt.Errorf("bench: PUBLISH: %d", status)
+				return Finding{}, fmt.Errorf("bench: PUBLISH: %d", status)
 			}
-			alone[i] = append(alone[i], time.Since(from))
+			took[i] = append(took[i], time.Since(from))
 		}
 	}
-	f := Finding{Name: "PUBLISH alone until its 200, one server on PostgreSQL against SQLite: p50 (p99)", Events: len(alone[0]),
-		Result: ms(quantile(alone[0], 0.5)) + " (" + ms(quantile(alone[0], 0.99)) + ")", Base: ms(quantile(alone[1], 0.5)) + " (" + ms(quantile(alone[1], 0.99)) + ")"}
-	f.Ratio = float64(quantile(alone[0], 0.5)) / float64(quantile(alone[1], 0.5))
-	each(f)
-	subscribed := 0
-	for name, load := range map[string]func(p *phones, from int) func(i int, done func()){
-		"PUBLISH": func(p *phones, from int) func(int, func()) {
-			fn := publish(p)
-			return func(i int, done func()) { fn(from+i, done) }
-		},
-		"SUBSCRIBE with its first NOTIFY": func(p *phones, from int) func(int, func()) {
-			return func(i int, done func()) {
-				i += from
-				var parts, notified atomic.Int32
-				part := func() {
-					if parts.Add(1) == 2 {
-						done()
-					}
-				}
-				told := func([]byte) {
-					if notified.Add(1) == 1 {
-						part()
-					}
-				}
-				p.subscribe(fmt.Sprintf("u%d", i%crowd), fmt.Sprintf("u%d", (i*7+1)%crowd), fmt.Sprintf("d%d", i), told, func(status int) {
-					if status/100 != 2 {
-						failed.Add(1)
-					}
-					part()
-				})
-			}
-		},
-	} {
-		n := scaled(4000, scale, 500) / crowd * crowd
-		many = [2]cost{}
-		for range 5 {
-			subscribed += n
-			for i, s := range services {
-				if err := many[i].spend(s, n, func() error { return closed(n, 250, load(ps[i], subscribed)) }); err != nil {
-					return err
-				}
+	return Finding{Name: "PUBLISH alone until its 200, one server on PostgreSQL against SQLite: p50 (p99)", Events: n,
+		Result: ms(quantile(took[0], 0.5)) + " (" + ms(quantile(took[0], 0.99)) + ")", Base: ms(quantile(took[1], 0.5)) + " (" + ms(quantile(took[1], 0.99)) + ")",
+		Ratio: float64(quantile(took[0], 0.5)) / float64(quantile(took[1], 0.5))}, nil
+}
+
+// many does five times n of one kind, 250 at a time, in turns.
+func (p *databasePair) many(name string, n int, one func(ph *phones, i int, done func()), each func(Finding)) error {
+	var many [2]cost
+	for range 5 {
+		p.begun += n
+		for i, s := range p.services {
+			if err := many[i].spend(s, n, func() error {
+				return closed(n, 250, func(k int, done func()) { one(p.phones[i], p.begun+k, done) })
+			}); err != nil {
+				return err
 			}
 		}
-		rate := func(c *cost) float64 { return float64(c.events) / c.wall.Seconds() }
-		f := Finding{Name: name + ", 250 at a time, one server: a second, PostgreSQL against SQLite", Events: many[0].events,
-			Result: fmt.Sprintf("%.0f", rate(&many[0])), Base: fmt.Sprintf("%.0f", rate(&many[1])), Ratio: rate(&many[0]) / rate(&many[1])}
-		each(f)
-		f = Finding{Name: name + ", the same: CPU of the server", Events: many[0].events, Result: micros(many[0].per(many[0].cpu)), Base: micros(many[1].per(many[1].cpu)),
-			Ratio: float64(many[0].per(many[0].cpu)) / float64(many[1].per(many[1].cpu)), Note: fmt.Sprintf("and %s of PostgreSQL", micros(many[0].per(many[0].database)))}
-		each(f)
 	}
-	if n := failed.Load(); n > 0 {
-		return fmt.Errorf("bench: %d requests failed", n)
-	}
+	rate := func(c *cost) float64 { return float64(c.events) / c.wall.Seconds() }
+	each(Finding{Name: name + ", 250 at a time, one server: a second, PostgreSQL against SQLite", Events: many[0].events,
+		Result: fmt.Sprintf("%.0f", rate(&many[0])), Base: fmt.Sprintf("%.0f", rate(&many[1])), Ratio: rate(&many[0]) / rate(&many[1])})
+	each(Finding{Name: name + ", the same: CPU of the server", Events: many[0].events, Result: micros(many[0].per(many[0].cpu)), Base: micros(many[1].per(many[1].cpu)),
+		Ratio: float64(many[0].per(many[0].cpu)) / float64(many[1].per(many[1].cpu)), Note: fmt.Sprintf("and %s of PostgreSQL", micros(many[0].per(many[0].database)))})
 	return nil
 }
