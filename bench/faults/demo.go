@@ -41,12 +41,7 @@ func Demo(ctx context.Context, dir string, w io.Writer) error {
 	r := &run{service: s, o: newOracle(), h: &history{}, log: w}
 	defer func() {
 		cancel()
-		for _, p := range r.phones {
-			p.close()
-		}
-		for _, c := range r.chats {
-			<-c.ended
-		}
+		r.end()
 	}()
 	d.run, d.s = r, s
 	for _, step := range []func(context.Context, []string, []string) error{d.grow, d.drain, d.killLeader, d.shrink} {

@@ -244,12 +244,7 @@ func Run(ctx context.Context, o Options) (_ []Result, err error) {
 	}
 	defer func() {
 		cancel()
-		for _, p := range r.phones {
-			p.close()
-		}
-		for _, c := range r.chats {
-			<-c.ended
-		}
+		r.end()
 	}()
 	if err := r.calm(ctx, 30*time.Second); err != nil {
 		return nil, fmt.Errorf("before any fault: %w", err)
@@ -270,6 +265,16 @@ func Run(ctx context.Context, o Options) (_ []Result, err error) {
 		}
 	}
 	return results, nil
+}
+
+// end waits until the clients are gone, whose context has ended.
+func (r *run) end() {
+	for _, p := range r.phones {
+		p.close()
+	}
+	for _, c := range r.chats {
+		<-c.ended
+	}
 }
 
 func matches(only []string, name string) bool {
