@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"pharos/store/postgrestest"
@@ -17,9 +15,9 @@ func TestMeasurementsRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts server processes")
 	}
-	bin := filepath.Join(t.TempDir(), "pharos")
-	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := BuildIn(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	rows := 0
 	each := func(r Row) {
@@ -44,9 +42,9 @@ func TestMeasurementsRun(t *testing.T) {
 
 // The same for several nodes; with -short in half a minute.
 func TestClusterMeasurementsRun(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "pharos")
-	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := BuildIn(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	parts := ClusterMeasures()
 	if testing.Short() {

@@ -14,10 +14,19 @@ func Build(ctx context.Context) (bin string, remove func() error, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	bin, remove = filepath.Join(dir, "pharos"), func() error { return os.RemoveAll(dir) }
-	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
+	remove = func() error { return os.RemoveAll(dir) }
+	if bin, err = BuildIn(ctx, dir, "-trimpath"); err != nil {
 		_ = remove()
-		return "", nil, fmt.Errorf("build: %w\n%s", err, out)
+		return "", nil, err
 	}
 	return bin, remove, nil
+}
+
+// BuildIn is the same into a folder, with further flags of 'go build'.
+func BuildIn(ctx context.Context, dir string, flags ...string) (bin string, err error) {
+	bin = filepath.Join(dir, "pharos")
+	if out, err := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", bin}, flags...), "pharos/cmd/pharos")...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return bin, nil
 }

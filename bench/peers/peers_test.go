@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,9 +29,9 @@ func TestPeersRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts server processes")
 	}
-	bin := filepath.Join(t.TempDir(), "pharos")
-	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := bench.BuildIn(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, w := range Worlds(bin) {
 		t.Run(w.Name, func(t *testing.T) {

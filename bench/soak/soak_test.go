@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"pharos/bench"
 	"pharos/store/postgrestest"
 )
 
@@ -20,9 +19,9 @@ func TestSoak(t *testing.T) {
 	if !*soaks {
 		t.Skip("it takes the whole machine for a minute: go test ./bench/soak -soak")
 	}
-	bin := filepath.Join(t.TempDir(), "pharos")
-	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := bench.BuildIn(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -59,9 +58,9 @@ func TestMassReconnect(t *testing.T) {
 	if !*soaks {
 		t.Skip("go test ./bench/soak -soak")
 	}
-	bin := filepath.Join(t.TempDir(), "pharos")
-	if out, err := exec.Command("go", "build", "-o", bin, "pharos/cmd/pharos").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := bench.BuildIn(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, nodes := range []int{0, 3} {
 		w, err := OurWorld(t.Context(), bin, 50, nodes)
