@@ -53,28 +53,33 @@ func Echo(of string) error {
 }
 
 func echoTCP(answer []byte) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return accept(func(c *net.TCPConn) {
+		defer c.Close()
+		buf := make([]byte, 65536)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			if _, err := c.Write(answer); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// accept prints the address of a listener of its own, for who has started this process, and serves each connection in a goroutine.
+func accept(serve func(*net.TCPConn)) error {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
 	}
 	fmt.Println(l.Addr())
 	for {
-		c, err := l.Accept()
+		c, err := l.AcceptTCP()
 		if err != nil {
 			return err
 		}
-		go func() {
-			defer c.Close()
-			buf := make([]byte, 65536)
-			for {
-				if _, err := c.Read(buf); err != nil {
-					return
-				}
-				if _, err := c.Write(answer); err != nil {
-					return
-				}
-			}
-		}()
+		go serve(c)
 	}
 }
 

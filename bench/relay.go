@@ -53,18 +53,7 @@ func runRelay(file string) error {
 		r.contacts = append(r.contacts, of)
 	}
 	r.here = make([]atomic.Pointer[net.TCPConn], len(r.contacts))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	fmt.Println(l.Addr())
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go r.serve(c.(*net.TCPConn))
-	}
+	return accept(r.serve)
 }
 
 func (r *relay) serve(c *net.TCPConn) {
