@@ -25,180 +25,84 @@ func (c *cast) lists(s *story) error {
 	list := "/resource-lists/users/sip:" + c.dora.Address() + "/index"
 	rules := "/pres-rules/users/sip:" + c.dora.Address() + "/index"
 
-	scenes := []func() error{
+	return s.play(
 		// One list.
-		func() error {
-			return s.act("dora", slix, "logs in to chat", func() error {
-				dora, err = c.server.Slixmpp(c.dora, "desk", "pep")
-				return err
-			})
-		},
-		func() error {
-			return s.act("dora", curl, "PUTs a buddy list with erik, as her phone would", func() error {
-				_, err := c.server.Curl(c.dora, "PUT", list, "application/resource-lists+xml", fmt.Sprintf(buddies, c.erik.Address()))
-				return err
-			})
-		},
-		func() error {
-			return s.sees("dora", slix, "it in her roster", func() (string, error) {
-				e, err := dora.Event(patience, interop.Fields{"event": "roster", "jid": c.erik.Address(), "name": "Erik"})
-				return fmt.Sprintf("%v “%v”, group %v", e["jid"], e["name"], e["groups"]), err
-			})
-		},
-		func() error {
-			return s.act("dora", slix, "adds frank in chat", func() error {
-				_, err := dora.Ask("roster set", interop.Fields{"jid": c.frank.Address(), "name": "Frank", "groups": []string{"Friends"}})
-				return err
-			})
-		},
-		func() error {
-			return s.sees("dora", curl, "him in the document", func() (string, error) {
-				return c.server.Curl(c.dora, "GET", list+"/~~/resource-lists/list%5b@name=%22Friends%22%5d/entry%5b2%5d", "", "")
-			})
-		},
+		act("dora", slix, "logs in to chat", func() error {
+			dora, err = c.server.Slixmpp(c.dora, "desk", "pep")
+			return err
+		}),
+		act("dora", curl, "PUTs a buddy list with erik, as her phone would", c.xcap(c.dora, "PUT", list, "application/resource-lists+xml", fmt.Sprintf(buddies, c.erik.Address()))),
+		sees("dora", slix, "it in her roster", func() (string, error) {
+			e, err := dora.Event(patience, interop.Fields{"event": "roster", "jid": c.erik.Address(), "name": "Erik"})
+			return fmt.Sprintf("%v “%v”, group %v", e["jid"], e["name"], e["groups"]), err
+		}),
+		act("dora", slix, "adds frank in chat", asks(&dora, "roster set", interop.Fields{"jid": c.frank.Address(), "name": "Frank", "groups": []string{"Friends"}})),
+		sees("dora", curl, "him in the document", func() (string, error) {
+			return c.server.Curl(c.dora, "GET", list+"/~~/resource-lists/list%5b@name=%22Friends%22%5d/entry%5b2%5d", "", "")
+		}),
 
 		// Who may see: asked from SIP, answered by a document.
-		func() error {
-			return s.act("dora", sipp, "watches who watches her (presence.winfo)", func() error {
-				winfo, err = c.server.Sipp("watch", c.dora, "udp", interop.Keys{"to": c.dora.Address(), "event": "presence.winfo",
-					"accept": "application/watcherinfo+xml"})
-				return err
-			})
-		},
-		func() error {
-			return s.sees("dora", sipp, "her own chat client", func() (string, error) { return watching(winfo, "active", c.dora) })
-		},
-		func() error {
-			return s.act("erik", sipp, "subscribes to dora with his phone", func() error {
-				watcher, err = c.server.Sipp("watch", c.erik, "udp", interop.Keys{"to": c.dora.Address()})
-				return err
-			})
-		},
-		func() error {
-			return s.sees("erik", sipp, "that he has to wait", func() (string, error) { return state(watcher, "pending") })
-		},
-		func() error {
-			return s.sees("dora", sipp, "him wait", func() (string, error) { return watching(winfo, "pending", c.erik) })
-		},
-		func() error {
-			return s.act("frank", bare, "starts his softphone, which subscribes to dora", func() error {
-				frank, err = c.server.Baresip(c.frank, "tcp", c.dora)
-				return err
-			})
-		},
-		func() error {
-			return s.sees("dora", sipp, "him wait, too", func() (string, error) { return watching(winfo, "pending", c.frank) })
-		},
-		func() error {
-			return s.act("dora", curl, "PUTs rules: erik and frank may see her", func() error {
-				_, err := c.server.Curl(c.dora, "PUT", rules, "application/auth-policy+xml", fmt.Sprintf(ruleset, c.erik.Address(), c.frank.Address()))
-				return err
-			})
-		},
-		func() error {
-			return s.sees("erik", sipp, "the subscription go on", func() (string, error) { return state(watcher, "active") })
-		},
-		func() error {
-			return s.sees("dora", sipp, "him let in", func() (string, error) { return watching(winfo, "active", c.erik) })
-		},
-		func() error {
-			return s.sees("frank", bare, "dora", func() (string, error) { return "Online", frank.Shows(patience, c.dora, "Online") })
-		},
-		func() error {
-			return s.act("dora", curl, "PUTs one element of the rules: frank gets “polite-block”", func() error {
-				_, err := c.server.Curl(c.dora, "PUT", rules+politely, "application/xcap-el+xml", "<sub-handling>polite-block</sub-handling>")
-				return err
-			})
-		},
-		func() error {
-			return s.sees("frank", bare, "dora", func() (string, error) { return "Offline", frank.Shows(patience, c.dora, "Offline") })
-		},
+		act("dora", sipp, "watches who watches her (presence.winfo)", func() error {
+			winfo, err = c.server.Sipp("watch", c.dora, "udp", interop.Keys{"to": c.dora.Address(), "event": "presence.winfo",
+				"accept": "application/watcherinfo+xml"})
+			return err
+		}),
+		sees("dora", sipp, "her own chat client", func() (string, error) { return watching(winfo, "active", c.dora) }),
+		act("erik", sipp, "subscribes to dora with his phone", func() error {
+			watcher, err = c.server.Sipp("watch", c.erik, "udp", interop.Keys{"to": c.dora.Address()})
+			return err
+		}),
+		sees("erik", sipp, "that he has to wait", func() (string, error) { return state(watcher, "pending") }),
+		sees("dora", sipp, "him wait", func() (string, error) { return watching(winfo, "pending", c.erik) }),
+		act("frank", bare, "starts his softphone, which subscribes to dora", func() error {
+			frank, err = c.server.Baresip(c.frank, "tcp", c.dora)
+			return err
+		}),
+		sees("dora", sipp, "him wait, too", func() (string, error) { return watching(winfo, "pending", c.frank) }),
+		act("dora", curl, "PUTs rules: erik and frank may see her", c.xcap(c.dora, "PUT", rules, "application/auth-policy+xml", fmt.Sprintf(ruleset, c.erik.Address(), c.frank.Address()))),
+		sees("erik", sipp, "the subscription go on", func() (string, error) { return state(watcher, "active") }),
+		sees("dora", sipp, "him let in", func() (string, error) { return watching(winfo, "active", c.erik) }),
+		sees("frank", bare, "dora", func() (string, error) { return "Online", frank.Shows(patience, c.dora, "Online") }),
+		act("dora", curl, "PUTs one element of the rules: frank gets “polite-block”", c.xcap(c.dora, "PUT", rules+politely, "application/xcap-el+xml", "<sub-handling>polite-block</sub-handling>")),
+		sees("frank", bare, "dora", func() (string, error) { return "Offline", frank.Shows(patience, c.dora, "Offline") }),
 
 		// Moods, lists and lamps.
-		func() error {
-			return s.act("dora", slix, "sets her mood: “happy, sunshine”", func() error {
-				_, err := dora.Ask("mood", interop.Fields{"value": "happy", "text": "sunshine"})
-				return err
-			})
-		},
-		func() error {
-			return s.sees("erik", sipp, "it in the NOTIFY, as RPID", func() (string, error) { return found(watcher, `<rpid:mood[^>]*>.*?</rpid:mood>`) })
-		},
-		func() error {
-			return s.act("erik", sipp, "subscribes to a list of three with one SUBSCRIBE", func() error {
-				all, err = c.server.Sipp("list", c.erik, "tcp", interop.Keys{"member": c.dora.Address()})
-				return err
-			})
-		},
-		func() error {
-			return s.sees("erik", sipp, "all of it", func() (string, error) { return resources(all, "true") })
-		},
-		func() error {
-			return s.act("dora", slix, "sets “away, tea”", func() error {
-				return dora.Do("presence", interop.Fields{"show": "away", "status": "tea"})
-			})
-		},
-		func() error {
-			return s.sees("erik", sipp, "only the change", func() (string, error) { return resources(all, "false") })
-		},
-		func() error {
-			return s.sees("erik", sipp, "it there", func() (string, error) { return found(all, `<(?:dm:)?note[^>]*>tea</(?:dm:)?note>`) })
-		},
-		func() error {
-			return s.act("erik", sipp, "has a lamp for dora's line (dialog)", func() error {
-				lamp, err = c.server.Sipp("watch", c.erik, "udp", interop.Keys{"to": c.dora.Address(), "event": "dialog",
-					"accept": "application/dialog-info+xml"})
-				if err != nil {
-					return err
-				}
-				_, err = lamp.Message(patience, `<dialog-info [^>]*>`)
-				return err
-			})
-		},
-		func() error {
-			return s.act("dora", sipp, "is called: her PBX publishes the call", func() error {
-				call, err := c.server.Sipp("call", c.dora, "udp", nil)
-				if err != nil {
-					return err
-				}
-				defer call.Stop()
-				return call.Done(patience)
-			})
-		},
-		func() error {
-			return s.sees("erik", sipp, "the lamp", func() (string, error) {
-				var seen []string
-				for _, st := range []string{"early", "confirmed", "terminated"} {
-					m, err := lamp.Message(patience, `<state>(`+st+`)</state>`)
-					if err != nil {
-						return "", err
-					}
-					seen = append(seen, m[1])
-				}
-				return strings.Join(seen, ", "), nil
-			})
-		},
-		func() error {
-			return s.act("dora", curl, "DELETEs erik from the list", func() error {
-				_, err := c.server.Curl(c.dora, "DELETE", list+"/~~/resource-lists/list/entry%5b@uri=%22sip:"+c.erik.Address()+"%22%5d", "", "")
-				return err
-			})
-		},
-		func() error {
-			return s.sees("dora", slix, "him go from her roster", func() (string, error) {
-				e, err := dora.Event(patience, interop.Fields{"event": "roster", "jid": c.erik.Address(), "subscription": "remove"})
-				return fmt.Sprintf("%v, %v", e["jid"], e["subscription"]), err
-			})
-		},
-		func() error { return dora.Quit() },
-		func() error { return frank.Quit() },
-	}
-	for _, scene := range scenes {
-		if err := scene(); err != nil {
+		act("dora", slix, "sets her mood: “happy, sunshine”", asks(&dora, "mood", interop.Fields{"value": "happy", "text": "sunshine"})),
+		sees("erik", sipp, "it in the NOTIFY, as RPID", func() (string, error) { return found(watcher, `<rpid:mood[^>]*>.*?</rpid:mood>`) }),
+		act("erik", sipp, "subscribes to a list of three with one SUBSCRIBE", func() error {
+			all, err = c.server.Sipp("list", c.erik, "tcp", interop.Keys{"member": c.dora.Address()})
 			return err
-		}
-	}
-	return nil
+		}),
+		sees("erik", sipp, "all of it", func() (string, error) { return resources(all, "true") }),
+		act("dora", slix, "sets “away, tea”", does(&dora, "presence", interop.Fields{"show": "away", "status": "tea"})),
+		sees("erik", sipp, "only the change", func() (string, error) { return resources(all, "false") }),
+		sees("erik", sipp, "it there", func() (string, error) { return found(all, `<(?:dm:)?note[^>]*>tea</(?:dm:)?note>`) }),
+		act("erik", sipp, "has a lamp for dora's line (dialog)", func() error {
+			lamp, err = c.server.Sipp("watch", c.erik, "udp", interop.Keys{"to": c.dora.Address(), "event": "dialog",
+				"accept": "application/dialog-info+xml"})
+			if err != nil {
+				return err
+			}
+			_, err = lamp.Message(patience, `<dialog-info [^>]*>`)
+			return err
+		}),
+		act("dora", sipp, "is called: her PBX publishes the call", func() error {
+			call, err := c.server.Sipp("call", c.dora, "udp", nil)
+			if err != nil {
+				return err
+			}
+			defer call.Stop()
+			return call.Done(patience)
+		}),
+		sees("erik", sipp, "the lamp", func() (string, error) { return lit(lamp, "early", "confirmed", "terminated") }),
+		act("dora", curl, "DELETEs erik from the list", c.xcap(c.dora, "DELETE", list+"/~~/resource-lists/list/entry%5b@uri=%22sip:"+c.erik.Address()+"%22%5d", "", "")),
+		sees("dora", slix, "him go from her roster", func() (string, error) {
+			e, err := dora.Event(patience, interop.Fields{"event": "roster", "jid": c.erik.Address(), "subscription": "remove"})
+			return fmt.Sprintf("%v, %v", e["jid"], e["subscription"]), err
+		}),
+		quiet(func() error { return dora.Quit() }),
+		quiet(func() error { return frank.Quit() }),
+	)
 }
 
 // buddies is a list with one entry.
@@ -233,6 +137,32 @@ const ruleset = `<?xml version="1.0" encoding="UTF-8"?>
   </cr:rule>
 </cr:ruleset>
 `
+
+// xcap does one request with curl.
+func (c *cast) xcap(who interop.User, method, path, contentType, body string) func() error {
+	return func() error {
+		_, err := c.server.Curl(who, method, path, contentType, body)
+		return err
+	}
+}
+
+// asks has a chat client, which a scene before has started, do something, and waits until the server has answered.
+func asks(who **interop.Client, what string, with interop.Fields) func() error {
+	return func() error {
+		_, err := (*who).Ask(what, with)
+		return err
+	}
+}
+
+// lit waits for dialog's states, one after the other.
+func lit(w *interop.Sipp, states ...string) (string, error) {
+	for _, st := range states {
+		if _, err := w.Message(patience, `<state>`+st+`</state>`); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(states, ", "), nil
+}
 
 // found waits for a text in the messages, and shows it.
 func found(w *interop.Sipp, pattern string) (string, error) {

@@ -23,168 +23,79 @@ func (c *cast) play(s *story) error {
 		}
 	}()
 
-	scenes := []func() error{
-		func() error {
-			return s.act("bob", slix, "logs in", func() error {
-				bob, err = c.server.Slixmpp(c.bob, "desk")
-				return err
-			})
-		},
-		func() error {
-			return s.act("alice", sipp, "publishes from her phone: “on the phone”", func() error {
-				etag, err = c.publish("open", "on-the-phone", "on the phone")
-				return err
-			})
-		},
+	return s.play(
+		act("bob", slix, "logs in", func() error {
+			bob, err = c.server.Slixmpp(c.bob, "desk")
+			return err
+		}),
+		act("alice", sipp, "publishes from her phone: “on the phone”", func() error {
+			etag, err = c.publish("open", "on-the-phone", "on the phone")
+			return err
+		}),
 
 		// Who may see whom: asked from XMPP, answered by the same user's chat client.
-		func() error {
-			return s.act("bob", slix, "asks to see alice", func() error {
-				return bob.Do("subscribe", interop.Fields{"to": c.alice.Address()})
-			})
-		},
-		func() error {
-			return s.act("alice", slix, "opens her chat client too", func() error {
-				chat, err = c.server.Slixmpp(c.alice, "chat")
-				return err
-			})
-		},
-		func() error {
-			return s.sees("alice", slix, "bob's request", event(&chat, interop.Fields{"type": "subscribe", "from": c.bob.Address()}, "from"))
-		},
-		func() error {
-			return s.act("alice", slix, "approves bob, and closes the chat client", func() error {
-				if err := chat.Do("subscribed", interop.Fields{"to": c.bob.Address()}); err != nil {
-					return err
-				}
-				return nil
-			})
-		},
-		func() error {
-			return s.sees("bob", slix, "alice's phone", event(&bob, interop.Fields{"bare": c.alice.Address(), "status": "on the phone"}, "show", "status"))
-		},
-		func() error { return chat.Quit() },
+		act("bob", slix, "asks to see alice", does(&bob, "subscribe", interop.Fields{"to": c.alice.Address()})),
+		act("alice", slix, "opens her chat client too", func() error {
+			chat, err = c.server.Slixmpp(c.alice, "chat")
+			return err
+		}),
+		sees("alice", slix, "bob's request", event(&chat, interop.Fields{"type": "subscribe", "from": c.bob.Address()}, "from")),
+		act("alice", slix, "approves bob, and closes the chat client", does(&chat, "subscribed", interop.Fields{"to": c.bob.Address()})),
+		sees("bob", slix, "alice's phone", event(&bob, interop.Fields{"bare": c.alice.Address(), "status": "on the phone"}, "show", "status")),
+		quiet(func() error { return chat.Quit() }),
 
 		// The other way round: asked from SIP, answered from XMPP.
-		func() error {
-			return s.act("alice", sipp, "subscribes to bob with her phone", func() error {
-				watcher, err = c.server.Sipp("watch", c.alice, "udp", interop.Keys{"to": c.bob.Address()})
-				return err
-			})
-		},
-		func() error {
-			return s.sees("alice", sipp, "that bob has not answered yet", func() (string, error) { return state(watcher, "pending") })
-		},
-		func() error {
-			return s.sees("bob", slix, "alice's request", event(&bob, interop.Fields{"type": "subscribe", "from": c.alice.Address()}, "from"))
-		},
-		func() error {
-			return s.act("bob", slix, "approves alice", func() error {
-				return bob.Do("subscribed", interop.Fields{"to": c.alice.Address()})
-			})
-		},
-		func() error {
-			return s.sees("alice", sipp, "the subscription go on", func() (string, error) { return state(watcher, "active") })
-		},
-		func() error {
-			return s.act("carol", bare, "starts her softphone, which subscribes to bob", func() error {
-				carol, err = c.server.Baresip(c.carol, "tcp", c.bob)
-				return err
-			})
-		},
-		func() error {
-			return s.sees("bob", slix, "carol's request", event(&bob, interop.Fields{"type": "subscribe", "from": c.carol.Address()}, "from"))
-		},
-		func() error {
-			return s.act("bob", slix, "approves carol", func() error {
-				return bob.Do("subscribed", interop.Fields{"to": c.carol.Address()})
-			})
-		},
-		func() error {
-			return s.sees("carol", bare, "bob", func() (string, error) { return "Online", carol.Shows(patience, c.bob, "Online") })
-		},
+		act("alice", sipp, "subscribes to bob with her phone", func() error {
+			watcher, err = c.server.Sipp("watch", c.alice, "udp", interop.Keys{"to": c.bob.Address()})
+			return err
+		}),
+		sees("alice", sipp, "that bob has not answered yet", func() (string, error) { return state(watcher, "pending") }),
+		sees("bob", slix, "alice's request", event(&bob, interop.Fields{"type": "subscribe", "from": c.alice.Address()}, "from")),
+		act("bob", slix, "approves alice", does(&bob, "subscribed", interop.Fields{"to": c.alice.Address()})),
+		sees("alice", sipp, "the subscription go on", func() (string, error) { return state(watcher, "active") }),
+		act("carol", bare, "starts her softphone, which subscribes to bob", func() error {
+			carol, err = c.server.Baresip(c.carol, "tcp", c.bob)
+			return err
+		}),
+		sees("bob", slix, "carol's request", event(&bob, interop.Fields{"type": "subscribe", "from": c.carol.Address()}, "from")),
+		act("bob", slix, "approves carol", does(&bob, "subscribed", interop.Fields{"to": c.carol.Address()})),
+		sees("carol", bare, "bob", func() (string, error) { return "Online", carol.Shows(patience, c.bob, "Online") }),
 
 		// Presence both ways.
-		func() error {
-			return s.act("bob", slix, "sets “away, lunch”", func() error {
-				return bob.Do("presence", interop.Fields{"show": "away", "status": "lunch"})
-			})
-		},
-		func() error {
-			return s.sees("alice", sipp, "it in the NOTIFY", func() (string, error) { return elements(watcher, "away", "lunch") })
-		},
-		func() error {
-			return s.act("bob", slix, "sets “do not disturb, writing”", func() error {
-				return bob.Do("presence", interop.Fields{"show": "dnd", "status": "writing"})
-			})
-		},
-		func() error {
-			return s.sees("alice", sipp, "it in the NOTIFY", func() (string, error) { return elements(watcher, "busy", "writing") })
-		},
-		func() error {
-			return s.sees("carol", bare, "bob", func() (string, error) { return "Busy", carol.Shows(patience, c.bob, "Busy") })
-		},
-		func() error {
-			return s.act("alice", sipp, "hangs up: her phone publishes “at my desk”", func() error {
-				if err := c.unpublish(etag); err != nil {
-					return err
-				}
-				etag, err = c.publish("open", "working", "at my desk")
+		act("bob", slix, "sets “away, lunch”", does(&bob, "presence", interop.Fields{"show": "away", "status": "lunch"})),
+		sees("alice", sipp, "it in the NOTIFY", func() (string, error) { return elements(watcher, "away", "lunch") }),
+		act("bob", slix, "sets “do not disturb, writing”", does(&bob, "presence", interop.Fields{"show": "dnd", "status": "writing"})),
+		sees("alice", sipp, "it in the NOTIFY", func() (string, error) { return elements(watcher, "busy", "writing") }),
+		sees("carol", bare, "bob", func() (string, error) { return "Busy", carol.Shows(patience, c.bob, "Busy") }),
+		act("alice", sipp, "hangs up: her phone publishes “at my desk”", func() error {
+			if err := c.unpublish(etag); err != nil {
 				return err
-			})
-		},
-		func() error {
-			return s.sees("bob", slix, "alice's phone", event(&bob, interop.Fields{"bare": c.alice.Address(), "status": "at my desk"}, "type", "status"))
-		},
+			}
+			etag, err = c.publish("open", "working", "at my desk")
+			return err
+		}),
+		sees("bob", slix, "alice's phone", event(&bob, interop.Fields{"bare": c.alice.Address(), "status": "at my desk"}, "type", "status")),
 
 		// A message each way.
-		func() error {
-			return s.act("bob", slix, "writes to carol", func() error {
-				return bob.Do("message", interop.Fields{"to": c.carol.Address(), "body": "coffee at three?"})
-			})
-		},
-		func() error {
-			return s.sees("carol", bare, "the message", func() (string, error) {
-				m, err := carol.See(patience, `sip:bob@localhost: "([^"]*)"`)
-				return quote(m), err
-			})
-		},
-		func() error {
-			return s.act("carol", bare, "answers", func() error { return carol.Message("with cake") })
-		},
-		func() error {
-			return s.sees("bob", slix, "the message", func() (string, error) {
-				e, err := bob.Event(patience, interop.Fields{"event": "message", "bare": c.carol.Address()})
-				return fmt.Sprintf("“%v”", e["body"]), err
-			})
-		},
+		act("bob", slix, "writes to carol", does(&bob, "message", interop.Fields{"to": c.carol.Address(), "body": "coffee at three?"})),
+		sees("carol", bare, "the message", func() (string, error) {
+			m, err := carol.See(patience, `sip:bob@localhost: "([^"]*)"`)
+			return quote(m), err
+		}),
+		act("carol", bare, "answers", func() error { return carol.Message("with cake") }),
+		sees("bob", slix, "the message", func() (string, error) {
+			e, err := bob.Event(patience, interop.Fields{"event": "message", "bare": c.carol.Address()})
+			return fmt.Sprintf("“%v”", e["body"]), err
+		}),
 
 		// Everybody signs out.
-		func() error {
-			return s.act("alice", sipp, "signs out: her phone takes its state back", func() error { return c.unpublish(etag) })
-		},
-		func() error {
-			return s.sees("bob", slix, "alice go", event(&bob, interop.Fields{"bare": c.alice.Address(), "type": "unavailable"}, "type"))
-		},
-		func() error {
-			return s.act("bob", slix, "signs out", func() error { return bob.Quit() })
-		},
-		func() error {
-			return s.sees("alice", sipp, "bob go", func() (string, error) { return elements(watcher, "closed", "") })
-		},
-		func() error {
-			return s.sees("carol", bare, "bob go", func() (string, error) { return "Offline", carol.Shows(patience, c.bob, "Offline") })
-		},
-		func() error {
-			return s.act("carol", bare, "signs out: the softphone takes state, subscription and registration back", func() error { return carol.Quit() })
-		},
-	}
-	for _, scene := range scenes {
-		if err := scene(); err != nil {
-			return err
-		}
-	}
-	return nil
+		act("alice", sipp, "signs out: her phone takes its state back", func() error { return c.unpublish(etag) }),
+		sees("bob", slix, "alice go", event(&bob, interop.Fields{"bare": c.alice.Address(), "type": "unavailable"}, "type")),
+		act("bob", slix, "signs out", func() error { return bob.Quit() }),
+		sees("alice", sipp, "bob go", func() (string, error) { return elements(watcher, "closed", "") }),
+		sees("carol", bare, "bob go", func() (string, error) { return "Offline", carol.Shows(patience, c.bob, "Offline") }),
+		act("carol", bare, "signs out: the softphone takes state, subscription and registration back", func() error { return carol.Quit() }),
+	)
 }
 
 // publish lets the phone publish a state and returns its entity-tag.
@@ -208,6 +119,11 @@ func (c *cast) unpublish(etag string) error {
 	}
 	defer r.Stop()
 	return r.Done(patience)
+}
+
+// does has a chat client, which a scene before has started, do something.
+func does(who **interop.Client, what string, with interop.Fields) func() error {
+	return func() error { return (*who).Do(what, with) }
 }
 
 // event waits for a presence and shows the fields named.
