@@ -78,10 +78,7 @@ func TestExchange(t *testing.T) {
 
 // A server that was away is heard again, whole.
 func TestExchangeAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		a.Exchange(peersOf(b), "")
 		if h := a.hears("ps2"); h == nil {
 			t.Fatal("not heard")
@@ -100,11 +97,7 @@ func TestExchangeAgain(t *testing.T) {
 
 // Changes that are missing: the whole is asked for.
 func TestGap(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
-		defer b.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		a.Exchange(peersOf(b), "")
 		time.Sleep(2 * Interval)
 		n.taken()
@@ -130,11 +123,7 @@ func TestGap(t *testing.T) {
 
 // With more servers than a mesh bears all hear the leader, of everybody.
 func TestExchangeOfMany(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
-		defer b.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		b.set(func(d *loaddoc.Document) {
 			for i := range MaxPeers + 1 {
 				d.Servers = append(d.Servers, loaddoc.Server{ID: fmt.Sprint("x", i), State: "active", Level: 4})
@@ -156,11 +145,7 @@ func TestExchangeOfMany(t *testing.T) {
 
 // Users in detail go part by part, and those of other servers are what those have said.
 func TestUsersInDetail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
-		defer b.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		names := func(prefix string, k int) (us []loaddoc.User) {
 			for i := range k {
 				us = append(us, loaddoc.User{ID: fmt.Sprintf("%s%03d@example.com", prefix, i), SIP: true, Resources: 1})
@@ -226,10 +211,7 @@ func TestUsersInDetail(t *testing.T) {
 
 // A subscriber that answers nothing is given up, and one that says 481 at once.
 func TestDeadSubscriber(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		a.Exchange(peersOf(b), "")
 		b.Exchange(peersOf(a), "")
 		synctest.Wait()
@@ -248,10 +230,7 @@ func TestDeadSubscriber(t *testing.T) {
 
 // At the end everybody is told.
 func TestLeave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		a.Exchange(peersOf(b), "")
 		b.Exchange(peersOf(a), "")
 		n.taken()
@@ -276,11 +255,7 @@ func TestLeave(t *testing.T) {
 
 // However large the service: a document fits into a SIP message.
 func TestLargestDocument(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		a, b := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer a.end()
-		defer b.end()
+	inPair(t, func(t *testing.T, n *network, a, b *server) {
 		b.set(func(d *loaddoc.Document) {
 			d.Servers[0].Users = nil
 			for i := range 1000 {

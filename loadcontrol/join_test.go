@@ -26,11 +26,7 @@ func (s *server) join(uri string) chan joinEnd {
 // Fig. 5 of the paper: INVITE, 200, ACK; SUBSCRIBE, 200; NOTIFY with the whole document, 200;
 // later NOTIFYs with the changes.
 func TestSequence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		main, fresh := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer main.end()
-		defer fresh.end()
+	inPair(t, func(t *testing.T, n *network, main, fresh *server) {
 		main.set(func(d *loaddoc.Document) {
 			d.Addable, d.Users = []string{fresh.uri()}, 100
 			d.Servers[0].Level, d.Servers[0].Count = 100, 100
@@ -92,11 +88,7 @@ func TestSequence(t *testing.T) {
 
 func TestJoinRefused(t *testing.T) {
 	for status, want := range map[int]error{486: ErrRefused, 603: ErrRefused} {
-		synctest.Test(t, func(t *testing.T) {
-			n := newNetwork()
-			main, other := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-			defer main.end()
-			defer other.end()
+		inPair(t, func(t *testing.T, n *network, main, other *server) {
 			other.will = status
 			ended := main.join(other.uri())
 			record, _ := n.taken()
@@ -127,10 +119,7 @@ func TestJoinStranger(t *testing.T) {
 
 // Who has joined hears the main server once; when that has gone and come back, as any other.
 func TestJoinedExchange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		main, fresh := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer fresh.end()
+	inPair(t, func(t *testing.T, n *network, main, fresh *server) {
 		<-main.join(fresh.uri())
 		for _, s := range []*server{main, fresh} {
 			s.Exchange(peersOf(main, fresh), "ps1")
@@ -197,10 +186,7 @@ func TestJoinNoAnswer(t *testing.T) {
 
 // The main server dies when it has been promised: the candidate is a standby again.
 func TestInviterDies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		main, other := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer other.end()
+	inPair(t, func(t *testing.T, n *network, main, other *server) {
 		other.Edge.c.Join = func(string, *loaddoc.Document) int {
 			go main.kill()
 			return 200
@@ -221,11 +207,7 @@ func TestInviterDies(t *testing.T) {
 
 // Clocks that differ cost a challenge, not the exchange.
 func TestClocksDiffer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		main, other := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
-		defer main.end()
-		defer other.end()
+	inPair(t, func(t *testing.T, n *network, main, other *server) {
 		main.Edge.skew, other.Edge.skew = -time.Hour, time.Hour
 		ended := main.join(other.uri())
 		synctest.Wait()

@@ -212,6 +212,18 @@ func (n *network) serve(name, addr string, change ...func(*Config)) *server {
 	return s
 }
 
+// inPair runs a test with two servers, which end with it where they have not before.
+func inPair(t *testing.T, f func(t *testing.T, n *network, ps1, ps2 *server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		ps1, ps2 := n.serve("ps1", "192.0.2.1"), n.serve("ps2", "192.0.2.2")
+		defer ps1.end()
+		defer ps2.end()
+		f(t, n, ps1, ps2)
+	})
+}
+
 func (s *server) uri() string { return "sip:" + s.addr + ":5060;transport=tcp" }
 
 // kill ends it without a word.

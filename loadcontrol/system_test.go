@@ -28,6 +28,19 @@ func observed(c *Config) {
 	c.Observers, c.Accounts = []presence.Entity{{User: "noc", Domain: "example.com"}}, accounts{}
 }
 
+// observe runs a test with a server that observers may ask, and a phone that is connected to it.
+func observe(t *testing.T, f func(t *testing.T, s *server, p *phone)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		s := n.serve("ps1", "192.0.2.1", observed)
+		defer s.end()
+		p := n.phone(t, s.addr)
+		defer p.nc.Close()
+		f(t, s, p)
+	})
+}
+
 const system = "sip:service@example.com"
 
 func credentials(user, response, uri string) string {
@@ -36,12 +49,7 @@ func credentials(user, response, uri string) string {
 
 // An operator's phone subscribes to the service as to anybody.
 func TestObserver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		s := n.serve("ps1", "192.0.2.1", observed)
-		defer s.end()
-		p := n.phone(t, s.addr)
-		defer p.nc.Close()
+	observe(t, func(t *testing.T, s *server, p *phone) {
 		noc, to := "sip:noc@example.com", "<"+system+">"
 		p.send("SUBSCRIBE", system, noc, to, "Event: presence\r\n", "Expires: 600\r\n")
 		if c := p.want(401).Challenges(sip.HWWWAuthenticate); len(c) != 2 || c[0].Realm != "example.com" {
@@ -101,12 +109,7 @@ func TestObserver(t *testing.T) {
 
 // One that is not refreshed ends.
 func TestObserverExpires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		s := n.serve("ps1", "192.0.2.1", observed)
-		defer s.end()
-		p := n.phone(t, s.addr)
-		defer p.nc.Close()
+	observe(t, func(t *testing.T, s *server, p *phone) {
 		p.send("SUBSCRIBE", system, "sip:noc@example.com", "<"+system+">", "Event: presence\r\n", "Expires: 10\r\n", credentials("noc", "right", system))
 		p.want(200)
 		p.ok(p.want("NOTIFY"))
@@ -142,12 +145,7 @@ func TestClosedToUsers(t *testing.T) {
 		{"OPTIONS", system, "sip:ps2@example.com", nil, 405},
 		{"INVITE", "sip:192.0.2.1", "sip:ps2@example.com", []string{strings.Replace(credentials("ps2", "x", "sip:192.0.2.1"), `realm="example.com"`, `realm="`+realm+`"`, 1)}, 403},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			n := newNetwork()
-			s := n.serve("ps1", "192.0.2.1", observed)
-			defer s.end()
-			p := n.phone(t, s.addr)
-			defer p.nc.Close()
+		observe(t, func(t *testing.T, s *server, p *phone) {
 			p.send(c.method, c.uri, c.from, "<"+c.uri+">", c.extra...)
 			if m := p.got(); m == nil || m.Status != c.want {
 				t.Errorf("%s %s from %s: %+v, want %d", c.method, c.uri, c.from, m, c.want)
@@ -173,12 +171,7 @@ func TestSubscribeErrors(t *testing.T) {
 		{[]string{"Event: presence\r\n", "Require: x\r\n"}, 420},
 		{[]string{"Event: presence\r\n", "Contact: <sip:" + strings.Repeat("x", 2000) + "@b>\r\n"}, 200}, // the first one counts
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			n := newNetwork()
-			s := n.serve("ps1", "192.0.2.1", observed)
-			defer s.end()
-			p := n.phone(t, s.addr)
-			defer p.nc.Close()
+		observe(t, func(t *testing.T, s *server, p *phone) {
 			p.send("SUBSCRIBE", system, "sip:noc@example.com", "<"+system+">", append(c.extra, credentials("noc", "right", system))...)
 			if m := p.got(); m == nil || m.Status != c.want {
 				t.Errorf("%v: %+v, want %d", c.extra, m, c.want)
@@ -189,12 +182,7 @@ func TestSubscribeErrors(t *testing.T) {
 
 // Subscriptions are bounded.
 func TestSubscriptionsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		s := n.serve("ps1", "192.0.2.1", observed)
-		defer s.end()
-		p := n.phone(t, s.addr)
-		defer p.nc.Close()
+	observe(t, func(t *testing.T, s *server, p *phone) {
 		taken, refused := 0, 0
 		for range MaxSubscriptions + 3 {
 			p.send("SUBSCRIBE", system, "sip:noc@example.com", "<"+system+">", "Event: presence\r\n", credentials("noc", "right", system))
