@@ -126,24 +126,33 @@ func (e *Edge) fetched(s *subscription) {
 	}
 }
 
+// document is the body of another server's request, nil where there is none; not ok: it has been refused.
+func (e *Edge) document(tx *sip.ServerTx, m *sip.Message, of string) (d *loaddoc.Document, ok bool) {
+	if m.Body == "" {
+		return nil, true
+	}
+	kind, _ := m.Get(sip.HContentType)
+	kind, _, _ = strings.Cut(kind, ";")
+	if !strings.EqualFold(strings.TrimSpace(kind), loaddoc.Type) {
+		tx.Respond(sip.Response{Status: 415, Header: sip.AppendList(nil, sip.HAccept, loaddoc.Type)})
+		return nil, false
+	}
+	d, err := loaddoc.Parse([]byte(m.Body))
+	if err != nil {
+		refuse(tx, 400, "Malformed Document")
+		e.log.Warn("loadcontrol: a document that makes no sense", "server", of, "err", err)
+		return nil, false
+	}
+	return d, true
+}
+
 // invited takes an INVITE of another server.
 func (e *Edge) invited(tx *sip.ServerTx, m *sip.Message, by string) {
-	var head *loaddoc.Document
-	if m.Body != "" {
-		kind, _ := m.Get(sip.HContentType)
-		kind, _, _ = strings.Cut(kind, ";")
-		if !strings.EqualFold(strings.TrimSpace(kind), loaddoc.Type) {
-			tx.Respond(sip.Response{Status: 415, Header: sip.AppendList(nil, sip.HAccept, loaddoc.Type)})
-			return
-		}
-		var err error
-		if head, err = loaddoc.Parse([]byte(m.Body)); err != nil {
-			refuse(tx, 400, "Malformed Document")
-			return
-		}
+	head, ok := e.document(tx, m, by)
+	if !ok {
+		return
 	}
 	i := &invite{joined: e.c.Joined, deadline: time.Now().Add(JoinTime)}
-	var ok bool
 	if i.dialog, ok = asked(m, newTag(), e.c.Contact); !ok {
 		refuse(tx, 400, "Missing Or Malformed Contact")
 		return

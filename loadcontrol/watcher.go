@@ -200,19 +200,9 @@ func (e *Edge) notifiedOf(tx *sip.ServerTx, m *sip.Message, w *watch) {
 		refuse(tx, 489, "")
 		return
 	}
-	var d *loaddoc.Document
-	if m.Body != "" {
-		kind, _ := m.Get(sip.HContentType)
-		kind, _, _ = strings.Cut(kind, ";")
-		if !strings.EqualFold(strings.TrimSpace(kind), loaddoc.Type) {
-			tx.Respond(sip.Response{Status: 415, Header: sip.AppendList(nil, sip.HAccept, loaddoc.Type)})
-			return
-		}
-		if d, err = loaddoc.Parse([]byte(m.Body)); err != nil {
-			refuse(tx, 400, "Malformed Document")
-			e.log.Warn("loadcontrol: a document that makes no sense", "server", w.Name, "err", err)
-			return
-		}
+	d, ok := e.document(tx, m, w.Name)
+	if !ok {
+		return
 	}
 	w.deliver.Lock()
 	defer w.deliver.Unlock()
