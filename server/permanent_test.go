@@ -1,9 +1,7 @@
 package server
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"pharos/presence"
 	"pharos/store"
@@ -70,23 +68,9 @@ func TestPermanent(t *testing.T) {
 	}
 	restart := func(then func(*Server)) {
 		t.Helper()
-		s, err := New(Options{Config: s.Config, Data: data})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
-		select {
-		case <-s.Ready():
-		case <-time.After(20 * time.Second):
-			t.Error("not ready")
-		}
+		s, end := start(t, Options{Config: s.Config, Data: data})
+		defer end()
 		then(s)
-		stop()
-		if err := <-ended; err != nil {
-			t.Fatal(err)
-		}
 	}
 	restart(func(s *Server) { has(s, away) })
 	restart(func(s *Server) { has(s, away); write(s, n, nil); has(s, "") })

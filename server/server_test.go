@@ -36,6 +36,14 @@ func run(t *testing.T, change func(*Options)) *Server {
 	if change != nil {
 		change(&o)
 	}
+	s, end := start(t, o)
+	t.Cleanup(end)
+	return s
+}
+
+// start runs a server until end is called.
+func start(t *testing.T, o Options) (s *Server, end func()) {
+	t.Helper()
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -48,14 +56,13 @@ func run(t *testing.T, change func(*Options)) *Server {
 	case err := <-ended:
 		t.Fatalf("ended before it was ready: %v", err)
 	}
-	t.Cleanup(func() {
+	return s, func() {
 		http.DefaultClient.CloseIdleConnections()
 		stop()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	})
-	return s
+	}
 }
 
 func (s *Server) addr(scheme string) string {
