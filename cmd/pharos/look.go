@@ -104,6 +104,10 @@ type whyCmd struct {
 	JSON       bool   `help:"As JSON." name:"json"`
 }
 
+func (c *whyCmd) Help() string {
+	return `The first line is the answer; the steps to it follow, and those marked "--" are where to look. 'pharos why bob@example.com alice@example.com': what does bob see of alice?`
+}
+
 func (c *whyCmd) Run(ctx context.Context) error {
 	cl, err := server.Dial(c.Data)
 	if err != nil {

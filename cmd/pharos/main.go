@@ -53,7 +53,7 @@ type place struct {
 
 const description = `Pharos is one presence service for SIP and XMPP: a desk phone and a chat client of the same address are one user.
 
-Commands reach a running server through a socket in its data folder; 'user' and 'status' work on a stopped one too. Each takes --json where a machine may read the answer. Exit status: 0 done, 1 failed, 2 wrong usage.`
+Commands reach a running server through a socket in its data folder; 'user', 'import' and 'backup' work on a stopped one too. Each takes --json where a machine may read the answer. Exit status: 0 done, 1 failed, 2 wrong usage.`
 
 func main() {
 	var c cli
