@@ -10,7 +10,7 @@ help:
 
 ## make build    build bin/pharos
 build:
-	@[ -e $(BINARY) ] || echo "building $(BINARY): the first time Go fetches and compiles everything, which takes some minutes"
+	@[ -e $(BINARY) ] || echo "building $(BINARY): the first time Go fetches and compiles everything, which takes minutes"
 	@$(GO) build -trimpath -o $(BINARY) ./cmd/pharos
 
 ## make run      run with the embedded default and two demo users; data in ./data
@@ -21,7 +21,7 @@ run: build
 demo: build
 	@./interop/install.sh demo
 	@echo "compiling the demo"
-	@$(GO) run ./interop/demo
+	@$(GO) run ./interop/demo -pharos $(CURDIR)/$(BINARY)
 
 ## make cluster-demo  three nodes and a PostgreSQL on this machine: they grow, move users, lose their leader
 cluster-demo:
