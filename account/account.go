@@ -82,6 +82,13 @@ func (a *Accounts) Cached() int { return a.cache.count() }
 // without our hearing of it.
 func (a *Accounts) Missed() { a.cache.clear() }
 
+// Known tells whether the user has an account as far as that is cached: false says nothing,
+// Exists does.
+func (a *Accounts) Known(u presence.Entity) bool {
+	e := a.cache.peek(u)
+	return e != nil && e.known
+}
+
 // Exists tells whether the user has an account. Cached answers call done at once
 // on the caller's goroutine, others later on another.
 func (a *Accounts) Exists(u presence.Entity, done func(bool, error)) {

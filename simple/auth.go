@@ -186,7 +186,7 @@ func (r *request) sender() (presence.Entity, bool) {
 // existing calls next when the user whom the request is for has an account,
 // and answers 404 else.
 func (r *request) existing(who presence.Entity, next func(*request)) {
-	if who == r.known {
+	if who == r.known || r.edge.accounts.Known(who) {
 		next(r)
 		return
 	}

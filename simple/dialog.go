@@ -211,7 +211,7 @@ type dialogTable struct {
 		byID map[string]*dialog
 	}
 	mu        sync.Mutex
-	byWatcher map[presence.Entity]int
+	byWatcher map[presence.Entity]*int      // nil: none
 	troubled  map[presence.Entity][]*dialog // those to be tried when their watcher registers
 }
 
@@ -219,7 +219,7 @@ func (t *dialogTable) init() {
 	for i := range t.shard {
 		t.shard[i].byID = make(map[string]*dialog)
 	}
-	t.byWatcher = make(map[presence.Entity]int)
+	t.byWatcher = make(map[presence.Entity]*int)
 	t.troubled = make(map[presence.Entity][]*dialog)
 }
 
@@ -243,10 +243,15 @@ func (t *dialogTable) get(id string) *dialog {
 func (t *dialogTable) reserve(w presence.Entity, limit int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byWatcher[w] >= limit {
+	n := t.byWatcher[w]
+	if n == nil {
+		n = new(int)
+		t.byWatcher[w] = n
+	}
+	if *n >= limit {
 		return false
 	}
-	t.byWatcher[w]++
+	*n++
 	return true
 }
 
@@ -254,7 +259,8 @@ func (t *dialogTable) reserve(w presence.Entity, limit int) bool {
 func (t *dialogTable) release(w presence.Entity) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byWatcher[w]--; t.byWatcher[w] <= 0 {
+	n := t.byWatcher[w]
+	if *n--; *n == 0 {
 		delete(t.byWatcher, w)
 	}
 }
@@ -363,7 +369,8 @@ func (t *dialogTable) returned(w presence.Entity) []*dialog {
 
 // newDialog makes the dialog that a SUBSCRIBE asks for (RFC 3261 §12.1.1). ok is
 // false when the request has been answered.
-func (r *request) newDialog(pkg *eventPackage, ev sip.Event, body *bodyType, kept string) (d *dialog, ok bool) {
+func (r *request) newDialog() (d *dialog, ok bool) {
+	pkg, ev, body, kept := r.pkg, r.event, r.body, r.kept
 	target, ok := r.target()
 	if !ok {
 		return nil, false

@@ -150,10 +150,10 @@ func TestDialogTable(t *testing.T) {
 			"": func(t *rapid.T) {
 				n := 0
 				for _, c := range table.byWatcher {
-					if c > 5 || c < 1 {
-						t.Fatalf("count %d", c)
+					if *c > 5 || *c < 1 {
+						t.Fatalf("count %d", *c)
 					}
-					n += c
+					n += *c
 				}
 				if n != len(in) || table.count(map[string]int{}) != len(in) {
 					t.Fatalf("%d counted, %d in the table, want %d", n, table.count(map[string]int{}), len(in))

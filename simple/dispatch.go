@@ -30,11 +30,19 @@ type request struct {
 	uri     sip.URI         // the request-URI
 	to      presence.Entity // whom the request is for
 	who     presence.Entity // who sent it, once authenticated
-	trusted bool            // who was told by a trusted peer, not proven by digest
 	known   presence.Entity // has an account, as was looked up for this request
-	kept    string          // what is kept with the dialog of a SUBSCRIBE without a body
+	trusted bool            // who was told by a trusted peer, not proven by digest
 
 	sentHere bool // by a redirect of another node
+
+	// What a PUBLISH or SUBSCRIBE asks for, as far as it has been read. It is here and not in
+	// closures, since whoever proves the sender calls back.
+	pkg      *eventPackage
+	event    sip.Event
+	body     *bodyType     // of the NOTIFYs
+	kept     string        // what is kept with the dialog of a SUBSCRIBE without a body
+	lifetime time.Duration // the wish
+	dialog   *dialog       // of a SUBSCRIBE within one
 
 	former string // node that has the dialog of a SUBSCRIBE that has come here; "": none
 	tries  int    // to take it over, in vain

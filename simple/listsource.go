@@ -113,10 +113,9 @@ func listOf(p *eventPackage) *eventPackage {
 // chooseList tells a SUBSCRIBE for a list from one for a user: it has a list
 // with it (RFC 5367), or its request-URI is no account's but a list's of the
 // watcher. Lists are for their owners only; to others they are not there.
-func chooseList(r *request, ev sip.Event, next func(*request, *eventPackage)) {
-	plain := packageOf(ev.Package)
+func chooseList(r *request, next func(*request)) {
 	if hasTag(r.msg, sip.HRequire, containedTag) || isList(r.msg) {
-		r.chooseRow(listOf(plain), "", next)
+		r.chooseRow("", next)
 		return
 	}
 	if owner, ok := strings.CutSuffix(r.to.User, buddies); ok {
@@ -124,7 +123,12 @@ func chooseList(r *request, ev sip.Event, next func(*request, *eventPackage)) {
 			r.fail(404, "")
 			return
 		}
-		r.chooseRow(listOf(plain), r.msg.URI, next)
+		r.chooseRow(r.msg.URI, next)
+		return
+	}
+	if r.edge.accounts.Known(r.to) {
+		r.known = r.to
+		next(r)
 		return
 	}
 	r.edge.accounts.Exists(r.to, func(exists bool, err error) {
@@ -133,36 +137,36 @@ func chooseList(r *request, ev sip.Event, next func(*request, *eventPackage)) {
 			r.failed(err)
 		case exists:
 			r.known = r.to
-			next(r, plain)
+			next(r)
 		case r.edge.documents == nil || r.to.User == "":
-			next(r, plain)
+			next(r)
 		default:
-			go r.chooseService(plain, next) // reads documents
+			go r.chooseService(next) // reads documents
 		}
 	})
 }
 
 // chooseService looks for the request-URI among the services of the watcher
 // (RFC 4826 §4.1).
-func (r *request) chooseService(plain *eventPackage, next func(*request, *eventPackage)) {
+func (r *request) chooseService(next func(*request)) {
 	ctx, cancel := context.WithTimeout(context.Background(), listRead)
 	defer cancel()
 	rd := &reader{edge: r.edge, ctx: ctx, owner: r.who}
 	s, err := rd.service(r.to)
 	switch {
 	case errors.Is(err, errNoList):
-		next(r, plain) // 404
+		next(r) // 404
 	case err != nil:
 		r.failed(err)
-	case !s.takes(plain.name):
+	case !s.takes(r.pkg.name):
 		r.reply(489, "", sip.AppendList(nil, sip.HAllowEvents, s.packages...))
 	default:
-		r.chooseRow(listOf(plain), r.msg.URI, next)
+		r.chooseRow(r.msg.URI, next)
 	}
 }
 
-// chooseRow goes on with a list, where the watcher supports lists.
-func (r *request) chooseRow(row *eventPackage, uri string, next func(*request, *eventPackage)) {
+// chooseRow goes on with the row of lists, where the watcher supports them.
+func (r *request) chooseRow(uri string, next func(*request)) {
 	switch {
 	case !hasTag(r.msg, sip.HSupported, eventlistTag) && !hasTag(r.msg, sip.HRequire, eventlistTag):
 		r.reply(421, "", []byte("Require: eventlist\r\n")) // RFC 4662 §4.1, RFC 3261 §21.4.16
@@ -171,8 +175,8 @@ func (r *request) chooseRow(row *eventPackage, uri string, next func(*request, *
 	default:
 		s := listSource{uri: uri}
 		s.ask(r.msg)
-		r.to, r.kept = r.who, s.encode()
-		next(r, row)
+		r.pkg, r.to, r.kept = listOf(r.pkg), r.who, s.encode()
+		next(r)
 	}
 }
 

@@ -42,9 +42,9 @@ type eventPackage struct {
 
 	// choose finds the row for a new SUBSCRIBE where several share the name (a
 	// subscription to a list is not one to a user), once r.who is known; it may
-	// change r.to. It calls next, at once or later, or answers the request. Such
-	// rows stand in the table behind the one with choose.
-	choose func(r *request, ev sip.Event, next func(*request, *eventPackage))
+	// change r.pkg and r.to. It calls next, at once or later, or answers the request.
+	// Such rows stand in the table behind the one with choose.
+	choose func(r *request, next func(*request))
 
 	// begin is called when a subscription stands: it was accepted, or restored
 	// after a restart; refresh when the watcher has refreshed it; end, once, when
@@ -177,13 +177,13 @@ func packageOfKey(key string) *eventPackage {
 	return nil
 }
 
-// event finds the event package of a PUBLISH or SUBSCRIBE; when there is none
+// findPackage finds the event package of a PUBLISH or SUBSCRIBE; when there is none
 // the request is answered (RFC 6665 §4.2.1.1, §4.2.3, RFC 3903 §6 step 2).
-func (r *request) event() (*eventPackage, sip.Event, bool) {
+func (r *request) findPackage() bool {
 	ev, ok, err := r.msg.Event()
 	if err != nil {
 		r.fail(400, "Malformed Event")
-		return nil, ev, false
+		return false
 	}
 	allowed := allowEvents
 	if r.msg.Method == "PUBLISH" {
@@ -191,11 +191,12 @@ func (r *request) event() (*eventPackage, sip.Event, bool) {
 	}
 	if ok {
 		if p := packageOf(ev.Package); p != nil && (r.msg.Method != "PUBLISH" || p.publish != nil) {
-			return p, ev, true
+			r.pkg, r.event = p, ev
+			return true
 		}
 	}
 	r.reply(489, "", []byte(allowed))
-	return nil, ev, false
+	return false
 }
 
 // accept chooses the body of the NOTIFYs by the watcher's Accept (RFC 6665
@@ -215,24 +216,18 @@ func (r *request) accept(p *eventPackage) (chosen *bodyType, ok bool) {
 func (p *eventPackage) chosen(msg *sip.Message) (chosen *bodyType) {
 	best := 0
 	for i := range p.bodies {
+		if p.bodies[i].named && !msg.Accepts(p.bodies[i].name) {
+			continue
+		}
 		q, present := msg.Acceptable(p.bodies[i].name)
 		if !present {
 			return &p.bodies[0]
-		}
-		if p.bodies[i].named && !names(msg, p.bodies[i].name) {
-			continue
 		}
 		if q > 0 && q >= best {
 			chosen, best = &p.bodies[i], q
 		}
 	}
 	return chosen
-}
-
-// names tells whether the Accept names a media type itself.
-func names(msg *sip.Message, mediaType string) bool {
-	ranges, _ := msg.Accept()
-	return slices.ContainsFunc(ranges, func(t sip.MediaType) bool { return t.Is(mediaType) })
 }
 
 // saved is how a body type is named in a dialogState: the first one, which is

@@ -14,19 +14,18 @@ import (
 
 // publish is RFC 3903 §6.
 func (r *request) publish() {
-	pkg, _, ok := r.event() // step 2
-	if !ok {
+	if !r.findPackage() { // step 2
 		return
 	}
 	class := load.Publish
 	if r.msg.Body == "" {
 		class = load.Refresh
 	}
-	if pkg.publish.others && r.speaksForItself() {
+	if r.pkg.publish.others && r.speaksForItself() {
 		if r.enter(class) {
 			r.who, _ = entityOf(r.msg.From().URI)
 			r.trusted = true
-			r.existing(r.to, func(r *request) { r.publishState(pkg) })
+			r.existing(r.to, (*request).publishState)
 		}
 		return
 	}
@@ -34,7 +33,7 @@ func (r *request) publish() {
 	if !ok || !r.enter(class) {
 		return
 	}
-	r.authenticate(from, func(r *request) { r.publishAs(pkg) }) // step 3
+	r.authenticate(from, (*request).publishAs) // step 3
 }
 
 // speaksForItself tells a trusted PBX's own request from one that a trusted proxy
@@ -47,19 +46,20 @@ func (r *request) speaksForItself() bool {
 }
 
 // publishAs goes on for an authenticated publisher.
-func (r *request) publishAs(pkg *eventPackage) {
+func (r *request) publishAs() {
 	if r.who != r.to {
 		r.fail(403, "Only The Presentity Publishes Its State")
 		return
 	}
 	if r.trusted {
-		r.existing(r.to, func(r *request) { r.publishState(pkg) })
+		r.existing(r.to, (*request).publishState)
 		return
 	}
-	r.publishState(pkg)
+	r.publishState()
 }
 
-func (r *request) publishState(pkg *eventPackage) {
+func (r *request) publishState() {
+	pkg := r.pkg
 	tag, hasTag := r.msg.Get(sip.HSIPIfMatch)
 	if hasTag && tag == "" {
 		r.fail(400, "Malformed SIP-If-Match")

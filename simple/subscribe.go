@@ -12,59 +12,60 @@ import (
 
 // subscribe is RFC 6665 §4.2.1.
 func (r *request) subscribe() {
-	pkg, ev, ok := r.event()
-	if !ok {
+	if !r.findPackage() {
 		return
 	}
 	if tag := r.msg.To().Tag(); tag != "" {
-		r.resubscribe(tag, ev)
+		r.resubscribe(tag)
 		return
 	}
 	from, ok := r.sender()
 	if !ok || !r.enter(load.Newcomer) {
 		return
 	}
-	r.authenticate(from, func(r *request) {
-		if r.msg.Body == "" && hasTag(r.msg, sip.HRequire, containedTag) {
-			r.fail(400, "No List") // RFC 5367 §3: with a body, whatever the package
-			return
-		}
-		if pkg.choose != nil {
-			pkg.choose(r, ev, func(r *request, pkg *eventPackage) { r.subscribeTo(pkg, ev) })
-			return
-		}
-		r.subscribeTo(pkg, ev)
-	})
+	r.authenticate(from, (*request).subscribeAs)
 }
 
-// subscribeTo goes on for an authenticated watcher of a package.
-func (r *request) subscribeTo(pkg *eventPackage, ev sip.Event) {
-	body, ok := r.accept(pkg)
+// subscribeAs goes on for an authenticated watcher.
+func (r *request) subscribeAs() {
+	if r.msg.Body == "" && hasTag(r.msg, sip.HRequire, containedTag) {
+		r.fail(400, "No List") // RFC 5367 §3: with a body, whatever the package
+		return
+	}
+	if r.pkg.choose != nil {
+		r.pkg.choose(r, (*request).subscribeTo)
+		return
+	}
+	r.subscribeTo()
+}
+
+// subscribeTo goes on where the row of the package is certain.
+func (r *request) subscribeTo() {
+	var ok bool
+	if r.body, ok = r.accept(r.pkg); !ok {
+		return
+	}
+	kept, there, ok := r.keptBody(r.pkg)
 	if !ok {
 		return
 	}
-	kept, there, ok := r.keptBody(pkg)
-	if !ok {
+	if there {
+		r.kept = kept
+	}
+	if r.lifetime, ok = r.expires(r.pkg.def); !ok {
 		return
 	}
-	if !there {
-		kept = r.kept
-	}
-	lifetime, ok := r.expires(pkg.def)
-	if !ok {
-		return
-	}
-	r.existing(r.to, func(r *request) {
-		if d, ok := r.newDialog(pkg, ev, body, kept); ok {
-			r.watch(d, lifetime)
-		}
-	})
+	r.existing(r.to, (*request).watch)
 }
 
 // watch makes the subscription, its dialog known before the presentity can say
 // anything to it. Lifetime 0 asks once (RFC 6665 §4.4.3).
-func (r *request) watch(d *dialog, lifetime time.Duration) {
-	e := r.edge
+func (r *request) watch() {
+	d, ok := r.newDialog()
+	if !ok {
+		return
+	}
+	e, lifetime := r.edge, r.lifetime
 	if !e.dialogs.reserve(r.who, e.limits.Subscriptions) {
 		r.fail(403, "Too Many Subscriptions")
 		return
@@ -118,7 +119,7 @@ func granted(wish, out time.Duration) time.Duration {
 // subscribed answers 200, for pending subscriptions too (RFC 6665 §8.3.1 has
 // retired 202); the NOTIFY follows at once.
 func (r *request) subscribed(d *dialog, status int, contact string, lifetime time.Duration) {
-	b := make([]byte, 0, 192)
+	b := make([]byte, 0, 320)
 	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
 	b = append(b, "Contact: <"...)
 	b = append(b, contact...)
@@ -135,33 +136,33 @@ func (r *request) subscribed(d *dialog, status int, contact string, lifetime tim
 // resubscribe refreshes or ends a subscription (RFC 6665 §4.2.1.4). The dialog
 // is found by its tags and Call-ID whatever the request-URI is: libpurple puts
 // the presentity there instead of our Contact.
-func (r *request) resubscribe(tag string, ev sip.Event) {
+func (r *request) resubscribe(tag string) {
 	d := r.edge.dialogs.get(tag)
 	switch {
 	case r.edge.bindings.shared && (d == nil || !d.fetch && r.edge.old(d)):
-		r.claim(tag, func(r *request, d *dialog) { r.resubscribeIn(d, ev) })
+		r.claim(tag, (*request).resubscribeIn)
 	case d == nil || d.fetch:
 		r.fail(481, "")
 	default:
-		r.resubscribeIn(d, ev)
+		r.resubscribeIn(d)
 	}
 }
 
 // resubscribeIn goes on in a dialog that is known here.
-func (r *request) resubscribeIn(d *dialog, ev sip.Event) {
+func (r *request) resubscribeIn(d *dialog) {
 	d.mu.Lock()
 	s := d.load()
 	ended, left := d.ending(), d.ended
 	d.mu.Unlock()
 	if left && r.edge.bindings.shared && r.tries < maxTries { // it may have gone to another node just now
 		r.tries++
-		r.claim(d.id, func(r *request, d *dialog) { r.resubscribeIn(d, ev) })
+		r.claim(d.id, (*request).resubscribeIn)
 		return
 	}
 	// The Event must be the subscription's (RFC 6665 §4.4.1): one more in the same
 	// dialog would be dialog reuse, which is forbidden (§4.5).
 	same := s.part[partCallID] == r.msg.CallID() && s.part[partRemoteTag] == r.msg.From().Tag() &&
-		sameEvent(s.part[partEvent], ev)
+		sameEvent(s.part[partEvent], r.event)
 	if ended || !same {
 		r.fail(481, "")
 		return
@@ -178,22 +179,26 @@ func (r *request) resubscribeIn(d *dialog, ev sip.Event) {
 	if !ok || !r.enter(load.Refresh) {
 		return
 	}
-	r.to = d.presentity
-	r.authenticate(from, func(r *request) {
-		if r.who != d.watcher {
-			r.fail(403, "Not Your Subscription")
-			return
-		}
-		lifetime, ok := r.expires(d.pkg.def)
-		if !ok {
-			return
-		}
-		if lifetime == 0 {
-			r.unsubscribe(d)
-			return
-		}
-		r.refresh(d, ev, body, lifetime)
-	})
+	r.to, r.dialog, r.body = d.presentity, d, body
+	r.authenticate(from, (*request).resubscribeAs)
+}
+
+// resubscribeAs goes on for who has proven to be somebody.
+func (r *request) resubscribeAs() {
+	d := r.dialog
+	if r.who != d.watcher {
+		r.fail(403, "Not Your Subscription")
+		return
+	}
+	var ok bool
+	if r.lifetime, ok = r.expires(d.pkg.def); !ok {
+		return
+	}
+	if r.lifetime == 0 {
+		r.unsubscribe(d)
+		return
+	}
+	r.refresh(d)
 }
 
 func sameEvent(saved string, ev sip.Event) bool {
@@ -206,8 +211,8 @@ func sameEvent(saved string, ev sip.Event) bool {
 // refresh prolongs the subscription, takes the new remote target (RFC 3261
 // §12.2.2), the flow that the request came on and what it asks for, and reserves
 // CSeq anew. Without a body what the last one said stays.
-func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time.Duration) {
-	e := r.edge
+func (r *request) refresh(d *dialog) {
+	e, body, lifetime := r.edge, r.body, r.lifetime
 	d.mu.Lock()
 	was := d.load()
 	d.mu.Unlock()
@@ -216,7 +221,7 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 	if !ok {
 		return
 	}
-	params := d.pkg.keptParams(ev)
+	params := d.pkg.keptParams(r.event)
 	if r.tooLong("Event", params) {
 		return
 	}
@@ -270,7 +275,7 @@ func (r *request) refresh(d *dialog, ev sip.Event, body *bodyType, lifetime time
 			return
 		}
 		r.tries++
-		r.take(d.presentity, d.id, func(r *request, d *dialog) { r.refresh(d, ev, body, lifetime) })
+		r.take(d.presentity, d.id, (*request).refresh)
 	}
 	err := e.engine.Submit(d.presentity, in, func(out presence.Outcome, err error) {
 		if err != nil {

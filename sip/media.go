@@ -66,6 +66,17 @@ func (m *Message) Accept() (ranges []MediaType, present bool) {
 	return ranges, m.first(HAccept) != nil
 }
 
+// Accepts tells whether a range of Accept is this media type itself, given as
+// "type/subtype" in lower case: not one of those with "*".
+func (m *Message) Accepts(mediaType string) bool {
+	for v := range m.All(HAccept) {
+		if t, ok := ParseMediaType(v); ok && t.Is(mediaType) {
+			return true
+		}
+	}
+	return false
+}
+
 // Acceptable tells with which q, in thousandths, the peer accepts a media type
 // given as "type/subtype" in lower case; 0 means not at all. The most specific
 // range that matches decides (RFC 2616 §14.1). present is false when there is

@@ -35,3 +35,11 @@ func TestAcceptable(t *testing.T) {
 	q, present = parsed(t, "Accept:").Acceptable("a/b")
 	want(t, "empty", q == 0 && present, true)
 }
+
+func TestAccepts(t *testing.T) {
+	m := parsed(t, "Accept: Application/PIDF+xml;q=0.3, application/*", "Accept: nonsense, text/html;level=1")
+	for media, named := range map[string]bool{"application/pidf+xml": true, "text/html": true, "application/xpidf+xml": false, "nonsense": false} {
+		want(t, media, m.Accepts(media), named)
+	}
+	want(t, "absent", parsed(t).Accepts("a/b"), false)
+}
