@@ -125,7 +125,7 @@ func (s *shard) complete(b *batch) {
 	}
 	// The list may grow while we go through it.
 	for i := 0; i < len(b.waiting); i++ {
-		w := b.waiting[i]
+		w := &b.waiting[i] // what follows only appends
 		err := w.err
 		if b.err != nil && w.saves && (w.asked || w.late) {
 			err = fmt.Errorf("engine: not saved: %w", b.err)

@@ -116,7 +116,7 @@ func (p *Presentity) check(now time.Time, in Input) error {
 	case Watch:
 		return p.checkWatch(now, &in)
 	case Unwatch:
-		return p.checkSubscription(now, in.ID)
+		return p.checkUnwatch(now, &in)
 	case Keep:
 		return p.checkKeep(now, &in)
 	case Assume:

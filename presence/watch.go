@@ -5,19 +5,18 @@ import (
 	"time"
 )
 
-func (p *Presentity) checkSubscription(now time.Time, id string) error {
-	s := p.subs.get(id)
-	if s == nil || s.over(now) {
+func (p *Presentity) checkUnwatch(now time.Time, in *Unwatch) error {
+	if s := p.subs.get(in.ID); s == nil || s.over(now) {
 		return ErrNoSubscription
 	}
 	return nil
 }
 
 func (p *Presentity) checkKeep(now time.Time, in *Keep) error {
-	if err := p.checkSubscription(now, in.ID); err != nil {
-		return err
-	}
 	s := p.subs.get(in.ID)
+	if s == nil || s.over(now) {
+		return ErrNoSubscription
+	}
 	if in.Node != "" && s.Via.Node != in.Node {
 		return ErrNoSubscription // of two nodes that take a dialog for theirs one goes on
 	}
@@ -123,13 +122,12 @@ func (p *Presentity) watch(now time.Time, in *Watch, out *Outcome) {
 	if c.silent() {
 		return
 	}
-	n := p.answer(c, s.Via, s.target(), s.State, NoReason)
+	n := out.answer(p.entity, c, s.Via, s.target(), s.State, NoReason)
 	s.Shown = nil
 	if s.State == Active {
 		n.View = p.view(c, s.class)
 		s.Shown = n.View
 	}
-	out.Notices = append(out.Notices, n)
 }
 
 // decided takes over what the policy says now.
@@ -153,14 +151,13 @@ func (p *Presentity) fetch(now time.Time, in *Watch, c *column, cl Class, out *O
 	if c.silent() {
 		return
 	}
-	n := p.answer(c, in.Via, Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}, Terminated, Timeout)
+	n := out.answer(p.entity, c, in.Via, Target{Sub: in.ID, Watcher: in.Watcher, Handle: in.Via.Handle}, Terminated, Timeout)
 	if out.State == Terminated {
 		n.Reason = Rejected
 	}
 	if cl.sees() {
 		n.View = p.view(c, cl)
 	}
-	out.Notices = append(out.Notices, n)
 }
 
 // refuse answers a watcher who is blocked; s is his subscription from before, or nil.
@@ -181,12 +178,24 @@ func (p *Presentity) refuse(now time.Time, in *Watch, c *column, s *sub, out *Ou
 		out.watcher(p.entity, s, Terminated, Rejected, now)
 	}
 	if !c.silent() {
-		out.Notices = append(out.Notices, p.answer(c, in.Via, t, Terminated, Rejected))
+		out.answer(p.entity, c, in.Via, t, Terminated, Rejected)
 	}
 }
 
-func (p *Presentity) answer(c *column, via Via, t Target, st State, r Reason) *Notice {
-	return &Notice{Presentity: p.entity, Node: via.Node, Edge: via.Edge, Package: c.pkg, State: st, Reason: r, Answer: true, Targets: []Target{t}}
+// answer appends the notice that answers a Watch. It is nearly always the only one, and then
+// it, its target and the list are one piece of memory.
+func (o *Outcome) answer(of Entity, c *column, via Via, t Target, st State, r Reason) *Notice {
+	a := &struct {
+		list    [1]*Notice
+		targets [1]Target
+		notice  Notice
+	}{targets: [1]Target{t}}
+	a.notice = Notice{Presentity: of, Node: via.Node, Edge: via.Edge, Package: c.pkg, State: st, Reason: r, Answer: true, Targets: a.targets[:]}
+	if o.Notices == nil {
+		o.Notices = a.list[:0]
+	}
+	o.Notices = append(o.Notices, &a.notice)
+	return &a.notice
 }
 
 func (p *Presentity) unwatch(now time.Time, in *Unwatch, out *Outcome) {
@@ -322,12 +331,20 @@ func (p *Presentity) unplace(s *sub) {
 	}
 }
 
+// saveSubscription appends a copy of s, which is in one piece with the list as long as there is no other.
 func (o *Outcome) saveSubscription(e Entity, s *sub, fresh bool) {
-	if s.Durable {
-		c := s.Subscription
-		c.Shown = nil
-		o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSubscription, Key: s.ID, Subscription: &c, fresh: fresh})
+	if !s.Durable {
+		return
 	}
+	c := &struct {
+		list [1]Save
+		sub  Subscription
+	}{sub: s.Subscription}
+	c.sub.Shown = nil
+	if o.Saves == nil {
+		o.Saves = c.list[:0]
+	}
+	o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSubscription, Key: s.ID, Subscription: &c.sub, fresh: fresh})
 }
 
 func (o *Outcome) deleteSubscription(e Entity, s *sub) {
