@@ -52,9 +52,9 @@ func (s *Stack) Invite(out OutRequest, done func(resp *Message, err error)) (can
 		go done(nil, ErrOverload)
 		return func() {}
 	}
-	tx := s.newClientTx(out, done)
+	tx := s.newClientTx(&out, done)
 	tx.invite = &inviteClient{}
-	tx.begin(out)
+	tx.begin(&out)
 	return sync.OnceFunc(tx.giveUp)
 }
 
@@ -246,12 +246,12 @@ func (s *Stack) acknowledge(invite, response *Message) {
 	out := inDialog(invite, response, "ACK", invite.CSeq())
 	out.Header = invite.AppendCopy(out.Header, HAuthorization) // §22.1
 	out.Header = invite.AppendCopy(out.Header, HProxyAuthorization)
-	tx := s.newClientTx(out, func(_ *Message, err error) {
+	tx := s.newClientTx(&out, func(_ *Message, err error) {
 		if err != nil {
 			s.log.Debug("sip: ACK not sent", "to", out.NextHop, "error", err)
 		}
 	})
-	tx.begin(out)
+	tx.begin(&out)
 }
 
 // hangUp ends a dialog that nobody asked for.

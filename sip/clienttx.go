@@ -138,20 +138,20 @@ func (s *Stack) Request(out OutRequest, done func(resp *Message, err error)) {
 		go done(nil, ErrOverload)
 		return
 	}
-	s.newClientTx(out, done).begin(out)
+	s.newClientTx(&out, done).begin(&out)
 }
 
 // newClientTx counts a request as outstanding.
-func (s *Stack) newClientTx(out OutRequest, done func(*Message, error)) *clientTx {
+func (s *Stack) newClientTx(out *OutRequest, done func(*Message, error)) *clientTx {
 	s.client.outstanding.Add(1)
 	tx := &clientTx{stack: s, done: done, method: out.Method, brief: out.Brief}
 	tx.owner = tx
-	tx.compose(&out)
+	tx.compose(out)
 	return tx
 }
 
 // begin sends, or finds out where to.
-func (tx *clientTx) begin(out OutRequest) {
+func (tx *clientTx) begin(out *OutRequest) {
 	tx.mu.Lock()
 	if out.Flow != nil && out.Flow.Alive() {
 		if tx.useFlow(out.Flow, out.NextHop) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // peer is where a message came from, as a value: a connection, or an address
@@ -42,6 +43,7 @@ func (p peer) sendFor(b []byte, tx *clientTx) error {
 type Flow struct {
 	stack *Stack
 	peer
+	token atomic.Pointer[string] // of UDP, once it was asked for
 }
 
 // flow makes the Flow of p; that of a connection is always the same one, and
@@ -118,21 +120,15 @@ func (f *Flow) Token() string {
 	if f.conn != nil {
 		return "c." + f.stack.instance + "." + strconv.FormatUint(f.conn.id, 36)
 	}
-	if t := f.socket.lastToken.Load(); t != nil && t.remote == f.addr {
-		return t.token
+	if t := f.token.Load(); t != nil {
+		return *t
 	}
 	local, _ := f.socket.local.MarshalBinary()
 	remote, _ := f.addr.MarshalBinary()
 	enc := base64.RawURLEncoding
-	t := &flowToken{f.addr, "u." + enc.EncodeToString(local) + "." + enc.EncodeToString(remote)}
-	f.socket.lastToken.Store(t)
-	return t.token
-}
-
-// flowToken is the token of a remote address at a socket.
-type flowToken struct {
-	remote netip.AddrPort
-	token  string
+	t := "u." + enc.EncodeToString(local) + "." + enc.EncodeToString(remote)
+	f.token.Store(&t)
+	return t
 }
 
 // FlowByToken finds the flow that Token named: a live connection of this

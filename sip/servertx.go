@@ -21,7 +21,7 @@ type ServerTx struct {
 	shard *serverShard
 
 	// Under the shard's lock.
-	merge      txKey
+	merge      uint64
 	since      time.Duration // when it came
 	settled    bool          // final response sent, or given up
 	response   []byte        // the last one sent
@@ -129,7 +129,7 @@ type serverShard struct {
 	mu      sync.Mutex
 	table   *serverTable
 	byKey   map[txKey]*ServerTx
-	merging map[txKey]*ServerTx // unanswered requests by From tag, Call-ID, CSeq
+	merging map[uint64]*ServerTx // unanswered requests by mergeKey
 	// Unanswered requests in the order of their age; each list has one time-out,
 	// so that what is due is at the front and needs no timer each.
 	trying, proceeding txList
@@ -146,7 +146,7 @@ func (t *serverTable) init(s *Stack) {
 		sh.table = t
 		sh.kept.limit = s.limits.Kept / serverShards
 		sh.byKey = make(map[txKey]*ServerTx)
-		sh.merging = make(map[txKey]*ServerTx)
+		sh.merging = make(map[uint64]*ServerTx)
 	}
 }
 
@@ -203,7 +203,7 @@ func (t *serverTable) key(m *Message, via *Via, method string) txKey {
 
 // mergeKey is what two copies of one request that came on different paths have
 // in common (RFC 3261 §8.2.2.2).
-func (t *serverTable) mergeKey(m *Message) txKey {
+func (t *serverTable) mergeKey(m *Message) uint64 {
 	var room [256]byte
 	b := append(room[:0], m.From().Tag()...)
 	b = append(b, 0)
@@ -211,7 +211,7 @@ func (t *serverTable) mergeKey(m *Message) txKey {
 	b = append(b, 0)
 	b = append(b, m.Method...)
 	b = strconv.AppendUint(b, uint64(m.CSeq()), 10)
-	return t.hash(b)
+	return maphash.Bytes(t.seeds[0], b)
 }
 
 // request takes a request: a retransmission is answered from the table, a new

@@ -17,8 +17,7 @@ type packetSocket struct {
 	local netip.AddrPort
 	refs  int // readers, under stack.mu
 
-	lastFlow  atomic.Pointer[Flow] // of the last request
-	lastToken atomic.Pointer[flowToken]
+	lastFlow atomic.Pointer[Flow] // of the last request
 
 	segments    atomic.Bool // the kernel takes trains
 	mu          sync.Mutex
