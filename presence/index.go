@@ -1,9 +1,13 @@
 package presence
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // sub is a subscription with its places in the collections of its presentity.
 type sub struct {
+	lead uint64 // of ID
 	Subscription
 	class   Class
 	held    bool // restored, and not yet decided by a policy
@@ -55,12 +59,21 @@ func (x *index) get(id string) *sub {
 	if x.byID != nil {
 		return x.byID[id]
 	}
+	lead := leadOf(id)
 	for _, s := range x.list {
-		if s.ID == id {
+		if s.lead == lead && s.ID == id {
 			return s
 		}
 	}
 	return nil
+}
+
+// leadOf is the first octets of an ID, so that a search through a list need not look at
+// each ID, which is somewhere else in memory.
+func leadOf(id string) uint64 {
+	var b [8]byte
+	copy(b[:], id)
+	return binary.LittleEndian.Uint64(b[:])
 }
 
 // eachOf calls fn for the subscriptions of one watcher until it returns false.
@@ -81,7 +94,7 @@ func (x *index) eachOf(w Entity, fn func(*sub) bool) {
 }
 
 func (x *index) add(s *sub) {
-	s.inList, s.inDue = len(x.list), -1
+	s.lead, s.inList, s.inDue = leadOf(s.ID), len(x.list), -1
 	x.list = append(x.list, s)
 	x.schedule(s)
 	if x.byID != nil {

@@ -46,6 +46,9 @@ func (p *Presentity) checkWatch(now time.Time, in *Watch) error {
 		}
 		return s.follows(in.Was, in.Opaque)
 	}
+	if len(p.subs.list) < min(MaxPerWatcher, MaxSubscriptions) {
+		return nil // nobody needs to be counted
+	}
 	if len(p.subs.list) >= MaxSubscriptions {
 		n := 0
 		for _, s := range p.subs.list {
