@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"pharos/config"
@@ -27,6 +28,7 @@ With store.url, cluster.node, cluster.secret and cluster.listen in its configura
 
 func (c *serveCmd) Run(ctx context.Context) error {
 	raiseFloor()
+	runtime.MemProfileRate = heapSample
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err
