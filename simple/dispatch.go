@@ -33,19 +33,18 @@ type request struct {
 	known   presence.Entity // has an account, as was looked up for this request
 	trusted bool            // who was told by a trusted peer, not proven by digest
 
-	sentHere bool // by a redirect of another node
+	sentHere bool   // by a redirect of another node
+	tries    uint8  // to take over the dialog of a SUBSCRIBE, in vain
+	former   string // node that has the dialog of a SUBSCRIBE that has come here; "": none
 
 	// What a PUBLISH or SUBSCRIBE asks for, as far as it has been read. It is here and not in
 	// closures, since whoever proves the sender calls back.
 	pkg      *eventPackage
 	event    sip.Event
 	body     *bodyType     // of the NOTIFYs
-	kept     string        // what is kept with the dialog of a SUBSCRIBE without a body
+	kept     string        // what the package keeps with the dialog of a SUBSCRIBE; its body may change it
 	lifetime time.Duration // the wish
 	dialog   *dialog       // of a SUBSCRIBE within one
-
-	former string // node that has the dialog of a SUBSCRIBE that has come here; "": none
-	tries  int    // to take it over, in vain
 }
 
 // ServeSIP takes a request from the stack.
