@@ -338,18 +338,24 @@ func escaped(c byte) byte {
 	return c
 }
 
+// into reads t [(columns)]; without columns they are those of the table, nil when it is not known.
+func (s *scanner) into() (table string, columns []string, err error) {
+	if table, err = s.table(); err != nil {
+		return "", nil, err
+	}
+	if s.take('(') {
+		columns, err = s.columnList()
+		return table, columns, err
+	}
+	return table, s.columns[table], nil
+}
+
 // insert reads INSERT INTO t [(columns)] VALUES (...), (...);
 func (s *scanner) insert() error {
 	line := s.line()
-	table, err := s.table()
+	table, columns, err := s.into()
 	if err != nil {
 		return err
-	}
-	columns := s.columns[table]
-	if s.take('(') {
-		if columns, err = s.columnList(); err != nil {
-			return err
-		}
 	}
 	if !s.want(table) || !s.words("VALUES") {
 		return s.skip()
@@ -476,15 +482,9 @@ func bytea(v string) string {
 
 // copyBlock reads COPY t (columns) FROM stdin; and the lines up to "\.".
 func (s *scanner) copyBlock() error {
-	table, err := s.table()
+	table, columns, err := s.into()
 	if err != nil {
 		return err
-	}
-	columns := s.columns[table]
-	if s.take('(') {
-		if columns, err = s.columnList(); err != nil {
-			return err
-		}
 	}
 	if !s.words("FROM", "STDIN") {
 		return s.skip()
