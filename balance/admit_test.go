@@ -67,6 +67,27 @@ func TestAdmitCounts(t *testing.T) {
 	}
 }
 
+// admitted has each admit so many by the levels that all know, and then tells them the new ones; it returns how many each node got.
+func admitted(all []Node, as []*Admission, each int) map[string]int {
+	got := map[string]int{}
+	for _, a := range as {
+		for range each {
+			n, _ := a.Admit()
+			got[n]++
+		}
+	}
+	for i := range all {
+		n := got[all[i].Name]
+		all[i].Level += float64(n)
+		all[i].Users += n
+		all[i].Report++
+	}
+	for _, a := range as {
+		a.Update(all)
+	}
+	return got
+}
+
 // Many nodes that admit by the same levels do not all send to the same one.
 func TestAdmitHerding(t *testing.T) {
 	const admitters, each = 20, 10
@@ -84,53 +105,19 @@ func TestAdmitHerding(t *testing.T) {
 		as[i] = NewAdmission(string(rune('A'+i)), 1)
 		as[i].Update(all)
 	}
-	most := 0
 	for round := range 10 {
-		got := map[string]int{}
-		for _, a := range as {
-			for range each {
-				n, _ := a.Admit()
-				got[n]++
-			}
-		}
-		most = 0
-		for i := range all {
-			all[i].Level += float64(got[all[i].Name])
-			all[i].Users += got[all[i].Name]
-			all[i].Report++
-			if all[i].Name != "h" {
-				most = max(most, got[all[i].Name])
-			}
-		}
-		for _, a := range as {
-			a.Update(all)
-		}
-		if round == 0 {
-			continue
-		}
+		admitted(all, as, each)
 		// Levels stay in order: nobody is overtaken by more than a few exchanges' worth.
-		if all[7].Level > 1000+admitters*each {
+		if round > 0 && all[7].Level > 1000+admitters*each {
 			t.Fatalf("round %d: the new one was overrun: %v", round, all[7].Level)
 		}
 	}
 	// Now all are nearly equal: an exchange's worth spreads over all.
+	most := 0
 	for range 10 {
-		got := map[string]int{}
-		for _, a := range as {
-			for range each {
-				n, _ := a.Admit()
-				got[n]++
-			}
-		}
 		most = 0
-		for i := range all {
-			all[i].Level += float64(got[all[i].Name])
-			all[i].Users += got[all[i].Name]
-			all[i].Report++
-			most = max(most, got[all[i].Name])
-		}
-		for _, a := range as {
-			a.Update(all)
+		for _, n := range admitted(all, as, each) {
+			most = max(most, n)
 		}
 	}
 	if most > 3*each {
@@ -149,23 +136,13 @@ func TestAdmitMany(t *testing.T) {
 			all[i] = Node{Name: fmt.Sprint("n", i), State: Active, Users: int(begin), Level: begin, Max: 10_000, Report: 1}
 			as[i] = NewAdmission(all[i].Name, 1)
 		}
+		for _, a := range as {
+			a.Update(all)
+		}
 		for round := range 30 {
-			for _, a := range as {
-				a.Update(all)
-			}
-			got := map[string]int{}
-			for _, a := range as {
-				for range each {
-					n, _ := a.Admit()
-					got[n]++
-				}
-			}
+			admitted(all, as, each)
 			least, most := math.Inf(1), 0.0
-			for i := range all {
-				n := &all[i]
-				n.Users += got[n.Name]
-				n.Level += float64(got[n.Name])
-				n.Report++
+			for _, n := range all {
 				least, most = min(least, n.Level), max(most, n.Level)
 			}
 			if apart := most - least; round > 10 && apart > 15*each {
