@@ -11,16 +11,19 @@ import (
 )
 
 // Experiment is the paper's (Lee and Jang, 2015, section 4) as bench/paper measures it: each second all users
-// send a request, as fast as one generator can, and a request's time is from then until all that it brings has come.
-// Every request is served by itself, in no order. Servers have a processor quota, and so a time in each period after
-// which they stand still.
+// send a request, as fast as one generator can, and a request's time is from then until the generator has read all that it brings.
+// Servers have a processor quota, and stand still when it is used up; they, the generator and the database share a machine.
 type Experiment struct {
 	Users  []int
 	Max    []float64 // maximum levels; what one user adds is 1
 	Rounds int
 	Cores  float64       // quota of a server
 	Period time.Duration // of the quota
-	// Machine is how many processors there are for all: what servers use of them the generator has not.
+	Tick   time.Duration // of a processor's clock
+	Keep   time.Duration // what a processor may keep of a quota that is not used
+	Slice  time.Duration // that a thread runs before it gives way to others
+	Batch  int           // sockets that a server looks at in one go
+	// Machine is how many processors there are for all, the servers and the generator with as many threads.
 	Machine float64
 	Tests   []Test
 	// Several is the processor time that a server uses in each second for being one of several.
@@ -32,30 +35,47 @@ type Experiment struct {
 // Test is one kind of request.
 type Test struct {
 	Name    string
-	Max     []float64     // those of Experiment.Max for which it is made
-	Alone   Work          // of a request at a server without others
-	Several Work          // at one of several, though it may be the only one that runs
-	Vary    float64       // times lie between (1-Vary) and (1+Vary) of Work.Service
-	Sent    time.Duration // processor time of the generator for sending a request
-	Base    time.Duration // what a request takes beside the server's processor time
+	Max     []float64 // those of Experiment.Max for which it is made
+	Alone   Work      // of a request at a server without others
+	Several Work      // at one of several, though it may be the only one that runs
+	Vary    float64   // times lie between (1-Vary) and (1+Vary) of Work.Service
+	// Pace is from when the generator comes to a request until it comes to the next, if servers use nothing of the
+	// machine; else it takes as much longer as they take away of it.
+	Pace time.Duration
+	Sent time.Duration // processor time of the generator for sending a request
+	Read time.Duration // and for reading what it brings
+	Save time.Duration // and of the database for it, on the average
+	Base time.Duration // what a request takes beside the server's processor time
+	// All: the first part of the work is done of all that have come before the rest of any.
+	All bool
 }
 
 // Work is what a request costs a server.
 type Work struct {
 	Service time.Duration // processor time
-	// First is the share of it that is done for all who are there before any is finished: a publication is
-	// taken and composed, then all are told.
+	// First is the share of it that is done for all of a batch, or for all who are there, before any is finished: a publication is
+	// taken, then saved, then all are told.
 	First float64
 }
 
-// DefaultExperiment has the quota of bench/paper, and the processor times that were counted there (paper.Measured).
+// DefaultExperiment has the quota of bench/paper, with the kernel's and Go's bounds where it runs (250 ticks a second; a slice of two
+// processors; the events that Go's netpoll takes at once), and the times that were counted there.
 func DefaultExperiment() Experiment {
 	us := func(n float64) time.Duration { return time.Duration(n * float64(time.Microsecond)) }
 	return Experiment{
-		Users: []int{100, 200, 300, 400, 500}, Max: []float64{100, 200}, Rounds: 12, Cores: 0.2, Period: 10 * time.Millisecond, Machine: 2,
+		Users: []int{100, 200, 300, 400, 500}, Max: []float64{100, 200}, Rounds: 12,
+		Cores: 0.2, Period: 10 * time.Millisecond, Tick: 4 * time.Millisecond, Keep: time.Millisecond, Slice: 1400 * time.Microsecond, Batch: 128, Machine: 2,
 		Tests: []Test{
-			{"subscribe", []float64{100, 200}, Work{us(375), 0.03}, Work{us(319), 0.03}, 0.5, us(26), 2 * time.Millisecond},
-			{"notify", []float64{100}, Work{us(569), 0.33}, Work{us(527), 0.26}, 0.5, us(130), 2 * time.Millisecond},
+			{
+				Name: "subscribe", Max: []float64{100, 200}, Vary: 0.5, Base: time.Millisecond,
+				Alone: Work{us(aloneSubscribe), firstSubscribe}, Several: Work{us(severalSubscribe), firstSubscribe},
+				Pace: us(paceSubscribe), Sent: us(sentSubscribe), Read: us(readSubscribe), Save: us(saveSubscribe),
+			},
+			{
+				Name: "notify", Max: []float64{100}, Vary: 0.5, Base: time.Millisecond, All: true,
+				Alone: Work{us(aloneNotify), firstNotify}, Several: Work{us(severalNotify), firstNotify},
+				Pace: us(paceNotify), Sent: us(sentNotify), Read: us(readNotify), Save: us(saveNotify),
+			},
 		},
 		Several: 2 * time.Millisecond, Band: 0.02, Seed: 1,
 	}
@@ -69,8 +89,8 @@ type Row struct {
 	Homes   []int         `json:"homes"`
 	Mean    time.Duration `json:"mean_ns"`
 	P99     time.Duration `json:"p99_ns"`
-	Last    time.Duration `json:"last_ns"`
-	One     time.Duration `json:"one_ns"` // mean of a single server
+	Last    time.Duration `json:"last_ns"` // of a round, on the average
+	One     time.Duration `json:"one_ns"`  // mean of a single server
 	Cut     float64       `json:"cut"`
 	Ideal   float64       `json:"ideal"` // 1-1/servers
 	Printed float64       `json:"paper"` // what the paper says; 0: nothing
@@ -102,7 +122,7 @@ func (e *Experiment) Run(ctx context.Context) (rows []Row, err error) {
 						spreads[key] = homes
 					}
 				}
-				row := e.rounds(rnd, &t, homes, limit > 0)
+				row := e.play(rnd, &t, homes, limit > 0, 0)
 				row.Test, row.Max, row.Users, row.Homes = t.Name, limit, users, homes
 				if limit == 0 {
 					one[users] = row.Mean
@@ -118,41 +138,28 @@ func (e *Experiment) Run(ctx context.Context) (rows []Row, err error) {
 	return rows, nil
 }
 
-// Play is one row: users of a service, spread so over its servers, send requests that cost so much.
-func (e *Experiment) Play(t Test, homes []int, several bool, w Work) Row {
+// Play is one number of users: those of a service, spread so over its servers, send requests that cost so much, which the generator
+// comes to after late on the average; 0: by Test.Pace.
+func (e *Experiment) Play(t Test, homes []int, several bool, w Work, late time.Duration) Row {
 	t.Alone, t.Several = w, w
-	return e.rounds(rand.New(rand.NewPCG(e.Seed, 2)), &t, homes, several)
+	return e.play(rand.New(rand.NewPCG(e.Seed, 2)), &t, homes, several, late)
 }
 
-// rounds has the users of all servers send.
-func (e *Experiment) rounds(rnd *rand.Rand, t *Test, homes []int, several bool) (row Row) {
+// play has the users of all servers send.
+func (e *Experiment) play(rnd *rand.Rand, t *Test, homes []int, several bool, late time.Duration) (row Row) {
 	var all []time.Duration
-	users := 0
-	for _, n := range homes {
-		users += n
-	}
+	var last time.Duration
 	for range e.Rounds {
-		// The generator has all ready, and sends to one after the other, in any order.
-		of := make([]int, 0, users)
-		for i, n := range homes {
-			of = append(of, slices.Repeat([]int{i}, n)...)
-		}
-		rnd.Shuffle(users, func(i, j int) { of[i], of[j] = of[j], of[i] })
-		pace := float64(t.Sent) * e.Machine / max(e.Machine/10, e.Machine-e.Cores*float64(len(homes)))
-		at := make([][]time.Duration, len(homes))
-		for k, i := range of {
-			at[i] = append(at[i], time.Duration(float64(k)*pace))
-		}
-		for _, sent := range at {
-			all = append(all, e.serve(rnd, t, sent, several)...)
-		}
+		took := e.round(rnd, t, homes, several, late)
+		all = append(all, took...)
+		last += slices.Max(took) / time.Duration(e.Rounds)
 	}
 	slices.Sort(all)
 	sum := time.Duration(0)
 	for _, x := range all {
 		sum += x
 	}
-	row.Mean, row.P99, row.Last = sum/time.Duration(len(all)), all[len(all)*99/100], all[len(all)-1]
+	row.Mean, row.P99, row.Last = sum/time.Duration(len(all)), all[len(all)*99/100], last
 	return row
 }
 
@@ -183,71 +190,6 @@ func (e *Experiment) spread(ctx context.Context, users int, limit float64) ([]in
 		}
 	}
 	return homes, ctx.Err()
-}
-
-// serve has requests come to a server that were sent at these times, and returns how long each took.
-func (e *Experiment) serve(rnd *rand.Rand, t *Test, sent []time.Duration, several bool) []time.Duration {
-	c := clock{period: e.Period, part: time.Duration(float64(e.Period) * e.Cores)}
-	w := t.Alone
-	if several { // of what it does all the time, something is in front
-		w = t.Several
-		c.spend(time.Duration(rnd.Float64() * float64(e.Several) * e.Cores))
-	}
-	work := make([]time.Duration, len(sent))
-	for i := range work {
-		work[i] = time.Duration(float64(w.Service) * (1 + t.Vary*(2*rnd.Float64()-1)))
-		if several {
-			work[i] += time.Duration(float64(work[i]) * e.Several.Seconds() / e.Cores)
-		}
-	}
-	var took []time.Duration
-	var wait []int // for the rest of their work, in no order: a server takes whatever its sockets have
-	for begun := 0; begun < len(sent) || len(wait) > 0; {
-		first := func(i int) time.Duration { return time.Duration(float64(work[i]) * w.First) }
-		switch {
-		case begun < len(sent) && sent[begun] <= c.now:
-			c.spend(first(begun))
-			wait = append(wait, begun)
-			begun++
-		case len(wait) > 0:
-			k := rnd.IntN(len(wait))
-			i := wait[k]
-			wait[k] = wait[len(wait)-1]
-			wait = wait[:len(wait)-1]
-			c.spend(work[i] - first(i))
-			took = append(took, c.now+t.Base-sent[i])
-		default:
-			c.until(sent[begun])
-		}
-	}
-	return took
-}
-
-// clock is a server's, of whose processor there is a part in each period; what is not used is lost.
-type clock struct {
-	period, part time.Duration
-	now, used    time.Duration // used in the period that now is in
-}
-
-func (c *clock) until(t time.Duration) {
-	if t/c.period > c.now/c.period {
-		c.used = 0
-	}
-	c.now = max(c.now, t)
-}
-
-// spend passes as much time as it takes to have so much of the processor.
-func (c *clock) spend(work time.Duration) {
-	for work > 0 {
-		next := (c.now/c.period + 1) * c.period
-		d := min(work, c.part-c.used, next-c.now)
-		c.now, c.used, work = c.now+d, c.used+d, work-d
-		if c.now == next {
-			c.used = 0
-		} else if work > 0 && c.used >= c.part {
-			c.until(next)
-		}
-	}
 }
 
 // WriteExperiment is the table for people, in Markdown.

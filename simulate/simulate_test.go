@@ -295,11 +295,12 @@ func TestCheck(t *testing.T) {
 }
 
 // The experiment has the load control spread users evenly, and comes near to the ideal where servers work
-// alike and the generator takes no time.
+// alike, and the generator and the database take no time.
 func TestExperiment(t *testing.T) {
 	e := DefaultExperiment()
 	for i := range e.Tests {
-		e.Tests[i].Several, e.Tests[i].Sent = e.Tests[i].Alone, 0
+		x := &e.Tests[i]
+		x.Several, x.Pace, x.Sent, x.Read, x.Save = x.Alone, 0, 0, 0, 0
 	}
 	rows, err := e.Run(context.Background())
 	if err != nil {
@@ -336,23 +337,6 @@ func TestSize(t *testing.T) {
 	for _, n := range []Need{{}, {Users: 1, Share: 2, Peak: 1}, {Users: 1, Share: 1}, {Users: 1, Share: 1, Peak: 1, Spare: -1}} {
 		if _, err := SizeFor(context.Background(), Default(), n, 0, Options{}); err == nil {
 			t.Errorf("%+v is taken", n)
-		}
-	}
-}
-
-// A server with a fifth of a processor has it in each period, and keeps nothing of what it has not used.
-func TestClock(t *testing.T) {
-	ms := time.Millisecond
-	for _, x := range []struct {
-		idle, work, want time.Duration
-	}{
-		{0, ms, ms}, {0, 2 * ms, 2 * ms}, {0, 3 * ms, 11 * ms}, {0, 20 * ms, 92 * ms},
-		{9 * ms, 3 * ms, 12 * ms}, {9 * ms, 4 * ms, 21 * ms}, {35 * ms, 2 * ms, 37 * ms},
-	} {
-		c := clock{period: 10 * ms, part: 2 * ms}
-		c.until(x.idle)
-		if c.spend(x.work); c.now != x.want {
-			t.Errorf("%v of work from %v on: done at %v, want %v", x.work, x.idle, c.now, x.want)
 		}
 	}
 }

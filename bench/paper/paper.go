@@ -81,6 +81,8 @@ type Round struct {
 	Last    time.Duration
 	CPU     time.Duration // of the servers
 	Sent    time.Duration // on the average, from the beginning until the generator had come to a request
+	Own     time.Duration // processor time of the generator
+	DB      time.Duration // processor time of the database, which has no quota
 }
 
 // Spread is how users were placed, before they were measured.
@@ -426,7 +428,7 @@ func (s *side) round(ctx context.Context, test Test) (Round, error) {
 	took := make([]time.Duration, len(s.users))
 	failed := make([]error, len(s.users))
 	start := make(chan struct{})
-	cpu := s.used()
+	cpu, db, own := s.used(), s.stored(), ownCPU()
 	var begun time.Time
 	var wg sync.WaitGroup
 	for i, u := range s.users {
@@ -442,7 +444,7 @@ func (s *side) round(ctx context.Context, test Test) (Round, error) {
 	begun = time.Now()
 	close(start)
 	wg.Wait()
-	r.CPU = s.used() - cpu
+	r.Own, r.DB, r.CPU = ownCPU()-own, since(db, s.stored()), s.used()-cpu
 	if err := errors.Join(failed...); err != nil {
 		return r, err
 	}

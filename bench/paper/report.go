@@ -142,7 +142,7 @@ func Table(rows []Row) string {
 }
 
 // columns of the raw rows.
-var columns = []string{"test", "maximum", "users", "servers", "round", "mean_ms", "p99_ms", "last_ms", "cpu_ms", "sent_ms"}
+var columns = []string{"test", "maximum", "users", "servers", "round", "mean_ms", "p99_ms", "last_ms", "cpu_ms", "sent_ms", "own_ms", "db_ms"}
 
 // WriteCSV writes each round that was measured; a maximum of 0 is the single server.
 func (r *Result) WriteCSV(w io.Writer) error {
@@ -151,7 +151,7 @@ func (r *Result) WriteCSV(w io.Writer) error {
 		return err
 	}
 	for _, x := range r.Rounds {
-		err := c.Write([]string{string(x.Test), strconv.Itoa(x.Limit), strconv.Itoa(x.Users), strconv.Itoa(x.Servers), strconv.Itoa(x.Number), ms(x.Mean), ms(x.P99), ms(x.Last), ms(x.CPU), ms(x.Sent)})
+		err := c.Write([]string{string(x.Test), strconv.Itoa(x.Limit), strconv.Itoa(x.Users), strconv.Itoa(x.Servers), strconv.Itoa(x.Number), ms(x.Mean), ms(x.P99), ms(x.Last), ms(x.CPU), ms(x.Sent), ms(x.Own), ms(x.DB)})
 		if err != nil {
 			return err
 		}
@@ -160,19 +160,22 @@ func (r *Result) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// ReadCSV reads what WriteCSV has written, also before it had the last column.
+// older is how many columns there were before the last were added.
+const older = 9
+
+// ReadCSV reads what WriteCSV has written, also before it had the last columns.
 func ReadCSV(r io.Reader) (*Result, error) {
 	lines, err := csv.NewReader(r).ReadAll()
 	if err != nil {
 		return nil, err
 	}
-	if len(lines) == 0 || !slices.Equal(lines[0], columns[:min(max(len(lines[0]), len(columns)-1), len(columns))]) {
+	if len(lines) == 0 || !slices.Equal(lines[0], columns[:min(max(len(lines[0]), older), len(columns))]) {
 		return nil, fmt.Errorf("paper: the columns are not %v", columns)
 	}
 	res := &Result{}
 	for _, l := range lines[1:] {
 		var n [4]int
-		var d [5]time.Duration
+		var d [7]time.Duration
 		for i := range n {
 			if n[i], err = strconv.Atoi(l[1+i]); err != nil {
 				return nil, err
@@ -185,7 +188,7 @@ func ReadCSV(r io.Reader) (*Result, error) {
 			}
 			d[i] = time.Duration(v * float64(time.Millisecond))
 		}
-		res.Rounds = append(res.Rounds, Round{Test: Test(l[0]), Limit: n[0], Users: n[1], Servers: n[2], Number: n[3], Mean: d[0], P99: d[1], Last: d[2], CPU: d[3], Sent: d[4]})
+		res.Rounds = append(res.Rounds, Round{Test: Test(l[0]), Limit: n[0], Users: n[1], Servers: n[2], Number: n[3], Mean: d[0], P99: d[1], Last: d[2], CPU: d[3], Sent: d[4], Own: d[5], DB: d[6]})
 	}
 	return res, nil
 }

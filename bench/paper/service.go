@@ -292,22 +292,55 @@ func (s *service) stop() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// used is the processor time that all its servers have used: the sum of their threads', as Go ends none.
+// used is the processor time that all its servers have used.
 func (s *service) used() (cpu time.Duration) {
 	for _, v := range s.servers {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", v.pid()))
+		cpu += processorTime(v.pid())
+	}
+	return cpu
+}
+
+// stored is the processor time that each process of its database has used.
+func (s *service) stored() map[int]time.Duration {
+	b, err := os.ReadFile(filepath.Join(s.pg.Dir(), "data", "postmaster.pid"))
+	if err != nil {
+		return nil
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	if b, err = os.ReadFile(fmt.Sprintf("/proc/%[1]s/task/%[1]s/children", first)); err != nil {
+		return nil
+	}
+	used := map[int]time.Duration{}
+	for p := range strings.FieldsSeq(string(b)) {
+		if pid, err := strconv.Atoi(p); err == nil {
+			used[pid] = processorTime(pid)
+		}
+	}
+	return used
+}
+
+// since is what processes have used since then; of those that have ended meanwhile it is not known.
+func since(then, now map[int]time.Duration) (d time.Duration) {
+	for pid, n := range now {
+		d += n - then[pid]
+	}
+	return d
+}
+
+// processorTime is what the threads of a process have used; Go ends none.
+func processorTime(pid int) (cpu time.Duration) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil {
+		return 0
+	}
+	for _, t := range threads {
+		b, err := os.ReadFile(t)
 		if err != nil {
 			continue
 		}
-		for _, t := range threads {
-			b, err := os.ReadFile(t)
-			if err != nil {
-				continue
-			}
-			first, _, _ := strings.Cut(string(b), " ")
-			n, _ := strconv.ParseInt(first, 10, 64)
-			cpu += time.Duration(n)
-		}
+		first, _, _ := strings.Cut(string(b), " ")
+		n, _ := strconv.ParseInt(first, 10, 64)
+		cpu += time.Duration(n)
 	}
 	return cpu
 }

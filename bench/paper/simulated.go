@@ -1,8 +1,11 @@
 package paper
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"go/format"
 	"math"
 	"os"
 	"path/filepath"
@@ -32,43 +35,80 @@ const Within = 0.1
 // Off is how far a simulated time is from the measured one.
 func Off(simulated, measured time.Duration) float64 { return float64(simulated)/float64(measured) - 1 }
 
+// plays is how often a round is simulated.
+const plays = 8
+
 // Counted is the experiment with what goes into the simulation from a run: for each test the processor time of a request, of a server alone
-// and of one of several, each over all rounds; and what share of it comes before the first answer, by how late
-// the mean request is done before the last one where one server has all the users. How long the generator takes to
-// send a request is what it took there, if the rounds say it. No other times go in.
+// and of one of several, each over all rounds; and what share of it comes before the first answer: such that where one server
+// has all the users, the mean request is as late as a share of the last one, over all those rounds, as was measured. How late the generator
+// comes to a request, and what it and the database need for one, is what was counted, if the rounds say it. No other times go in.
 func Counted(r *Result) simulate.Experiment {
 	e := simulate.DefaultExperiment()
 	for i := range e.Tests {
 		t := &e.Tests[i]
-		var sent time.Duration
-		to := 0
+		var single []Round
+		var sent, own, db time.Duration
+		late, seen := 0, 0 // requests of which that is known
 		for _, x := range r.Rounds {
-			if string(x.Test) == t.Name && x.Servers == 1 && x.Sent > 0 { // the middle one's
-				sent, to = sent+2*x.Sent, to+x.Users
+			if string(x.Test) != t.Name {
+				continue
+			}
+			if x.Own > 0 && x.DB > 0 {
+				own, db, seen = own+x.Own, db+x.DB, seen+x.Users
+			}
+			if x.Servers == 1 {
+				single = append(single, x)
+				if x.Sent > 0 { // the middle one's
+					sent, late = sent+2*x.Sent, late+x.Users
+				}
 			}
 		}
-		if to > 0 {
-			t.Sent = time.Duration(float64(sent) / float64(to) * (e.Machine - e.Cores) / e.Machine)
+		if late > 0 {
+			t.Pace = time.Duration(float64(sent) / float64(late) * (e.Machine - e.Cores) / e.Machine)
+		}
+		if seen > 0 {
+			f := float64(own) / float64(seen) / float64(t.Sent+t.Read)
+			t.Sent, t.Read, t.Save = time.Duration(f*float64(t.Sent)), time.Duration(f*float64(t.Read)), db/time.Duration(seen)
 		}
 		for several, w := range map[bool]*simulate.Work{false: &t.Alone, true: &t.Several} {
 			requests := 0
-			var cpu, mean, last time.Duration
+			var cpu time.Duration
 			for _, x := range r.Rounds {
-				if string(x.Test) != t.Name || several != (x.Limit > 0) {
-					continue
-				}
-				cpu, requests = cpu+x.CPU, requests+x.Users
-				if x.Servers == 1 {
-					mean, last = mean+x.Mean, last+x.Last
+				if string(x.Test) == t.Name && several == (x.Limit > 0) {
+					cpu, requests = cpu+x.CPU, requests+x.Users
 				}
 			}
-			if requests > 0 && last > 0 {
+			if requests > 0 {
 				w.Service = cpu / time.Duration(requests)
-				w.First = min(1, max(0, 2*float64(mean)/float64(last)-1))
 			}
+		}
+		if len(single) > 0 {
+			first := firstShare(e, *t, single)
+			t.Alone.First, t.Several.First = first, first
 		}
 	}
 	return e
+}
+
+// firstShare is the share of the work before the first answer with which these rounds' means are what they are as a share of the last answers.
+func firstShare(e simulate.Experiment, t simulate.Test, rounds []Round) float64 {
+	e.Rounds = 2
+	off := func(first float64) (sum float64) {
+		for _, x := range rounds {
+			s := e.Play(t, []int{x.Users}, x.Limit > 0, simulate.Work{Service: x.CPU / time.Duration(x.Users), First: first}, x.Sent)
+			sum += float64(s.Mean)/float64(s.Last) - float64(x.Mean)/float64(x.Last)
+		}
+		return sum
+	}
+	low, high := 0.0, 1.0
+	for range 10 { // to a thousandth
+		if mid := (low + high) / 2; off(mid) < 0 {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return (low + high) / 2
 }
 
 // Compare simulates the experiment that was measured.
@@ -88,17 +128,42 @@ func Compare(ctx context.Context, r *Result) (rows []Compared, e simulate.Experi
 		if len(of) < 2 {
 			continue
 		}
-		c := Compared{Test: Test(s.Test), Limit: int(s.Max), Users: s.Users, Servers: of[0].Servers, Measured: sample(of), Error: spread(of), Simulated: s}
+		c := Compared{Test: Test(s.Test), Limit: int(s.Max), Users: s.Users, Servers: of[0].Servers, Measured: average(of), Error: spread(of), Simulated: s}
 		i := slices.IndexFunc(e.Tests, func(t simulate.Test) bool { return t.Name == s.Test })
-		w := e.Tests[i].Alone
-		if s.Max > 0 {
-			w = e.Tests[i].Several
-		}
-		w.Service = c.Measured.CPU / time.Duration(c.Users)
-		c.Own = e.Play(e.Tests[i], s.Homes, s.Max > 0, w)
+		c.Own = own(e, e.Tests[i], s, of)
 		rows = append(rows, c)
 	}
 	return rows, e, nil
+}
+
+// own simulates each round with the processor time that was counted in it, and with how late the generator was in it, if that is known.
+// The row is the median of all, as the measured one is.
+func own(e simulate.Experiment, t simulate.Test, row simulate.Row, rounds []Round) simulate.Row {
+	w := t.Alone
+	if row.Max > 0 {
+		w = t.Several
+	}
+	e.Rounds = plays
+	var played []Round
+	for i, x := range rounds {
+		e.Seed = uint64(i + 1)
+		w.Service = x.CPU / time.Duration(x.Users)
+		s := e.Play(t, row.Homes, row.Max > 0, w, x.Sent)
+		played = append(played, Round{Mean: s.Mean, P99: s.P99, Last: s.Last})
+	}
+	m := average(played)
+	row.Mean, row.P99, row.Last = m.Mean, m.P99, m.Last
+	return row
+}
+
+// average is over the rounds: twelve that are now fast and now slow have no median that could be compared.
+func average(rounds []Round) (s Sample) {
+	n := time.Duration(len(rounds))
+	for _, r := range rounds {
+		s.Mean, s.P99, s.Last, s.CPU = s.Mean+r.Mean/n, s.P99+r.P99/n, s.Last+r.Last/n, s.CPU+r.CPU/n
+	}
+	s.Rounds = len(rounds)
+	return s
 }
 
 // spread is twice the standard error of the mean over rounds, as a share of it.
@@ -137,20 +202,84 @@ const (
 
 // WriteCompared puts the comparison between its markers in a file, and its picture into a folder beside it.
 func WriteCompared(readme, folder string, rows []Compared, e simulate.Experiment) error {
-	var t strings.Builder
-	t.WriteString("What went in:")
-	for _, x := range e.Tests {
-		fmt.Fprintf(&t, " %s: %v of the processor for a request of a server alone, %v of one of several, of which %.0f and %.0f %% before the first answer; %v to send it.", x.Name,
-			x.Alone.Service.Round(time.Microsecond), x.Several.Service.Round(time.Microsecond), 100*x.Alone.First, 100*x.Several.First, x.Sent.Round(time.Microsecond))
-	}
-	all, own, tail, sure := tally(rows)
-	fmt.Fprintf(&t, "\n\nOf %d rows %d are within %.0f %% in the mean with these figures for all, and %d with the processor time that was counted in the row itself (%d in the 99th percentile); ±: twice the standard error of what was measured, "+
-		"and where that is more than %.0f %% it counts instead: %d.\n\n", len(rows), all, Within*100, own, tail, Within*100, sure)
-	t.WriteString(CompareTable(rows) + "\n![measured and simulated](" + filepath.Base(folder) + "/simulated.svg)\n")
-	if err := bench.Between(readme, simulatedBegin, simulatedEnd, t.String()); err != nil {
+	t := inputs(e) + "\n\n" + verdict(rows) + "\n\n" + CompareTable(rows) + "\n![measured and simulated](" + filepath.Base(folder) + "/simulated.svg)\n"
+	if err := bench.Between(readme, simulatedBegin, simulatedEnd, t); err != nil {
 		return err
 	}
 	return DrawCompared(folder, rows)
+}
+
+// WriteSimulated puts what comes out of the simulation between its markers in its documentation, and what goes in into a source file of it,
+// from which 'pharos simulate experiment' has it.
+func WriteSimulated(doc, source string, rows []Compared, e simulate.Experiment) error {
+	var t strings.Builder
+	t.WriteString(inputs(e) + "\n\n")
+	var simulated []simulate.Row
+	for _, c := range rows {
+		simulated = append(simulated, c.Simulated)
+	}
+	if err := simulate.WriteExperiment(&t, simulated); err != nil {
+		return err
+	}
+	t.WriteString("\n" + verdict(rows) + "\n")
+	if err := bench.Between(doc, simulatedBegin, simulatedEnd, t.String()); err != nil {
+		return err
+	}
+	return os.WriteFile(source, constants(e), 0o644)
+}
+
+// constants is the source file.
+func constants(e simulate.Experiment) []byte {
+	var b bytes.Buffer
+	b.WriteString("// Code generated by go run ./bench/paper/run -simulate -readme bench/README.md; DO NOT EDIT.\n\npackage simulate\n\n" +
+		"// What bench/paper/rounds.csv says of a request, in microseconds; first: a share.\nconst (\n")
+	us := func(d time.Duration) float64 { return float64(d.Round(100*time.Nanosecond)) / 1000 }
+	for i, t := range e.Tests {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		name := strings.ToUpper(t.Name[:1]) + t.Name[1:]
+		for _, x := range []struct {
+			of    string
+			value float64
+		}{
+			{"alone", us(t.Alone.Service)}, {"several", us(t.Several.Service)}, {"first", math.Round(1000*t.Alone.First) / 1000},
+			{"pace", us(t.Pace)}, {"sent", us(t.Sent)}, {"read", us(t.Read)}, {"save", us(t.Save)},
+		} {
+			fmt.Fprintf(&b, "\t%s = %g\n", x.of+name, x.value)
+		}
+	}
+	b.WriteString(")\n")
+	text, err := format.Source(b.Bytes())
+	if err != nil {
+		return b.Bytes()
+	}
+	return text
+}
+
+// inputs is what went in, for people.
+func inputs(e simulate.Experiment) string {
+	t := "What went in:"
+	us := func(d time.Duration) time.Duration { return d.Round(time.Microsecond) }
+	for i, x := range e.Tests {
+		t += fmt.Sprintf(" %s: %v of the processor for a request of a server alone, %v of one of several, of which %.0f %% before the first answer; the generator comes to one each %v, needs %v to send it and %v to read what it brings; "+
+			"the database %v", x.Name, us(x.Alone.Service), us(x.Several.Service), 100*x.Alone.First, us(x.Pace), us(x.Sent), us(x.Read), us(x.Save))
+		if i < len(e.Tests)-1 {
+			t += ";"
+		}
+	}
+	return t + "."
+}
+
+// verdict is how near it comes, for people.
+func verdict(rows []Compared) string {
+	all, own, tail, sure := tally(rows)
+	far := slices.MaxFunc(rows, func(a, b Compared) int {
+		return cmp.Compare(math.Abs(Off(a.Own.Mean, a.Measured.Mean)), math.Abs(Off(b.Own.Mean, b.Measured.Mean)))
+	})
+	return fmt.Sprintf("With the processor time that was counted in the row itself %d of %d rows are within %.0f %% in the mean, %d in the 99th percentile; the furthest mean is off by %+.1f %% (%s, %s, %d users). "+
+		"With the same processor times for all rows it is %d. ±: twice the standard error of what was measured, over the row's rounds; where that is more than %.0f %% and counts instead, %d are within.",
+		own, len(rows), Within*100, tail, 100*Off(far.Own.Mean, far.Measured.Mean), far.Test, title(far.Limit), far.Users, all, Within*100, sure)
 }
 
 // tally counts the rows that are within: with the same figures for all, with a row's own processor time in the mean, and in

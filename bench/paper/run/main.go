@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -15,6 +16,9 @@ import (
 	"pharos/bench"
 	"pharos/bench/paper"
 )
+
+// ownRows is where the tree has raw rows.
+const ownRows = "bench/paper"
 
 func main() {
 	if err := run(); err != nil {
@@ -29,7 +33,7 @@ func run() error {
 	flag.Float64Var(&o.Cores, "cores", paper.DefaultCores, "processor quota of each server, in cores")
 	flag.IntVar(&o.Rounds, "rounds", 0, "seconds that are measured of each service and number of users; 0: 12")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
-	folder := flag.String("folder", "bench/paper", "where raw rows and figures go, with -readme")
+	folder := flag.String("folder", ownRows, "where raw rows and figures go, with -readme")
 	users := flag.String("users", "", "numbers of users, as 100,200,500")
 	again := flag.Bool("simulate", false, "measure nothing: simulate what the raw rows of -folder show, and compare")
 	flag.Parse()
@@ -86,5 +90,9 @@ func compare(ctx context.Context, readme, folder string) error {
 	if readme == "" {
 		return nil
 	}
-	return paper.WriteCompared(readme, folder, rows, e)
+	err = paper.WriteCompared(readme, folder, rows, e)
+	if folder == ownRows { // the tree's own rows, which its documentation speaks of
+		err = errors.Join(err, paper.WriteSimulated("docs/simulate.md", "simulate/counted.go", rows, e))
+	}
+	return err
 }
