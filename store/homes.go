@@ -224,7 +224,7 @@ func (t *registryTx) inherit(dead string, shares []share, most int, got map[stri
 	return rows.Err()
 }
 
-// inheritance is the statement of inherit. It finds the homes by their names (node || ”, see homerows.go): where the planner
+// inheritance is the statement of inherit. It finds the homes by their names (by node and an empty text, see homerows.go): where the planner
 // has last heard of a node with few homes, it would look through all of them for each.
 func (t *registryTx) inheritance(dead string, shares []share, most int) (update string, args []any) {
 	var pick strings.Builder
