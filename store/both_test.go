@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -30,7 +28,7 @@ func postgresURL(t testing.TB) string {
 	t.Helper()
 	if postgresServer == nil {
 		s, err := postgrestest.Start()
-		if errors.Is(err, postgrestest.ErrMissing) && os.Getenv("PHAROS_INTEROP") != "require" {
+		if postgrestest.MaySkip(err) {
 			t.Skip(err)
 		}
 		if err != nil {

@@ -24,6 +24,12 @@ import (
 // ErrMissing: PostgreSQL's programs are not installed.
 var ErrMissing = errors.New("postgrestest: no initdb and postgres: install Debian's package postgresql")
 
+// MaySkip tells whether a test may be skipped for an error: PostgreSQL is missing, and PHAROS_INTEROP=require does not insist that
+// all programs of others are there.
+func MaySkip(err error) bool {
+	return errors.Is(err, ErrMissing) && os.Getenv("PHAROS_INTEROP") != "require"
+}
+
 // port names the socket; nothing listens to it.
 const port = "5432"
 

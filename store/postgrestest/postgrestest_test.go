@@ -2,13 +2,14 @@ package postgrestest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 )
 
 func TestServer(t *testing.T) {
 	s, err := Start()
-	if errors.Is(err, ErrMissing) && os.Getenv("PHAROS_INTEROP") != "require" {
+	if MaySkip(err) {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -34,5 +35,17 @@ func TestServer(t *testing.T) {
 	}
 	if _, err := os.Stat(s.Dir()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something is left: %v", err)
+	}
+}
+
+func TestMaySkip(t *testing.T) {
+	missing := fmt.Errorf("a service of three: %w", ErrMissing)
+	t.Setenv("PHAROS_INTEROP", "")
+	if !MaySkip(missing) || MaySkip(errors.New("another")) || MaySkip(nil) {
+		t.Error("not for what is missing, or for something else")
+	}
+	t.Setenv("PHAROS_INTEROP", "require")
+	if MaySkip(missing) {
+		t.Error("although it is required")
 	}
 }
