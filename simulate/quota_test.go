@@ -32,7 +32,7 @@ func TestQuota(t *testing.T) {
 			}
 			sum += early
 		}
-		// By bench/paper/rounds.csv 17 ms is the median.
+		// By bench/paper/rounds.csv 16 ms is the median.
 		if mean := sum / times; mean < 10*time.Millisecond || mean > 25*time.Millisecond {
 			t.Errorf("%v of work: %v sooner on the average", work, mean)
 		}
