@@ -8,7 +8,7 @@ import (
 )
 
 // heapFloor is the heap size in bytes below which no collection begins, however
-// little of it is live.
+// little of it is live, once the live heap has settled.
 //
 // The collector's rule, to begin when the heap has doubled, suits large heaps. A
 // server with few users has 2 MB live and allocates some kB per request, so that by
@@ -22,8 +22,14 @@ const heapFloor = 64 << 20
 // Go's 512 kB a busy server spends nearly a hundredth of its time on walking stacks for it.
 const heapSample = 4 << 20
 
+// growthFloor is the floor while the live heap grows, and after the server was calm. What comes to stay, with
+// users who log in, then lies where the garbage of those before them was, and not everywhere in 64 MiB, of which
+// nothing could be given back later, since Go moves nothing. It costs little: each such cycle finds an eighth more that lives,
+// and three that do not are at heapFloor again.
+const growthFloor = 16 << 20
+
 // raiseFloor keeps the collector's percentage such that the next collection is at
-// heapFloor or where the heap has doubled, whichever is later. It looks at each end of
+// the floor or where the heap has doubled, whichever is later. It looks at each end of
 // a cycle, by a finalizer, and does nothing where the operator has set GOGC.
 func raiseFloor() {
 	if os.Getenv("GOGC") != "" {
@@ -35,12 +41,13 @@ func raiseFloor() {
 }
 
 type floor struct {
-	live    []metrics.Sample
+	samples []metrics.Sample
 	percent int
+	height
 }
 
 func newFloor() *floor {
-	return &floor{live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}, percent: 100}
+	return &floor{percent: 100, samples: []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/forced:gc-cycles"}}}
 }
 
 // cycle is garbage at once, so that its finalizer runs after the next cycle.
@@ -54,8 +61,9 @@ func (f *floor) again() {
 }
 
 func (f *floor) adjust() {
-	metrics.Read(f.live)
-	p := percentFor(f.live[0].Value.Uint64())
+	metrics.Read(f.samples)
+	live := f.samples[0].Value.Uint64()
+	p := percentFor(live, f.after(live, f.samples[1].Value.Uint64()))
 	// Setting it stops the world for a moment: not for small differences.
 	if d := p - f.percent; d > f.percent/8 || -d > f.percent/8 {
 		debug.SetGCPercent(p)
@@ -63,13 +71,30 @@ func (f *floor) adjust() {
 	}
 }
 
+// height decides where the floor is.
+type height struct {
+	floor, live, forced uint64
+}
+
+// after is the floor after a cycle that has found so much live; forced are those cycles that giveBack has asked for.
+func (h *height) after(live, forced uint64) uint64 {
+	if live > h.live+h.live/8 || forced != h.forced {
+		h.floor = growthFloor
+	} else {
+		h.floor = min(2*h.floor, heapFloor)
+	}
+	h.live, h.forced = live, forced
+	return h.floor
+}
+
 // percentFor is how much may be allocated on top of live octets, in percent of
 // them. The runtime has a floor of its own, 4 MB times the percentage, which must
 // not be above ours.
-func percentFor(live uint64) int {
-	const rule, most = 100, heapFloor / (4 << 20) * 100
-	if live >= heapFloor/2 {
+func percentFor(live, floor uint64) int {
+	const rule = 100
+	if live >= floor/2 {
 		return rule
 	}
-	return int(min(most, (heapFloor-live)*100/max(live, 1)))
+	most := floor / (4 << 20) * 100
+	return int(min(most, (floor-live)*100/max(live, 1)))
 }
