@@ -161,6 +161,9 @@ func scanAccount(row scannable) (Account, error) {
 	return a, nil
 }
 
+// loginBytes is the least that a login takes in the digests of an account.
+const loginBytes = 1 + 16 + 32 + 32
+
 // The digests of an account: version, the three HA1s, then the logins.
 func encodeDigests(a *Account) ([]byte, error) {
 	b := append(make([]byte, 0, 2+80+len(a.Logins)*110), codeVersion)
@@ -190,6 +193,9 @@ func decodeDigests(b []byte, a *Account) error {
 	d.version()
 	a.MD5, a.SHA256, a.SHA512256 = hex.EncodeToString(d.take(16)), hex.EncodeToString(d.take(32)), hex.EncodeToString(d.take(32))
 	n := d.uint()
+	if n > 0 && n <= uint64(len(d.b)/loginBytes) { // else it is found out below
+		a.Logins = make([]Login, 0, n)
+	}
 	for i := uint64(0); i < n && d.err == nil; i++ {
 		l := Login{Username: d.string()}
 		copy(l.MD5[:], d.take(16))

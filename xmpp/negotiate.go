@@ -40,9 +40,8 @@ func (s *Stream) negotiate(ctx context.Context) error {
 			return err
 		}
 		s.id = newStreamID()
-		b := s.wire.appendElement(s.wire.appendOpen(make([]byte, 0, 1024), s), s.features())
 		s.opened = true
-		if err := s.writeNow(b); err != nil {
+		if err := s.answerOpen(); err != nil {
 			s.broken = true
 			return err
 		}
@@ -54,6 +53,13 @@ func (s *Stream) negotiate(ctx context.Context) error {
 		}
 		s.wire.restart(s.a.limits.markup(s.authenticated()))
 	}
+}
+
+// answerOpen sends our stream header with the features.
+func (s *Stream) answerOpen() error {
+	room := gatherBuffers.Get().(*[gather]byte)
+	defer gatherBuffers.Put(room)
+	return s.writeNow(s.wire.appendElement(s.wire.appendOpen(room[:0], s), s.features()))
 }
 
 func (s *Stream) authenticated() bool { return s.user != JID{} }
@@ -168,30 +174,34 @@ type negotiation struct{ failures int }
 // secure reads until TLS or SASL has succeeded and the stream starts anew.
 func (n *negotiation) secure(ctx context.Context, s *Stream) error {
 	for {
-		el, err := s.wire.next()
+		tree, err := s.wire.tree()
 		if err != nil {
 			return err
 		}
-		switch {
-		case el.Is(NSTLS, "starttls"):
-			return s.startTLS()
-		case el.Is(NSSASL, "auth"):
-			if done, err := n.authenticate(ctx, s, el); done || err != nil {
-				return err
-			}
-		case el.Space == NSSASL:
-			// A response or abort that belongs to nothing.
-			if err := n.fail(s, malformedRequest); err != nil {
-				return err
-			}
-		case el.Is(NSStreams, "error"):
-			return readStreamError(el)
-		case el.Local == "message" || el.Local == "presence" || el.Local == "iq":
-			return &StreamError{Condition: "not-authorized"} // RFC 6120 §4.9.3.12
-		default:
-			return &StreamError{Condition: "unsupported-stanza-type"} // §4.9.3.24
+		done, err := n.take(ctx, s, tree.Root())
+		tree.Release()
+		if done || err != nil {
+			return err
 		}
 	}
+}
+
+// take is secure for one element.
+func (n *negotiation) take(ctx context.Context, s *Stream, el *markup.Element) (done bool, err error) {
+	switch {
+	case el.Is(NSTLS, "starttls"):
+		return true, s.startTLS()
+	case el.Is(NSSASL, "auth"):
+		return n.authenticate(ctx, s, el)
+	case el.Space == NSSASL:
+		// A response or abort that belongs to nothing.
+		return false, n.fail(s, malformedRequest)
+	case el.Is(NSStreams, "error"):
+		return false, readStreamError(el)
+	case el.Local == "message" || el.Local == "presence" || el.Local == "iq":
+		return false, &StreamError{Condition: "not-authorized"} // RFC 6120 §4.9.3.12
+	}
+	return false, &StreamError{Condition: "unsupported-stanza-type"} // §4.9.3.24
 }
 
 // startTLS answers <starttls/> (RFC 6120 §5.4.2). After a failure the stream is

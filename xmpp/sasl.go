@@ -139,10 +139,11 @@ func (n *negotiation) authenticate(ctx context.Context, s *Stream, auth *markup.
 		if err := s.writeNow(s.saslElement("challenge", out)); err != nil {
 			return false, err
 		}
-		el, err := s.wire.next()
-		switch {
-		case err != nil:
+		tree, err := s.wire.tree()
+		if err != nil {
 			return false, err
+		}
+		switch el := tree.Root(); {
 		case el.Is(NSSASL, "response"):
 			in, problem = decode(el.Text())
 		case el.Is(NSSASL, "abort"):
@@ -150,7 +151,11 @@ func (n *negotiation) authenticate(ctx context.Context, s *Stream, auth *markup.
 		case el.Space == NSSASL:
 			problem = malformedRequest
 		default:
-			return false, &StreamError{Condition: "not-authorized"}
+			err = &StreamError{Condition: "not-authorized"}
+		}
+		tree.Release()
+		if err != nil {
+			return false, err
 		}
 	}
 	return false, n.fail(s, problem)
