@@ -175,7 +175,7 @@ func documentOf(st stanza, e presence.Entity, resource string, now time.Time) *p
 		t.Extra = []presence.Fragment{{Space: nsClient, Local: "priority",
 			XML: "<priority xmlns='" + nsClient + "'>" + strconv.Itoa(st.Priority) + "</priority>"}}
 	}
-	p := presence.Person{ID: "P-" + id, Notes: st.Status, Timestamp: now}
+	p := presence.Person{ID: presence.PersonID, Notes: st.Status, Timestamp: now}
 	if st.Show != "" {
 		t.Status = []presence.Fragment{{Space: nsClient, Local: "show",
 			XML: "<show xmlns='" + nsClient + "'>" + st.Show + "</show>"}}

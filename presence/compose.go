@@ -144,6 +144,9 @@ func composePerson(doc *Document, sources []*Source, persons int) []Person {
 	if len(cs) == 0 {
 		return noPerson
 	}
+	if ps := cs[0].source.Doc.Persons; len(cs) == 1 && len(ps) == 1 && ps[0].ID == PersonID {
+		return ps // nothing will be changed in it
+	}
 	person := *cs[0].person
 	person.ID = PersonID
 	ownNotes := len(person.Notes) > 0
