@@ -106,7 +106,6 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 	b = markup.AppendText(b, s.full)
 	b = append(b, "</jid></bind></iq>"...)
 	st.Send(b)
-	st.SetBound(jid)
 	return s
 }
 

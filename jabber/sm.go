@@ -358,7 +358,6 @@ func (e *Edge) resumeFar(ctx context.Context, st *xmpp.Stream, token string, u p
 func (s *session) attach(st *xmpp.Stream, token string) {
 	s.stream, s.origin, s.reader = st, originOf(st), make(chan struct{})
 	s.lang = st.Lang()
-	st.SetBound(s.jid())
 	s.inactive = false // XEP-0352 §4: every stream begins active
 	b := append([]byte("<resumed xmlns='"+nsSM+"' h='"), strconv.FormatUint(uint64(s.in.Load()), 10)...)
 	b = append(b, '\'')

@@ -60,7 +60,6 @@ type Stream struct {
 
 	mu       sync.Mutex
 	conn     net.Conn  // raw, or TLS over it
-	bound    JID       // see SetBound
 	q, spare [][]byte  // to be written; a spare array for it
 	queued   int       // bytes in q and with the writer
 	deadline time.Time // of writing
@@ -105,20 +104,6 @@ func (s *Stream) TLS() *tls.ConnectionState {
 		return &state
 	}
 	return nil
-}
-
-// SetBound notes the full address that was bound to the stream, for the log.
-func (s *Stream) SetBound(j JID) {
-	s.mu.Lock()
-	s.bound = j
-	s.mu.Unlock()
-}
-
-// Bound is what SetBound set.
-func (s *Stream) Bound() JID {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bound
 }
 
 // Done is closed when the connection is gone.

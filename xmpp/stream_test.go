@@ -142,10 +142,6 @@ func TestAccessors(t *testing.T) {
 		if s.User() != (JID{Local: "juliet", Domain: "example.com"}) || s.Mechanism() != "PLAIN" || s.TLS() != nil || s.WebSocket() || s.RemoteAddr().String() != "mem" || len(s.ID()) != 26 {
 			t.Errorf("%+v", s)
 		}
-		s.SetBound(JID{"juliet", "example.com", "x"})
-		if s.Bound().Resource != "x" {
-			t.Error(s.Bound())
-		}
 		if all, authenticated := a.Count(); all != 1 || authenticated != 1 {
 			t.Error(all, authenticated)
 		}
