@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +24,7 @@ type Options struct {
 	Nodes  int           // of the service
 	Length time.Duration // with churn and faults
 	Every  time.Duration // between faults; 0: none
+	Fault  string        // the only one, a part of its name; empty: all in turn
 	Pace   float64       // how many times as much happens as usual; 0: once
 	Come   time.Duration // over which all log in
 	Settle time.Duration // how long it may take at the end until all is right
@@ -219,6 +222,10 @@ func (s *soak) ghosts(ctx context.Context) {
 // suffer does faults until the time is over.
 func (s *soak) suffer(ctx context.Context) error {
 	r, begun := s.r, time.Now()
+	faults := slices.DeleteFunc(slices.Clone(hurts), func(h hurt) bool { return !strings.Contains(h.name, s.o.Fault) })
+	if len(faults) == 0 {
+		return fmt.Errorf("soak: no fault is called %q", s.o.Fault)
+	}
 	r.quiet.Store(true)
 	var order []int // of the nodes that are killed and restarted, each for a part of the time; the leader first
 	for i, n := range r.nodes {
@@ -238,8 +245,9 @@ func (s *soak) suffer(ctx context.Context) error {
 		pause(ctx, time.Until(next)-s.o.Every/2)
 		s.close()
 		part := min(len(order)-1, int(time.Since(begun)*time.Duration(len(order))/s.o.Length))
-		s.p.note("%s (of %s, if it is to end a process)", hurts[k%len(hurts)].name, r.nodes[order[part]].Name)
-		f, err := r.suffer(ctx, hurts[k%len(hurts)], order[part], s.res.begun)
+		x := faults[k%len(faults)]
+		s.p.note("%s (of %s, if it is to end a process)", x.name, r.nodes[order[part]].Name)
+		f, err := r.suffer(ctx, x, order[part], s.res.begun)
 		s.res.Faults = append(s.res.Faults, f)
 		if err != nil {
 			return err

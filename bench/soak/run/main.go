@@ -35,6 +35,7 @@ func run() (bool, error) {
 	flag.IntVar(&o.Nodes, "nodes", 3, "of the service")
 	flag.DurationVar(&o.Length, "length", time.Hour, "of the time with faults")
 	flag.DurationVar(&o.Every, "every", time.Minute, "between faults; 0: none")
+	flag.StringVar(&o.Fault, "fault", "", "part of a fault's name, to have only that one")
 	flag.Float64Var(&o.Pace, "pace", 1, "how many times as much happens as usual")
 	flag.DurationVar(&o.Come, "come", 2*time.Minute, "over which all log in at the begin")
 	flag.DurationVar(&o.Settle, "settle", 2*time.Minute, "how long it may take at the end until all is right")
