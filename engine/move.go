@@ -20,6 +20,8 @@ const goneMemory = 10 * time.Second
 var (
 	errMoving = errors.New("engine: the presentity is being moved already")
 	errOwed   = errors.New("engine: a record of the presentity is not saved")
+
+	errDeparting = errors.New("engine: a node has gone, and the presentity waits for its policy")
 )
 
 // moving is an Export that has not ended.
@@ -70,9 +72,24 @@ func (s *shard) exportNow(r *resident) {
 	if m == nil || m.done == nil || r.batch != nil {
 		return
 	}
+	of := r.p.Entity()
+	if r.gones < len(s.departures) && !r.absent {
+		// A node has gone while a save was waited for. What lived there is not taken elsewhere, where one
+		// that has come back in its place would be taken for it.
+		if r.policy == loading {
+			s.keepHere(r)
+			m.done(nil, errDeparting)
+			return
+		}
+		r.moving = nil
+		s.catchUp(r)
+		r.moving = m
+		if r.batch != nil {
+			return // that has to be saved first
+		}
+	}
 	done := m.done
 	m.done = nil
-	of := r.p.Entity()
 	if len(s.owed) > 0 {
 		for k := range s.owed {
 			if k.of == of {
@@ -215,7 +232,9 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 		at, lately := s.gone[node]
 		lately = lately && s.now.Sub(at) < goneMemory && !slices.Contains(gone, node)
 		alive := slices.Contains(s.e.peers.Nodes(), node)
-		if node != s.e.self && (lately || !alive) {
+		if node != s.e.self && !lately && !alive {
+			s.strange(h.Entity, node)
+		} else if node != s.e.self && lately {
 			s.depart(r, node)
 			if alive { // it is back, and perhaps some of it was said since
 				s.send(node, transfer.AppendEntity(message(saysLost), h.Entity))

@@ -87,6 +87,7 @@ type remote struct {
 	gone       map[string]time.Time     // when
 	walks      []walk
 	calm       time.Time // who comes to life before this keeps quiet
+	strangers  []stranger
 	unsure     time.Time // where sessions are is not known for certain before this
 	fenced     bool
 	standing   bool // this node may not act as an owner
@@ -342,6 +343,11 @@ func (s *shard) look(a *away, t time.Time) {
 		t = s.last
 	}
 	a.due = t
+	s.lookAt(t)
+}
+
+// lookAt has lookAfter look by t.
+func (s *shard) lookAt(t time.Time) {
 	if s.awayDue.IsZero() || t.Before(s.awayDue) {
 		s.awayDue = t
 	}
@@ -350,6 +356,9 @@ func (s *shard) look(a *away, t time.Time) {
 // lookAfter finds lines that have waited for too long, or may try again.
 func (s *shard) lookAfter() {
 	s.awayDue = time.Time{}
+	if len(s.strangers) > 0 && s.mayAct() {
+		s.meet()
+	}
 	for _, a := range s.away {
 		if a.due.After(s.now) || a.due.IsZero() {
 			if !a.due.IsZero() {

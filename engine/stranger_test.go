@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pharos/presence"
+)
+
+// goes moves alice from a to b as far as homes are concerned, with a state that was exported.
+func goes(w *town, state []byte) {
+	w.t.Helper()
+	a, b := w.nodes["a"], w.nodes["b"]
+	w.mu.Lock()
+	w.homes[alice] = home{"b", 2}
+	a.hints[alice] = home{"b", 2}
+	w.mu.Unlock()
+	if err := b.Import(alice, state); err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	b.hints[alice] = home{"b", 2}
+	w.mu.Unlock()
+	a.Forget(alice)
+}
+
+// TestStranger: a session at a node of which the new owner has not heard yet stays; one at a node of which he
+// does not hear goes.
+func TestStranger(t *testing.T) {
+	for name, comes := range map[string]bool{"comes": true, "does not come": false} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, func(w *town) {
+				a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
+				a.must(alice, presence.Touch{Package: "x"})
+				c.xmpp.say(alice, session("desk", "away"))
+				w.mu.Lock()
+				link := b.links["c"]
+				delete(b.links, "c")
+				w.mu.Unlock()
+				time.Sleep(time.Second)
+				var state []byte
+				if err := a.Export(alice, func(s []byte, err error) { state = s }); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				goes(w, state)
+				sources := func() int {
+					synctest.Wait()
+					x, err := b.Explain(context.Background(), alice, bob)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return len(x.Sources)
+				}
+				time.Sleep(time.Second)
+				if n := sources(); n != 1 {
+					t.Errorf("a second later there are %d sessions", n)
+				}
+				want := 0
+				w.mu.Lock()
+				b.links["c"] = link // for the end of the town, too
+				if !comes {
+					delete(b.links, "c")
+				} else {
+					want = 1
+				}
+				w.mu.Unlock()
+				time.Sleep(StrangeTime)
+				if n := sources(); n != want {
+					t.Errorf("then there are %d, not %d", n, want)
+				}
+				w.mu.Lock()
+				b.links["c"] = link
+				w.mu.Unlock()
+			})
+		})
+	}
+}
+
+// TestGoneWhileSaved: a node goes while an export waits for a save, and comes back before the state is elsewhere: what it had
+// before does not go there.
+func TestGoneWhileSaved(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
+		a.must(alice, presence.Touch{Package: "x"})
+		c.must(alice, session("desk", "away"))
+		sub := watch("s", bob)
+		sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
+		c.must(alice, sub)
+		a.slow.Store(int64(2 * time.Second))
+		if err := a.Submit(alice, publish("k", "tag", time.Hour, "busy"), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		var state []byte
+		if err := a.Export(alice, func(s []byte, err error) {
+			if state = s; err != nil {
+				t.Error(err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		w.cut(c)
+		c.valid.Store(false)
+		w.mu.Lock()
+		c.alive = false
+		w.mu.Unlock()
+		w.wg.Go(func() { _ = c.stop() })
+		a.Gone("c")
+		b.Gone("c")
+		w.start("c")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if state == nil {
+			t.Fatal("not exported")
+		}
+		goes(w, state)
+		time.Sleep(2 * StrangeTime)
+		x, err := b.Explain(context.Background(), alice, bob)
+		if err != nil || len(x.Sources) != 1 || x.Sources[0].ID.Kind != presence.Publication {
+			t.Errorf("%+v, %v", x.Sources, err)
+		}
+		if len(x.Subscriptions) != 1 || x.Subscriptions[0].Via.Node != "a" {
+			t.Errorf("%+v", x.Subscriptions)
+		}
+	})
+}
