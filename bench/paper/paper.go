@@ -299,8 +299,14 @@ func (s *side) settle(ctx context.Context) (spread Spread, err error) {
 			return spread, err
 		}
 		same := len(homes) == len(names)
+		at := map[*server]bool{}
 		for n, h := range homes {
 			same = same && last[n] == h
+			at[h] = true
+		}
+		// A server that is still to come is waited for, however long it takes to begin on a busy machine.
+		if s.limit > 0 && len(at)*s.limit < len(names) {
+			same = false
 		}
 		if last = homes; !same {
 			since = time.Now()
