@@ -28,6 +28,11 @@ type drawing struct {
 // how far they lie apart, what was done about it, and what was used.
 func (r *Result) Draw(w io.Writer) error {
 	d := &drawing{r: r, y: 58}
+	assumed := strings.TrimPrefix(r.assumed(), "; ")
+	if assumed != "" {
+		assumed = fmt.Sprintf(`<text x="12" y="60" fill="#555">%s</text>`+"\n", escape(assumed))
+		d.y += 17
+	}
 	n := min(columns, len(r.Samples))
 	for i := range n {
 		d.from, d.to = append(d.from, i*len(r.Samples)/n), append(d.to, max(i*len(r.Samples)/n+1, (i+1)*len(r.Samples)/n))
@@ -49,9 +54,9 @@ func (r *Result) Draw(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" font-family="sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="white"/>
 <text x="12" y="24" font-size="16" font-weight="bold">%s</text>
-<text x="12" y="43" fill="#555">%s nodes, maximum %s each, %s users of level %.3g; seed %d%s</text>
-%s</svg>
-`, drawLeft+drawWide+drawRight, d.y+8, escape(s.Name+": "+s.About), grouped(float64(s.Nodes.Count+s.Nodes.Standby)), grouped(s.Nodes.Max), grouped(float64(s.Users.Count)), s.level(), s.Seed, escape(r.assumed()), d.b.String())
+<text x="12" y="43" fill="#555">%s nodes, maximum %s each, %s users of level %.3g; seed %d</text>
+%s%s</svg>
+`, drawLeft+drawWide+drawRight, d.y+8, escape(s.Name+": "+s.About), grouped(float64(s.Nodes.Count+s.Nodes.Standby)), grouped(s.Nodes.Max), grouped(float64(s.Users.Count)), s.level(), s.Seed, assumed, d.b.String())
 	return err
 }
 

@@ -123,6 +123,9 @@ func chart(c canvas, title string, rows []Row) {
 			c.diamond(x+bar/2, y(theirs), 5.5, orange)
 		}
 		c.line(x-5, y(best), x+bar+5, y(best), 2.5, ideal)
+		if gap := y(above) - y(best); gap > -4 && gap < 40 { // else the line would go through the figures
+			above = max(above, best)
+		}
 		c.text(x+bar/2, y(above)-7, 13, 0, true, bars, label(several))
 		if r.Servers > 1 {
 			c.text(x+bar/2, y(above)-23, 13, 0, true, bars, fmt.Sprintf("-%.1f %%", r.Cut()))

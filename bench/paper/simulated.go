@@ -346,7 +346,9 @@ func comparison(c canvas, title string, rows []Compared) {
 		c.text(left-9, y(v)+4.5, 13, 1, false, faint, fmt.Sprintf("%g", v))
 		c.text(x(v), top+high+20, 13, 0, false, faint, fmt.Sprintf("%g", v))
 	}
-	c.text(left-9, top-13, 13, 1, false, faint, "ms")
+	c.text(left-50, top-13, 13, -1, false, faint, "simulated, ms")
+	c.line(left+480, 53, left+504, 53, 1, faint)
+	c.text(left+512, 58, 13, -1, false, ink, fmt.Sprintf("%.0f %% off", Within*100))
 	c.text(left+wide, top+high+44, 13, 1, false, faint, "measured, ms")
 	c.line(x(low), y(low), x(most), y(most), 1.5, ink)
 	f := 1 + Within
