@@ -73,14 +73,13 @@ func (s *shard) exportNow(r *resident) {
 		return
 	}
 	of := r.p.Entity()
+	// A node that has gone may be back by the time the state is elsewhere, and would be taken for what it was.
+	if !r.absent && r.policy == loading && (r.gones < len(s.departures) || slices.ContainsFunc(r.parked, departs)) {
+		s.keepHere(r)
+		m.done(nil, errDeparting)
+		return
+	}
 	if r.gones < len(s.departures) && !r.absent {
-		// A node has gone while a save was waited for. What lived there is not taken elsewhere, where one
-		// that has come back in its place would be taken for it.
-		if r.policy == loading {
-			s.keepHere(r)
-			m.done(nil, errDeparting)
-			return
-		}
 		r.moving = nil
 		s.catchUp(r)
 		r.moving = m
@@ -116,6 +115,12 @@ func (s *shard) exportNow(r *resident) {
 		b = transfer.AppendString(b, node)
 	}
 	done(transfer.AppendHolding(b, m.exported), nil)
+}
+
+// departs tells of an item that lets go what lived at a node.
+func departs(it item) bool {
+	_, ok := it.in.(presence.Depart)
+	return ok
 }
 
 // Forget ends an Export: the presentity lives elsewhere now.
@@ -207,17 +212,32 @@ func (e *Engine) Import(of presence.Entity, state []byte) error {
 		return presence.ErrAssume
 	}
 	s := e.shardOf(of)
-	s.put(func() { s.assume(h, restored, gone) }, false)
+	era := e.peers.Era()
+	s.put(func() {
+		// In another era it is not ours: it has heirs, and perhaps another owner, who would not hear of what is done here.
+		if era != 0 && e.peers.Era() == era {
+			s.assume(h, restored, gone)
+		}
+	}, false)
 	return nil
 }
 
 func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 	r := s.residents[h.Entity]
+	if r != nil && !r.absent {
+		// The last owner knows best. What waits is taken again behind what he has sent.
+		s.e.log.Error("a presentity has come that is here already", "entity", h.Entity.String())
+		parked := s.takeParked(r)
+		s.leave(r)
+		r = nil
+		defer func() {
+			for i := range parked {
+				s.take(&parked[i])
+			}
+		}()
+	}
 	if r == nil {
 		r = s.bare(h.Entity)
-	} else if !r.absent {
-		s.e.log.Error("a presentity has come that is here already", "entity", h.Entity.String())
-		return
 	}
 	r.absent, r.held, r.moving, r.least = false, true, nil, h.Revision
 	s.e.mirror.Settle(h)

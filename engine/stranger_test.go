@@ -129,3 +129,77 @@ func TestGoneWhileSaved(t *testing.T) {
 		}
 	})
 }
+
+// TestGoneWhileDecided: the same while a policy is waited for. The export is refused, and may be tried again.
+func TestGoneWhileDecided(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
+		a.must(alice, presence.Touch{Package: "x"})
+		sub := watch("s", bob)
+		sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
+		c.must(alice, sub)
+		w.pols.mu.Lock()
+		w.pols.delay = 2 * time.Second
+		w.pols.mu.Unlock()
+		a.PolicyChanged(alice)
+		time.Sleep(time.Second)
+		w.cut(c)
+		a.Gone("c")
+		b.Gone("c")
+		export := func() (state []byte, err error) {
+			done := make(chan struct{})
+			if e := a.Export(alice, func(s []byte, e error) { state, err = s, e; close(done) }); e != nil {
+				t.Fatal(e)
+			}
+			<-done
+			return state, err
+		}
+		if _, err := export(); err == nil {
+			t.Error("exported with what lived at a node that has gone")
+		}
+		time.Sleep(3 * time.Second)
+		state, err := export()
+		if err != nil {
+			t.Fatal(err)
+		}
+		goes(w, state)
+		time.Sleep(time.Second)
+		x, err := b.Explain(context.Background(), alice, bob)
+		if err != nil || len(x.Subscriptions) != 1 || x.Subscriptions[0].Via.Node != "a" {
+			t.Errorf("%+v, %v", x.Subscriptions, err)
+		}
+	})
+}
+
+// TestImportTooLate: what comes when the era that was to have it has ended is not taken in the next: somebody else owns it.
+func TestImportTooLate(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		a.must(alice, session("pad", "busy"))
+		var state []byte
+		if err := a.Export(alice, func(s []byte, err error) { state = s }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		b.valid.Store(false)
+		if err := b.Import(alice, state); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		b.eras.Add(1)
+		b.Disown()
+		b.valid.Store(true)
+		a.KeepHere(alice)
+		time.Sleep(time.Second)
+		if n := b.Stats().Presentities; n != 0 {
+			t.Errorf("%d are at a node that owns none", n)
+		}
+		if out := b.must(alice, publish("k", "tag", time.Hour, "away")); out.Tag != "tag" {
+			t.Errorf("%+v", out)
+		}
+		if x, err := a.Explain(context.Background(), alice, bob); err != nil || len(x.Sources) != 2 {
+			t.Errorf("the owner has not heard of it: %+v, %v", x.Sources, err)
+		}
+	})
+}

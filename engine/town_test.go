@@ -58,6 +58,7 @@ type townNode struct {
 	saves  chan diskWrite
 	slow   atomic.Int64 // nanoseconds a save takes
 	loads  atomic.Int64
+	eras   atomic.Uint64 // that have ended
 }
 
 type townLink struct {
@@ -306,7 +307,7 @@ func (n townPeers) Owner(e presence.Entity) (string, bool) {
 	return h.node, ok
 }
 
-func (n townPeers) Era() uint64 { return 1 }
+func (n townPeers) Era() uint64 { return 1 + n.eras.Load() }
 
 func (n townPeers) Term(e presence.Entity) uint64 {
 	n.town.mu.Lock()
