@@ -252,13 +252,12 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 		at, lately := s.gone[node]
 		lately = lately && s.now.Sub(at) < goneMemory && !slices.Contains(gone, node)
 		alive := slices.Contains(s.e.peers.Nodes(), node)
-		if node != s.e.self && !lately && !alive {
-			s.strange(h.Entity, node)
-		} else if node != s.e.self && lately {
-			s.depart(r, node)
-			if alive { // it is back, and perhaps some of it was said since
-				s.send(node, transfer.AppendEntity(message(saysLost), h.Entity))
-			}
+		if node == s.e.self || alive && !lately || !alive && !lately && s.strange(h.Entity, node) {
+			continue
+		}
+		s.depart(r, node)
+		if alive { // it is back, and perhaps some of it was said since
+			s.send(node, transfer.AppendEntity(message(saysLost), h.Entity))
 		}
 	}
 	if restored {

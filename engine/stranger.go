@@ -12,6 +12,9 @@ import (
 // here: the node that it comes from may have heard sooner of one that has come. Longer than it takes to hear of a node that there is.
 const StrangeTime = 3 * time.Second
 
+// maxStrangers bounds those that a shard waits for; beyond it they go at once.
+const maxStrangers = 1 << 16
+
 // stranger is a node at which something of a presentity lives, and of which this node knows nothing.
 type stranger struct {
 	of   presence.Entity
@@ -19,11 +22,15 @@ type stranger struct {
 	due  time.Time
 }
 
-// strange has it looked again later whether a node is there.
-func (s *shard) strange(of presence.Entity, node string) {
+// strange has it looked again later whether a node is there. False: too many wait.
+func (s *shard) strange(of presence.Entity, node string) bool {
+	if len(s.strangers) >= maxStrangers {
+		return false
+	}
 	x := stranger{of, node, s.now.Add(StrangeTime)}
 	s.strangers = append(s.strangers, x)
 	s.lookAt(x.due)
+	return true
 }
 
 // meet looks for the nodes that were strange. One that is there by now is asked to say again what it

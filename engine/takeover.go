@@ -231,6 +231,7 @@ func (s *shard) disown() {
 	}
 	s.inflight, s.gathering, s.fenced = nil, nil, false
 	clear(s.owed)
+	s.strangers = nil
 	s.retry, s.walks = time.Time{}, nil
 	for _, a := range s.requests { // the owners have let go of this node
 		a.tries = 0
