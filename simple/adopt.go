@@ -249,7 +249,7 @@ func (e *Edge) Lost(lost func(presence.Entity) bool) {
 		l.mu.Unlock()
 		if len(ask) > 0 {
 			// It may wait: see listing.watch.
-			e.lists.loads.Go(func() {
+			e.lists.background(func() {
 				for _, m := range ask {
 					l.watch(m)
 				}

@@ -279,6 +279,34 @@ func TestListEnds(t *testing.T) {
 	})
 }
 
+// Close has begun when an owner is found to have gone: it waits for what is under way, and
+// nothing more may begin.
+func TestLostWhileClosing(t *testing.T) {
+	for _, closing := range []bool{false, true} {
+		inWorld(t, Config{}, func(w *world) {
+			alice, bob := w.tcpPhone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+			bob.publish("open", "here", "")
+			w.putDocument("alice", xdm.ResourceLists, resourceLists(entriesXML("bob")))
+			alice.watchList("sip:alice/buddies@example.com", "", "", 60).told()
+			l := w.edge.lists.all()[0]
+			w.edge.Lost(func(who presence.Entity) bool {
+				if closing && who.User == "bob" { // the lists are being gone through
+					w.edge.lists.mu.Lock()
+					w.edge.lists.closed = true
+					w.edge.lists.mu.Unlock()
+				}
+				return true
+			})
+			synctest.Wait()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if answered := l.waiting == 0; answered == closing {
+				t.Errorf("closing: %v, and the member was subscribed to again: %v", closing, answered)
+			}
+		})
+	}
+}
+
 // As many members as a list may have, most of them unknown, over TCP: all are named
 // in the first NOTIFY, and it comes soon.
 func TestListOfThousand(t *testing.T) {
