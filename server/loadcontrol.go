@@ -28,9 +28,10 @@ type loadControl struct {
 	edge    *loadcontrol.Edge // nil: there is no address, or no secret
 	standby []standby
 	ctx     context.Context // of run; nil before
-	tasks   sync.WaitGroup
+	tasks   sync.WaitGroup  // begun with mu held, before closed
 
 	mu       sync.Mutex
+	closed   bool
 	balancer *balance.Balancer
 	term     uint64
 	inviting string    // the candidate that is being added, by its URI; "": none
@@ -146,7 +147,25 @@ func (c *loadControl) run(ctx context.Context) {
 	} else {
 		<-ctx.Done()
 	}
+}
+
+// background does something that close waits for.
+func (c *loadControl) background(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.tasks.Go(f)
+	}
+}
+
+// close waits for what is under way; nothing more begins. It comes after run, and after users
+// have been handed over: their clients are told by then.
+func (c *loadControl) close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.tasks.Wait()
+	return nil
 }
 
 // Round is cluster.Control's.

@@ -67,7 +67,7 @@ func (s *Server) member(name string) (m clusterMember, ok bool) {
 
 // moved has clients of users who have moved go to their new server, those that follow.
 func (s *Server) moved(of []presence.Entity, to string) {
-	s.loads.tasks.Go(func() {
+	s.loads.background(func() {
 		for _, u := range of {
 			s.jabber.Moved(u, to)
 		}

@@ -311,6 +311,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case !orderly:
 		err = errors.Join(err, leave(drain, false))
 	}
+	if s.loads != nil {
+		err = errors.Join(err, within(drain, "load control", s.loads.close))
+	}
 	err = errors.Join(err, s.jabber.Close(drain), s.xmpp.Shutdown(drain))
 	stopEngine()
 	err = errors.Join(err, within(drain, "engine", inner.Wait))
