@@ -61,7 +61,6 @@ func (s *shard) export(of presence.Entity, done func([]byte, error)) {
 		done(nil, errMoving)
 		return
 	}
-	s.catchUp(r)
 	r.moving = &moving{done: done}
 	s.exportNow(r)
 }
@@ -74,18 +73,16 @@ func (s *shard) exportNow(r *resident) {
 	}
 	of := r.p.Entity()
 	// A node that has gone may be back by the time the state is elsewhere, and would be taken for what it was.
-	if !r.absent && r.policy == loading && (r.gones < len(s.departures) || slices.ContainsFunc(r.parked, departs)) {
+	r.moving = nil
+	s.catchUp(r)
+	r.moving = m
+	switch {
+	case r.batch != nil:
+		return // that has to be saved first
+	case slices.ContainsFunc(r.parked, departs):
 		s.keepHere(r)
 		m.done(nil, errDeparting)
 		return
-	}
-	if r.gones < len(s.departures) && !r.absent {
-		r.moving = nil
-		s.catchUp(r)
-		r.moving = m
-		if r.batch != nil {
-			return // that has to be saved first
-		}
 	}
 	done := m.done
 	m.done = nil
@@ -229,14 +226,10 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 		s.e.log.Error("a presentity has come that is here already", "entity", h.Entity.String())
 		parked := s.takeParked(r)
 		s.leave(r)
-		r = nil
-		defer func() {
-			for i := range parked {
-				s.take(&parked[i])
-			}
-		}()
-	}
-	if r == nil {
+		r = s.bare(h.Entity)
+		r.parked = parked
+		s.parked += len(parked)
+	} else if r == nil {
 		r = s.bare(h.Entity)
 	}
 	r.absent, r.held, r.moving, r.least = false, true, nil, h.Revision
@@ -252,7 +245,7 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 		at, lately := s.gone[node]
 		lately = lately && s.now.Sub(at) < goneMemory && !slices.Contains(gone, node)
 		alive := slices.Contains(s.e.peers.Nodes(), node)
-		if node == s.e.self || alive && !lately || !alive && !lately && s.strange(h.Entity, node) {
+		if node == s.e.self || !lately && (alive || s.strange(h.Entity, node)) {
 			continue
 		}
 		s.depart(r, node)

@@ -203,3 +203,45 @@ func TestImportTooLate(t *testing.T) {
 		}
 	})
 }
+
+// TestGoneWhileDecidedAndSaved: the policy comes while a save is waited for. What lived at the node still waits for its turn then.
+func TestGoneWhileDecidedAndSaved(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
+		a.must(alice, presence.Touch{Package: "x"})
+		sub := watch("s", bob)
+		sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
+		c.must(alice, sub)
+		a.slow.Store(int64(4 * time.Second))
+		if err := a.Submit(alice, publish("k", "tag", time.Hour, "busy"), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+		w.pols.mu.Lock()
+		w.pols.delay = 2 * time.Second
+		w.pols.mu.Unlock()
+		a.PolicyChanged(alice)
+		time.Sleep(time.Second)
+		w.cut(c)
+		a.Gone("c")
+		b.Gone("c")
+		time.Sleep(100 * time.Millisecond)
+		done := make(chan error, 1)
+		if err := a.Export(alice, func(_ []byte, err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Error("exported with what lived at a node that has gone")
+			}
+		case <-time.After(time.Minute):
+			t.Error("neither exported nor refused")
+		}
+		time.Sleep(5 * time.Second)
+		x, err := a.Explain(context.Background(), alice, bob)
+		if err != nil || len(x.Subscriptions) != 1 || x.Subscriptions[0].Via.Node != "a" {
+			t.Errorf("%+v, %v", x.Subscriptions, err)
+		}
+	})
+}
