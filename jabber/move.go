@@ -88,10 +88,7 @@ func (e *Edge) calledTake(ctx context.Context, u presence.Entity, in *unpacker, 
 	}
 	if !e.calls.spawn(func() {
 		answer(s.handOver(ctx, token, h))
-		s.mu.Lock()
-		got := s.acknowledgedMail()
-		s.mu.Unlock()
-		s.remove(ctx, got)
+		s.remove(ctx)
 	}) {
 		answer(nil)
 	}

@@ -239,27 +239,14 @@ func (s *session) collect() {
 	s.sm.got = nil
 }
 
-// acknowledgedMail is what the client has and the mailbox may have yet. mu is held.
-func (s *session) acknowledgedMail() []int64 {
-	s.collect()
-	if s.mail == nil {
-		return nil
-	}
-	return slices.Clone(s.mail.got)
-}
-
 // arrived removes from the mailbox what the client has, and goes on with what is stored
 // beyond, or lets the user's other sessions look. It blocks.
 func (s *session) arrived(ctx context.Context) {
 	for {
-		s.mu.Lock()
-		got := s.acknowledgedMail()
-		m := s.mail
-		s.mu.Unlock()
+		m := s.remove(ctx)
 		if m == nil {
 			return
 		}
-		s.remove(ctx, got)
 		s.mu.Lock()
 		over := !m.busy && (s.ended || m.failed || len(s.inHand()) == 0)
 		next := over && m.more && !s.ended && !m.failed
@@ -280,31 +267,36 @@ func (s *session) arrived(ctx context.Context) {
 }
 
 // remove takes from the mailbox what the client has. What the store does not remove it is asked to remove
-// again with what comes next, or at the session's end.
-func (s *session) remove(ctx context.Context, got []int64) {
+// again with what comes next, or at the session's end. nil: the session was handed nothing.
+func (s *session) remove(ctx context.Context) *mail {
+	var got []int64
+	s.mu.Lock()
+	s.collect()
+	m := s.mail
+	if m != nil {
+		got = slices.Clone(m.got)
+	}
+	s.mu.Unlock()
 	if len(got) == 0 {
-		return
+		return m
 	}
 	if err := s.edge.c.Engine.RemoveStored(ctx, s.user.entity, got...); err != nil {
 		s.log().Error("stored messages not removed", "err", err)
-		return
+		return m
 	}
 	s.mu.Lock()
-	s.mail.got = slices.DeleteFunc(s.mail.got, func(n int64) bool { return slices.Contains(got, n) })
+	m.got = slices.DeleteFunc(m.got, func(n int64) bool { return slices.Contains(got, n) })
 	s.mu.Unlock()
+	return m
 }
 
 // leaveStored gives back what a session that has ended was handed and its client is not known to
 // have: to the user's other sessions, else it waits for the next login. It blocks.
 func (s *session) leaveStored(ctx context.Context) {
-	s.mu.Lock()
-	got := s.acknowledgedMail()
-	m := s.mail
-	s.mu.Unlock()
+	m := s.remove(ctx)
 	if m == nil {
 		return
 	}
-	s.remove(ctx, got)
 	s.mu.Lock()
 	left := m.more || len(s.inHand()) > 0
 	number := m.turn
