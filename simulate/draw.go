@@ -28,7 +28,7 @@ type drawing struct {
 // how far they lie apart, what was done about it, and what was used.
 func (r *Result) Draw(w io.Writer) error {
 	d := &drawing{r: r, y: 58}
-	assumed := strings.TrimPrefix(r.assumed(), "; ")
+	assumed := r.assumed()
 	if assumed != "" {
 		assumed = fmt.Sprintf(`<text x="12" y="60" fill="#555">%s</text>`+"\n", escape(assumed))
 		d.y += 17

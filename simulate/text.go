@@ -72,23 +72,23 @@ func (e *Happened) even() string {
 
 // assumed says where the costs are not those that were measured.
 func (r *Result) assumed() string {
-	var b strings.Builder
+	var list []string
 	measured, mine := Measured(), r.Scenario.Costs
 	m := measured.rows()
 	for i, c := range mine.rows() {
 		if *c.value != *m[i].value {
-			fmt.Fprintf(&b, "; assumed: %s is %s %s (measured: %s)", c.key, figure(*c.value), c.unit, figure(*m[i].value))
+			list = append(list, fmt.Sprintf("assumed: %s is %s %s (measured: %s)", c.key, figure(*c.value), c.unit, figure(*m[i].value)))
 		}
 	}
 	if f := r.Scenario.Nodes.Database; f != 1 {
-		fmt.Fprintf(&b, "; assumed: a database %g times as fast as the measured one", f)
+		list = append(list, fmt.Sprintf("assumed: a database %g times as fast as the measured one", f))
 	}
-	return b.String()
+	return strings.Join(list, "; ")
 }
 
 func (r *Result) writeAssumed(b *strings.Builder) {
 	if text := r.assumed(); text != "" {
-		b.WriteString(strings.TrimPrefix(text, "; ") + "\n")
+		b.WriteString(text + "\n")
 	}
 }
 

@@ -202,7 +202,7 @@ type share struct {
 
 // inherit deals so many homes, at most, out by their places in the order of names.
 func (t *registryTx) inherit(dead string, shares []share, most int, got map[string]int) error {
-	update, args := t.inheritance(dead, shares, most)
+	update, args := inheritance(dead, shares, most)
 	if t.postgres {
 		update = `WITH updated AS (` + update + `) SELECT node, COUNT(*) FROM updated GROUP BY node`
 	} else {
@@ -226,7 +226,7 @@ func (t *registryTx) inherit(dead string, shares []share, most int, got map[stri
 
 // inheritance is the statement of inherit. It finds the homes by their names (by node and an empty text, see homerows.go): where the planner
 // has last heard of a node with few homes, it would look through all of them for each.
-func (t *registryTx) inheritance(dead string, shares []share, most int) (update string, args []any) {
+func inheritance(dead string, shares []share, most int) (update string, args []any) {
 	var pick strings.Builder
 	for _, sh := range shares {
 		pick.WriteString(` WHEN ranked.place < ? THEN ?`)

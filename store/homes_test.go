@@ -286,7 +286,7 @@ func TestInheritLinear(t *testing.T) {
 	kill(t, s, one)
 	read := 0
 	if err := s.registry(t.Context(), func(t *registryTx) error {
-		update, args := t.inheritance("n1", []share{{"n2", 1}}, InheritMost)
+		update, args := inheritance("n1", []share{{"n2", 1}}, InheritMost)
 		rows, err := t.query(`EXPLAIN ANALYZE `+update, args...)
 		if err != nil {
 			return err
