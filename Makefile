@@ -28,10 +28,10 @@ cluster-demo:
 	@./interop/install.sh database
 	@$(GO) run ./bench/faults/run -demo
 
-## make faults   hurt a service of three nodes (root; network namespaces); FAULTS=name,... for some
+## make faults   hurt a service of three nodes, and write bench/README.md (root; network namespaces; 6 minutes); FAULTS=name,... for some, which are printed only
 faults:
 	@./interop/install.sh database
-	@$(GO) run ./bench/faults/run $(if $(FAULTS),-only "$(FAULTS)")
+	@$(GO) run ./bench/faults/run $(if $(FAULTS),-only "$(FAULTS)",-readme bench/README.md)
 
 ## make soak     three nodes for an hour with 20,000 users and a fault every minute: does anything grow? writes bench/README.md; SOAK="-users 5000" for others
 soak:

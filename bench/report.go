@@ -45,12 +45,25 @@ func Between(path, begin, end, text string) error {
 
 // Setting is when and where something was measured, and what; more is said before the revision.
 func Setting(more ...string) string {
-	rev, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		rev = []byte("unknown")
-	}
 	of := append([]string{fmt.Sprintf("%s, %s, %d cores, %s, %s", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), cpuModel(), kernel())}, more...)
-	return strings.Join(of, "; ") + "; revision " + strings.TrimSpace(string(rev)) + "."
+	return strings.Join(of, "; ") + "; revision " + revision() + "."
+}
+
+// revision is what was built, and says if the code has been changed since. What a measurement writes is no code.
+func revision() string {
+	rev, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	changed, err := exec.Command("git", "status", "--porcelain", "--", ":/*.go", ":/go.mod", ":/go.sum", ":/*.html", ":/*.js", ":/*.css", ":/*.sql").Output()
+	if err != nil {
+		return "unknown"
+	}
+	s := strings.TrimSpace(string(rev))
+	if len(changed) > 0 {
+		s += "-dirty"
+	}
+	return s
 }
 
 // Loaded says for Setting how busy the machine was with other work too.

@@ -7,11 +7,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"pharos/bench"
 	"pharos/bench/client"
 )
 
@@ -505,12 +507,27 @@ func (r Result) String() string {
 	return s
 }
 
-// Table is the results for the README.
+const (
+	beginFaults = "<!-- faults: written by make faults -->"
+	endFaults   = "<!-- end of faults -->"
+)
+
+// Write puts the table of all faults between its markers in a file.
+func Write(path string, rs []Result) error {
+	return bench.Between(path, beginFaults, endFaults, bench.Setting(bench.Loaded())+"\n\n"+Table(rs))
+}
+
+// Table is the results for people, as Markdown.
 func Table(rs []Result) string {
 	var b strings.Builder
 	b.WriteString("| Fault | All right after | Median | Limit | Watchers behind | Linearizable |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rs {
 		fmt.Fprintf(&b, "| %s | %.1f s | %.2f s | %v | %d | %s (%d operations) |\n", r.Name, r.Worst.Seconds(), r.P50.Seconds(), r.Limit, r.Told, r.Linear, r.Ops)
+	}
+	for _, r := range rs {
+		if !r.OK() {
+			fmt.Fprintf(&b, "\n%s: not as it has to be: %s\n", r.Name, strings.Join(slices.Concat(r.Wrong, r.Breaches), "; "))
+		}
 	}
 	return b.String()
 }

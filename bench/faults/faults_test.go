@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"flag"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,5 +36,18 @@ func TestFaults(t *testing.T) {
 		if !r.OK() {
 			t.Error(r)
 		}
+	}
+}
+
+// The table says what was broken, not only that a limit was exceeded.
+func TestTable(t *testing.T) {
+	good := Result{Name: "kill", Limit: 5 * time.Second, Worst: time.Second, Linear: "yes"}
+	bad := good
+	bad.Name, bad.Wrong, bad.Breaches = "cut", []string{"a is told nothing"}, []string{"a CSeq went back"}
+	if s := Table([]Result{good}); strings.Contains(s, "not as it has to be") {
+		t.Error(s)
+	}
+	if s := Table([]Result{good, bad}); !strings.Contains(s, "\ncut: not as it has to be: a is told nothing; a CSeq went back\n") {
+		t.Error(s)
 	}
 }

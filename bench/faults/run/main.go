@@ -25,6 +25,7 @@ func main() {
 	asJSON := flag.Bool("json", false, "print the results as JSON")
 	loop := flag.Bool("loopback", false, "on addresses of 127/8, without namespaces: fewer faults, no rights needed")
 	demo := flag.Bool("demo", false, "show what a service of several nodes does, instead of hurting one ('make cluster-demo')")
+	readme := flag.String("readme", "", "file in which the table of all faults is replaced")
 	keep := flag.String("keep", "", "folder for the nodes' logs; else they go")
 	flag.Parse()
 	dir := *keep
@@ -56,6 +57,9 @@ func main() {
 		fmt.Println(string(b))
 	} else {
 		fmt.Print(faults.Table(rs))
+	}
+	if err == nil && *readme != "" {
+		err = faults.Write(*readme, rs)
 	}
 	if err != nil {
 		stop()
