@@ -60,7 +60,7 @@ var mayImport = map[string]string{
 	"bench/paper":      "bench presence account store store/postgrestest simulate",
 	"bench/paper/run":  "bench bench/paper",
 	"bench/client":     "sip markup",
-	"bench/faults":     "bench/client sip markup store/postgrestest",
+	"bench/faults":     "bench bench/client sip markup store/postgrestest",
 	"bench/faults/run": "bench/faults",
 	"bench/soak":       "bench bench/client sip markup",
 	"bench/soak/run":   "bench bench/soak bench/peers",
