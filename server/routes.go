@@ -21,15 +21,15 @@ import (
 // routes is what the http listeners serve.
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
-	m.Handle("/sip", s.fromOrigin(s.sip.WebSocket()))
+	m.Handle("/sip", s.fromOrigin(asksToUpgrade("SIP phones", "sip", s.sip.WebSocket())))
 	secure, plain := s.xmpp.WebSocket(true), s.xmpp.WebSocket(false)
-	m.Handle("/xmpp", s.fromOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m.Handle("/xmpp", s.fromOrigin(asksToUpgrade("chat clients", "xmpp", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil {
 			secure.ServeHTTP(w, r)
 			return
 		}
 		plain.ServeHTTP(w, r)
-	})))
+	}))))
 	m.HandleFunc("GET /.well-known/host-meta", hostMetaXML)
 	m.HandleFunc("GET /.well-known/host-meta.json", hostMetaJSON)
 	m.Handle("GET /metrics", s.metrics())
@@ -52,6 +52,19 @@ func (s *Server) fromOrigin(h http.Handler) http.Handler {
 		o := r.Header.Get("Origin")
 		if o != "" && !slices.Contains(allowed, "*") && !slices.Contains(allowed, o) {
 			http.Error(w, "this origin is not in http.origins", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// asksToUpgrade tells who asks for no WebSocket, such as a person with a browser, that there is nothing else here.
+func asksToUpgrade(who, subprotocol string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket") // RFC 9110 §15.5.22
+			http.Error(w, "Here "+who+" in web pages connect by WebSocket, with the subprotocol "+subprotocol+". There is no page to be seen; / says more.", http.StatusUpgradeRequired)
 			return
 		}
 		h.ServeHTTP(w, r)

@@ -115,10 +115,11 @@ func TestHTTP(t *testing.T) {
 		{web + "/nothing", nil, 404, ""},
 		{web + "/xmpp", []string{"Origin", "https://evil.example"}, 403, "http.origins"},
 		{web + "/sip", []string{"Origin", "https://evil.example"}, 403, "http.origins"},
-		{web + "/xmpp", []string{"Origin", "https://chat.example.com"}, 426, ""}, // no upgrade asked for
+		{web + "/xmpp", []string{"Origin", "https://chat.example.com"}, 426, "subprotocol xmpp"}, // no upgrade asked for
+		{plain + "/sip", nil, 426, "SIP phones"},
 	} {
 		resp, body := get(t, tc.url, tc.header...)
-		if resp.StatusCode != tc.status && !(tc.status == 426 && resp.StatusCode == 400) || !strings.Contains(body, tc.want) {
+		if resp.StatusCode != tc.status || tc.status == 426 && resp.Header.Get("Upgrade") != "websocket" || !strings.Contains(body, tc.want) {
 			t.Errorf("%s: %s %q, want %d with %q", tc.url, resp.Status, body, tc.status, tc.want)
 		}
 	}
