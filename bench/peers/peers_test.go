@@ -131,8 +131,13 @@ func TestCompare(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
 	}
-	if svg := string(Chart("a & b", ls)); strings.Count(svg, "<rect") != 1+4+3 || !strings.Contains(svg, "a &amp; b") {
+	svg := string(Chart("a & b", "today\n\n", ls))
+	if strings.Count(svg, "<rect") != 1+4+3 || !strings.Contains(svg, "a &amp; b") || !strings.Contains(svg, ">today<") {
 		t.Errorf("chart\n%s", svg)
+	}
+	// A third of 600 and all of 100 are to be kept; the scale is 600.
+	if goal := ls[0].goal(); goal != 100 || !strings.Contains(svg, `<line x1="390.0"`) {
+		t.Errorf("the goal is at %v in\n%s", goal, svg)
 	}
 }
 

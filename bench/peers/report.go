@@ -163,14 +163,15 @@ func Write(path, world, chart, text string, svg []byte) error {
 	return os.WriteFile(chart, svg, 0o644)
 }
 
-// Chart draws each line's figures as bars, each line by its own scale.
-func Chart(title string, ls []Line) []byte {
+// Chart draws each line's figures as bars, each line by its own scale, with a stroke through ours where the hardest of its
+// goals is. setting stands below the title.
+func Chart(title, setting string, ls []Line) []byte {
 	const (
 		left, wide, right = 330, 360, 150
 		row, bar          = 20, 13
 	)
 	var b strings.Builder
-	y := 48
+	y := 76
 	draw := func(name, colour string, v, most float64, unit string) {
 		w := 0.0
 		if most > 0 {
@@ -195,7 +196,13 @@ func Chart(title string, ls []Line) []byte {
 		if l.Bare != nil && !l.Metric.More { // the bare loop's rate would make all others small
 			most = max(most, l.Bare.Median)
 		}
+		goal, at := l.goal(), y
+		most = max(most, goal)
 		draw("Pharos", "#2f6f9f", l.Ours.Median, most, l.Unit)
+		if most > 0 && len(l.Verdicts) > 0 {
+			x := left + wide*goal/most
+			fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#cc0000" stroke-width="2"/>`+"\n", x, x, at-3, at+bar+3)
+		}
 		for _, v := range l.Verdicts {
 			draw(v.By, "#b5651d", v.Its.Median, most, l.Unit)
 		}
@@ -206,8 +213,25 @@ func Chart(title string, ls []Line) []byte {
 	}
 	head := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n"+
 		`<rect width="100%%" height="100%%" fill="white"/>`+"\n"+
-		`<text x="12" y="26" font-size="15" font-weight="bold">%s</text>`+"\n", left+wide+right, y, escape(title))
+		`<text x="12" y="26" font-size="15" font-weight="bold">%s</text>`+"\n"+
+		`<text x="12" y="46" fill="#555555">%s</text>`+"\n"+
+		`<text x="12" y="63" fill="#555555">The red stroke is the goal.</text>`+"\n", left+wide+right, y, escape(title), escape(strings.TrimSpace(setting)))
 	return []byte(head + b.String() + "</svg>\n")
+}
+
+// goal is what our figure has to be at least, or at most, to be as much better than each peer's as it should.
+func (l Line) goal() float64 {
+	goal := 0.0
+	for i, v := range l.Verdicts {
+		g := v.Its.Median * v.Goal
+		if !l.Metric.More {
+			g = v.Its.Median / v.Goal
+		}
+		if i == 0 || l.Metric.More == (g > goal) {
+			goal = g
+		}
+	}
+	return goal
 }
 
 func escape(s string) string {

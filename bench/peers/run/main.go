@@ -94,7 +94,7 @@ func run() error {
 		if *readme != "" {
 			chart := "peers-" + w.Name + ".svg"
 			table += fmt.Sprintf("\n![%s](%s)\n", w.Title, chart)
-			if err := peers.Write(*readme, w.Name, filepath.Join(filepath.Dir(*readme), chart), table, peers.Chart(w.Title, h.Lines)); err != nil {
+			if err := peers.Write(*readme, w.Name, filepath.Join(filepath.Dir(*readme), chart), table, peers.Chart(w.Title, h.Setting, h.Lines)); err != nil {
 				return err
 			}
 		}
