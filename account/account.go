@@ -82,11 +82,11 @@ func (a *Accounts) Cached() int { return a.cache.count() }
 // without our hearing of it.
 func (a *Accounts) Missed() { a.cache.clear() }
 
-// Known tells whether the user has an account as far as that is cached: false says nothing,
-// Exists does.
-func (a *Accounts) Known(u presence.Entity) bool {
-	e := a.cache.peek(u)
-	return e != nil && e.known
+// Find returns a cached user in the cache's own memory, so that all that is kept of one user has one text, which is
+// compared without looking at it; ok is false when the user is not cached. known tells whether there is an account: false
+// says so of a cached user only, of others Exists does.
+func (a *Accounts) Find(u presence.Entity) (own presence.Entity, known, ok bool) {
+	return a.cache.find(u)
 }
 
 // Exists tells whether the user has an account. Cached answers call done at once

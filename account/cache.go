@@ -106,6 +106,20 @@ func (c *cache) peek(u presence.Entity) *entry {
 	return c.lookup(u)
 }
 
+// find is peek for who asks only for the user and whether there is an account.
+func (c *cache) find(u presence.Entity) (own presence.Entity, known, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.known.find(u)
+	if i == nil {
+		i = c.unknown.find(u)
+	}
+	if i == nil {
+		return u, false, false
+	}
+	return i.u, i.e.known, true
+}
+
 func (c *cache) lookup(u presence.Entity) *entry {
 	if e := c.known.get(u); e != nil {
 		return e
@@ -239,13 +253,20 @@ func (l *lru) init(max int) {
 }
 
 func (l *lru) get(u presence.Entity) *entry {
+	if i := l.find(u); i != nil {
+		return i.e
+	}
+	return nil
+}
+
+func (l *lru) find(u presence.Entity) *lruItem {
 	el := l.items[u]
 	if el == nil {
 		return nil
 	}
 	i := el.Value.(*lruItem)
 	i.used = true
-	return i.e
+	return i
 }
 
 func (l *lru) put(u presence.Entity, e *entry) {

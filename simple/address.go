@@ -11,8 +11,8 @@ import (
 	"pharos/sip"
 )
 
-// entity is whom a sip:, sips:, pres: or im: URI names, in memory of its own:
-// an entity outlives the message. The user is folded as XMPP does with a
+// entity is whom a sip:, sips:, pres: or im: URI names, perhaps in the memory of
+// its message, see own. The user is folded as XMPP does with a
 // localpart, since both address one user (RFC 7247 §3, RFC 7622 §3.3), though
 // SIP alone would compare with regard to case. ok is false for other schemes
 // and for a user that XMPP's rules forbid.
@@ -36,28 +36,45 @@ func entity(u sip.URI) (who presence.Entity, ok bool) {
 		}
 		user, lower = folded, true
 	}
-	n := len(user)
-	b := make([]byte, 0, n+len(u.Host))
-	b = append(b, user...)
 	if !lower {
-		for i := range b {
-			if 'A' <= b[i] && b[i] <= 'Z' {
-				b[i] |= 0x20
-			}
-		}
+		user = strings.ToLower(user)
 	}
-	b = append(b, u.Host...)
-	both := string(b)
-	return presence.Entity{User: both[:n], Domain: both[n:]}, true
+	return presence.Entity{User: user, Domain: u.Host}, true
 }
 
-// entityOf is entity of a URI in text.
-func entityOf(uri string) (presence.Entity, bool) {
+// entityIn is entity of a URI in text.
+func entityIn(uri string) (presence.Entity, bool) {
 	u, err := sip.ParseURI(uri)
 	if err != nil {
 		return presence.Entity{}, false
 	}
 	return entity(u)
+}
+
+// entityOf is entityIn in memory of its own: an entity outlives the message.
+func entityOf(uri string) (presence.Entity, bool) {
+	who, ok := entityIn(uri)
+	return ownText(who), ok
+}
+
+func ownText(who presence.Entity) presence.Entity {
+	n := len(who.User)
+	b := make([]byte, 0, n+len(who.Domain))
+	b = append(b, who.User...)
+	b = append(b, who.Domain...)
+	both := string(b)
+	return presence.Entity{User: both[:n], Domain: both[n:]}
+}
+
+// own is an entity in the memory that the accounts have for it, else in its own. All that is kept
+// of a user then has one text, which takes no memory each time. known tells whether the
+// user has an account, as far as that is at hand.
+func (e *Edge) own(who presence.Entity) (own presence.Entity, known bool) {
+	own, known, ok := e.accounts.Find(who)
+	if !ok {
+		own = ownText(who)
+	}
+	return own, known
 }
 
 // appendAOR appends the sip: URI of a user, as watchers know it.

@@ -80,7 +80,7 @@ func (r *request) assert(claimed presence.Entity, next func(*request)) {
 			return
 		}
 		for _, a := range as {
-			if w, ok := entityOf(a.URI); ok {
+			if w, ok := entityIn(a.URI); ok {
 				who = w
 				break
 			}
@@ -96,7 +96,7 @@ func (r *request) assert(claimed presence.Entity, next func(*request)) {
 		r.fail(403, "From Is Not The Asserted Identity")
 		return
 	}
-	r.who, r.trusted = who, true
+	r.who, r.trusted = claimed, true
 	next(r)
 }
 
@@ -176,17 +176,19 @@ func isBaresip(userAgent string) bool {
 
 // sender is whom From names; ok is false when the request has been answered.
 func (r *request) sender() (presence.Entity, bool) {
-	who, ok := entityOf(r.msg.From().URI)
+	who, ok := entityIn(r.msg.From().URI)
 	if !ok || who.User == "" {
 		r.fail(403, "From Is Not An Address Of This Server")
+		return who, false
 	}
-	return who, ok && who.User != ""
+	who, _ = r.edge.own(who)
+	return who, true
 }
 
 // existing calls next when the user whom the request is for has an account,
 // and answers 404 else.
 func (r *request) existing(who presence.Entity, next func(*request)) {
-	if who == r.known || r.edge.accounts.Known(who) {
+	if who == r.known {
 		next(r)
 		return
 	}

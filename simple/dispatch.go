@@ -161,7 +161,10 @@ func (r *request) served() bool {
 		r.fail(404, "Domain not served here")
 		return false
 	}
-	r.to = who
+	known := false
+	if r.to, known = r.edge.own(who); known {
+		r.known = r.to
+	}
 	return true
 }
 

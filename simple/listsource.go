@@ -126,8 +126,7 @@ func chooseList(r *request, next func(*request)) {
 		r.chooseRow(r.msg.URI, next)
 		return
 	}
-	if r.edge.accounts.Known(r.to) {
-		r.known = r.to
+	if r.to == r.known {
 		next(r)
 		return
 	}

@@ -126,7 +126,7 @@ func (r *request) forwarded() (presence.Entity, bool) {
 	if r.edge.redirect == nil || !r.edge.here(r.uri.Host, r.flow) {
 		return presence.Entity{}, false
 	}
-	to, ok := entityOf(r.msg.To().URI)
+	to, ok := entityIn(r.msg.To().URI)
 	u, uerr := sip.ParseURI(r.msg.To().URI)
 	if !ok || uerr != nil || !r.edge.ours(to.Domain) || !strings.EqualFold(u.User, r.uri.User) {
 		return presence.Entity{}, false
