@@ -117,7 +117,7 @@ func (s *shard) keepQuiet(r *resident, until time.Time) {
 
 // stateLoaded brings what was saved.
 func (s *shard) stateLoaded(r *resident, l Loaded, err error) {
-	if s.residents[r.p.Entity()] != r || !r.absent || r.moving != nil {
+	if r.dropped || !r.absent || r.moving != nil {
 		return
 	}
 	if err != nil {
@@ -238,7 +238,7 @@ func (s *shard) resume(r *resident) {
 		s.take(&parked[i])
 	}
 	r.held = false
-	if s.residents[r.p.Entity()] == r {
+	if !r.dropped {
 		s.dropIdle(r)
 	}
 }

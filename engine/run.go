@@ -194,7 +194,7 @@ func (s *shard) overdue() bool {
 		}
 		if !r.quiet.IsZero() && !r.quiet.After(s.now) {
 			s.quietOver(r)
-			if s.residents[r.p.Entity()] != r {
+			if r.dropped {
 				continue
 			}
 		}
@@ -218,7 +218,7 @@ func (s *shard) overdue() bool {
 				continue
 			}
 			s.step(r, &item{in: presence.Tick{}})
-			if s.residents[r.p.Entity()] == r { // the tick may have left nothing
+			if !r.dropped { // the tick may have left nothing
 				s.due.want(r, r.reload)
 				s.due.want(r, r.quiet)
 			}

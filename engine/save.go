@@ -161,7 +161,7 @@ func (s *shard) complete(b *batch) {
 		if r.batch == b {
 			r.batch = nil
 		}
-		if r.batch == nil && s.residents[r.p.Entity()] == r {
+		if r.batch == nil && !r.dropped {
 			s.exportNow(r)
 			s.dropIdle(r)
 		}

@@ -80,6 +80,7 @@ type resident struct {
 	late     []item    // what waits for that
 	lateAll  bool      // everything waits for it
 	gones    int       // of the departures, those that it knows of
+	dropped  bool      // no longer among the residents; who has kept it lets it be
 	batch    *batch    // the last one that an outcome of this presentity waits for
 
 	sources, subscriptions, pending int
@@ -203,9 +204,10 @@ func (s *shard) bare(of presence.Entity) *resident {
 }
 
 func (s *shard) forget(r *resident) {
-	if s.residents[r.p.Entity()] != r {
+	if r.dropped {
 		return // already
 	}
+	r.dropped = true
 	s.due.remove(r)
 	delete(s.residents, r.p.Entity())
 	s.local.presentities--

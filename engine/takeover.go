@@ -68,7 +68,7 @@ func (s *shard) walkOn() {
 	for range min(walkChunk, len(w.left)) {
 		r := w.left[len(w.left)-1]
 		w.left = w.left[:len(w.left)-1]
-		if s.residents[r.p.Entity()] == r && !r.absent && r.moving == nil {
+		if !r.dropped && !r.absent && r.moving == nil {
 			w.do(r)
 		}
 	}
