@@ -123,7 +123,8 @@ func (r *request) subscribed(d *dialog, status int, contact string, lifetime tim
 	b = sip.AppendNumber(b, sip.HExpires, seconds(lifetime))
 	b = append(b, "Contact: <"...)
 	b = append(b, contact...)
-	b = append(b, ">\r\n"+allowEvents...) // RFC 6665 §8.2.2: where dialogs begin
+	b = append(b, ">\r\n"...)
+	b = append(b, allowEvents...) // RFC 6665 §8.2.2: where dialogs begin
 	b = append(b, d.pkg.header...)
 	r.edge.count.answered(status)
 	phrase := ""
