@@ -37,7 +37,7 @@ type Preparer interface {
 // Term is Peers.Term: not 0 while this node owns the entity.
 func (e *Engine) Term(of presence.Entity) uint64 { return e.peers.Term(of) }
 
-// Left says that a subscription of an edge here goes on at another node: what it was told is dropped.
+// Left says that a subscription of an edge here goes on at another node: what it was told is forgotten.
 func (e *Engine) Left(of presence.Entity, sub string) {
 	if e.mirror != nil {
 		e.mirror.Forget(of, sub)

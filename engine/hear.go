@@ -14,7 +14,7 @@ const (
 	// kept; the owner is asked to tell again.
 	MaxHeard = 1 << 15
 	// MaxTerms bounds the presentities, per shard, of which is known in which term of their home
-	// they were last heard of; beyond, arbitrary ones are dropped.
+	// they were last heard of; beyond, arbitrary ones are forgotten.
 	MaxTerms = 1 << 17
 	// noticeBytes is the size from which the targets of a notice go in another message.
 	noticeBytes = 256 << 10

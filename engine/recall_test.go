@@ -85,7 +85,7 @@ func TestNewOwnerTellsWhatDiffers(t *testing.T) {
 	}
 }
 
-// What a subscription was told here is dropped when it goes on at another node.
+// What a subscription was told here is forgotten when it goes on at another node.
 func TestLeft(t *testing.T) {
 	inTown(t, func(w *town) {
 		a, b := w.nodes["a"], w.nodes["b"]
