@@ -40,6 +40,8 @@ var mayImport = map[string]string{
 	"simple":      "sip redirect pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
 	"jabber":      "xmpp redirect markup roster account load store engine presence xdm",
 	"xcap":        "xdm schema markup policy roster pidf account load store engine presence",
+	// Of the tests.
+	"memnet": "",
 	// Several nodes.
 	"balance":     "presence",
 	"loaddoc":     "presence markup",
