@@ -239,7 +239,7 @@ func TestInviteBetweenStacks(t *testing.T) {
 		tx.Accept(Response{Status: 200, Header: []byte("Contact: <sip:192.0.2.1:5060;transport=tcp>\r\n")}, func(err error) { acked = append(acked, err) })
 	})
 	inWorld(t, Config{Handler: h}, func(w *world) {
-		other := NewStack(Config{Dial: w.net.dial, Resolve: Override(nil, nil)})
+		other := NewStack(Config{Dial: w.net.Host("192.0.2.9").Dial, Resolve: Override(nil, nil)})
 		defer other.Close()
 		ended := make(chan outcome, 1)
 		other.Invite(OutRequest{URI: "sip:192.0.2.1", NextHop: "sip:192.0.2.1;transport=tcp",

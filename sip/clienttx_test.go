@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pharos/memnet"
 )
 
 const toPhone = "sip:alice@192.0.2.9:5060"
@@ -101,7 +103,7 @@ func TestRequestLoss(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
 		p := w.phone(phoneAddr)
 		n := 0
-		w.net.drop = func(_, _ netip.AddrPort, _ []byte) bool { n++; return n == 1 || n == 3 }
+		w.net.Lose(func(_, _ netip.AddrPort, _ []byte) bool { n++; return n == 1 || n == 3 })
 		ended := w.ask(OutRequest{NextHop: toPhone})
 		p.silent() // the first is lost
 		time.Sleep(timerT1 + wheelTick)
@@ -179,8 +181,8 @@ func TestRequestFailover(t *testing.T) {
 	inWorld(t, Config{Resolve: resolve}, func(w *world) {
 		slow, busy, good := w.phone("192.0.2.21:5060"), w.phone("192.0.2.22:5060"), w.phone("192.0.2.23:5060")
 		ended := w.ask(OutRequest{NextHop: "sip:a.example"})
-		if !slices.Equal(w.net.dials, []string{"192.0.2.20:5060"}) {
-			t.Errorf("dialed %v", w.net.dials)
+		if !slices.Equal(w.net.Dialed(), []string{"192.0.2.20:5060"}) {
+			t.Errorf("dialed %v", w.net.Dialed())
 		}
 		first := slow.want("NOTIFY")
 		time.Sleep(timerF + wheelTick)
@@ -219,16 +221,15 @@ func newStreamPhone(t *testing.T, nc net.Conn) *streamPhone {
 	return &streamPhone{t, nc, bufio.NewReader(nc)}
 }
 
-func (l *memListener) acceptOne(t *testing.T) *streamPhone {
+// called is the peer that the stack has called.
+func called(t *testing.T, l *memnet.Listener) *streamPhone {
 	t.Helper()
 	synctest.Wait()
-	select {
-	case nc := <-l.in:
-		return newStreamPhone(t, nc)
-	default:
+	nc := l.Next()
+	if nc == nil {
 		t.Fatal("nobody called")
-		return nil
 	}
+	return newStreamPhone(t, nc)
 }
 
 // read reads one message without a body or with Content-Length.
@@ -275,9 +276,9 @@ func (p *streamPhone) ended() bool {
 // place, and its end is told at once.
 func TestRequestTCP(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
-		l := w.net.listen(phoneAddr)
+		l := w.net.MustListen(phoneAddr)
 		first := w.ask(OutRequest{NextHop: toPhone + ";transport=tcp"})
-		p := l.acceptOne(t)
+		p := called(t, l)
 		req := p.read()
 		if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/TCP 192.0.2.1:5060;branch=z9hG4bK") {
 			t.Errorf("Via: %s", via)
@@ -321,22 +322,22 @@ func TestRequestLarge(t *testing.T) {
 			w.wantOutcome(ended, 200, nil)
 			w.ask(OutRequest{NextHop: next, Body: large})
 			p.want("NOTIFY")
-			if len(w.net.dials) != 1 {
-				t.Errorf("dialed %v: the refusal was not remembered", w.net.dials)
+			if len(w.net.Dialed()) != 1 {
+				t.Errorf("dialed %v: the refusal was not remembered", w.net.Dialed())
 			}
 			// Small ones and those to a UDP-only contact do not try.
 			w.ask(OutRequest{NextHop: "sip:alice@192.0.2.9:5061", Body: large[:500]})
 			w.ask(OutRequest{NextHop: "sip:alice@192.0.2.9:5061;transport=udp", Body: large})
-			if len(w.net.dials) != 1 {
-				t.Errorf("dialed %v", w.net.dials)
+			if len(w.net.Dialed()) != 1 {
+				t.Errorf("dialed %v", w.net.Dialed())
 			}
 			// Ten minutes later there is TCP.
 			time.Sleep(refusalMemory)
 			for p.got() != "" { // retransmissions
 			}
-			l := w.net.listen(phoneAddr)
+			l := w.net.MustListen(phoneAddr)
 			ended = w.ask(OutRequest{NextHop: next, Body: large})
-			s := l.acceptOne(t)
+			s := called(t, l)
 			req = s.read()
 			if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/TCP") {
 				t.Errorf("Via over TCP: %s", via)
@@ -351,9 +352,9 @@ func TestRequestLarge(t *testing.T) {
 // TCP that ends without an answer: by UDP, then.
 func TestRequestLargeDropped(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
-		p, l := w.phone(phoneAddr), w.net.listen(phoneAddr)
+		p, l := w.phone(phoneAddr), w.net.MustListen(phoneAddr)
 		ended := w.ask(OutRequest{NextHop: "sip:alice@192.0.2.9", Body: make([]byte, 2000)})
-		s := l.acceptOne(t)
+		s := called(t, l)
 		s.read()
 		s.nc.Close()
 		p.send(reply(p.want("NOTIFY"), 200))
@@ -377,13 +378,13 @@ func TestRequestLargeFlow(t *testing.T) {
 		p.want("NOTIFY")
 		w.ask(OutRequest{Flow: flow, Body: large})
 		p.want("NOTIFY")
-		if len(w.net.dials) != 0 {
-			t.Errorf("dialed %v", w.net.dials)
+		if len(w.net.Dialed()) != 0 {
+			t.Errorf("dialed %v", w.net.Dialed())
 		}
 		w.ask(OutRequest{Flow: flow, NextHop: "sip:alice@192.0.2.9:61000", Body: large})
 		p.want("NOTIFY")
-		if len(w.net.dials) != 1 {
-			t.Errorf("dialed %v", w.net.dials)
+		if len(w.net.Dialed()) != 1 {
+			t.Errorf("dialed %v", w.net.Dialed())
 		}
 	})
 }
@@ -410,8 +411,8 @@ func TestRequestClosed(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	inWorld(t, Config{Resolve: slow}, func(w *world) {
-		w.net.silent = "192.0.2.20:5060"
-		w.net.listen("192.0.2.21:5060")
+		w.net.Silence(netip.MustParseAddrPort("192.0.2.20:5060"))
+		w.net.MustListen("192.0.2.21:5060")
 		var all []chan outcome
 		for _, next := range []string{"sip:slow.example", "sip:192.0.2.20;transport=tcp", "sip:192.0.2.21;transport=tcp", "sip:192.0.2.22"} {
 			all = append(all, w.ask(OutRequest{NextHop: next}))
@@ -444,7 +445,7 @@ func TestRequestSlowStart(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	inWorld(t, Config{Resolve: slow, Limits: Limits{Lookups: 1, Dials: 1}}, func(w *world) {
-		w.net.silent = "192.0.2.20:5060"
+		w.net.Silence(netip.MustParseAddrPort("192.0.2.20:5060"))
 		dial, look := w.ask(OutRequest{NextHop: "sip:192.0.2.20;transport=tcp"}), w.ask(OutRequest{NextHop: "sip:slow.example"})
 		w.wantOutcome(w.ask(OutRequest{NextHop: "sip:192.0.2.21;transport=tcp"}), 0, ErrTransport)
 		w.wantOutcome(w.ask(OutRequest{NextHop: "sip:other.example"}), 0, ErrOverload)
@@ -461,12 +462,12 @@ func TestRequestSlowStart(t *testing.T) {
 // A stack that listens nowhere has no port to name, and still gets its answers.
 func TestRequestClientOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newMemNet()
-		w := &world{t: t, net: n, stack: NewStack(Config{Log: quiet(), Dial: n.dial, Resolve: Override(nil, nil)})}
+		n := memnet.New()
+		w := &world{t: t, net: n, stack: NewStack(Config{Log: quiet(), Dial: n.Host("192.0.2.1").Dial, Resolve: Override(nil, nil)})}
 		defer w.stack.Close()
-		l := n.listen("127.0.0.2:5060") // the system's own route: 127.0.0.1
+		l := n.MustListen("127.0.0.2:5060") // the system's own route: 127.0.0.1
 		ended := w.ask(OutRequest{NextHop: "sip:127.0.0.2;transport=tcp"})
-		p := l.acceptOne(t)
+		p := called(t, l)
 		req := p.read()
 		if via := header(t, req, HVia); !strings.HasPrefix(via, "SIP/2.0/TCP 127.0.0.1;branch=") {
 			t.Errorf("Via: %s", via)
@@ -481,7 +482,7 @@ func TestRequestClientOnly(t *testing.T) {
 func TestRequestIPv6(t *testing.T) {
 	h := new(hold)
 	inWorld(t, Config{Handler: h}, func(w *world) {
-		go w.stack.ServePacket(w.net.packet("[2001:db8::1]:5060"))
+		go w.stack.ServePacket(w.net.MustListenPacket("[2001:db8::1]:5060"))
 		synctest.Wait()
 		p := w.phone("[2001:db8::9]:5070")
 		ended := w.ask(OutRequest{NextHop: "sip:[2001:db8::9]:5070"})

@@ -96,9 +96,9 @@ func TestResponseAfterClose(t *testing.T) {
 		}
 		p.nc.Close()
 		synctest.Wait()
-		l := w.net.listen(phoneAddr)
+		l := w.net.MustListen(phoneAddr)
 		h.txs[1].Respond(Response{Status: 200})
-		if got := l.acceptOne(t).read(); got[:11] != "SIP/2.0 200" {
+		if got := called(t, l).read(); got[:11] != "SIP/2.0 200" {
 			t.Errorf("got %q", got)
 		}
 	})

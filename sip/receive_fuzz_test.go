@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"pharos/memnet"
 )
 
 // FuzzReceive feeds octets to a whole stack as a datagram and as a stream:
@@ -23,24 +25,24 @@ func FuzzReceive(f *testing.F) {
 	}
 	s := NewStack(Config{Handler: respond(200), Log: quiet(), Limits: Limits{Kept: 1 << 20}})
 	f.Cleanup(func() { s.Close() })
-	n := newMemNet()
-	u := &packetSocket{stack: s, pc: n.packet(serverAddr), local: netip.MustParseAddrPort(serverAddr)}
+	n := memnet.New()
+	u := &packetSocket{stack: s, pc: n.MustListenPacket(serverAddr), local: netip.MustParseAddrPort(serverAddr)}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		phone := n.packet(phoneAddr)
-		u.datagram(b, phone.addr)
-		u.datagram(b, phone.addr)
-		for len(phone.in) > 0 {
-			d := <-phone.in
-			if d.b[0] == 1 { // STUN
+		phone := n.MustListenPacket(phoneAddr)
+		defer phone.Close()
+		u.datagram(b, phone.AddrPort())
+		u.datagram(b, phone.AddrPort())
+		for d := phone.Next(); d != nil; d = phone.Next() {
+			if d[0] == 1 { // STUN
 				continue
 			}
-			if !strings.HasPrefix(string(d.b), "SIP/2.0 ") {
-				t.Errorf("answered %q with %q", b, d.b)
+			if !strings.HasPrefix(string(d), "SIP/2.0 ") {
+				t.Errorf("answered %q with %q", b, d)
 			}
 			// What is copied of a malformed request is as malformed.
 			if _, bad := Parse(b); bad == nil {
-				if _, err := Parse(d.b); err != nil {
-					t.Errorf("answered %q with %q: %v", b, d.b, err)
+				if _, err := Parse(d); err != nil {
+					t.Errorf("answered %q with %q: %v", b, d, err)
 				}
 			}
 		}

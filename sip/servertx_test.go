@@ -2,8 +2,6 @@ package sip
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -301,9 +299,8 @@ func TestRespondLater(t *testing.T) {
 // Two readers share one socket.
 func TestSharedSocket(t *testing.T) {
 	inWorld(t, Config{Handler: respond(200)}, func(w *world) {
-		pc := w.net.packets[netip.MustParseAddrPort(serverAddr)]
 		ended := make(chan error, 1)
-		go func() { ended <- w.stack.ServePacket(pc) }()
+		go func() { ended <- w.stack.ServePacket(w.socket) }()
 		synctest.Wait()
 		if n := len(w.stack.sockets); n != 1 {
 			t.Errorf("%d sockets", n)
@@ -315,7 +312,7 @@ func TestSharedSocket(t *testing.T) {
 		if err := <-ended; err != ErrClosed {
 			t.Errorf("ServePacket: %v", err)
 		}
-		if err := w.stack.ServePacket(w.net.packet("192.0.2.1:5070")); err != ErrClosed {
+		if err := w.stack.ServePacket(w.net.MustListenPacket("192.0.2.1:5070")); err != ErrClosed {
 			t.Errorf("ServePacket after Close: %v", err)
 		}
 	})
@@ -334,5 +331,3 @@ func TestResponseRouting(t *testing.T) {
 		source.want("SIP/2.0 200")
 	})
 }
-
-var _ net.PacketConn = (*memPacket)(nil)

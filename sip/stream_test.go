@@ -3,7 +3,6 @@ package sip
 import (
 	"crypto/tls"
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,7 +12,7 @@ import (
 // call opens a connection to the stack, as a phone does.
 func (w *world) call(t *testing.T) *streamPhone {
 	t.Helper()
-	nc, err := w.net.dialFrom("192.0.2.9:61000", serverAddr)
+	nc, err := w.net.Dial(t.Context(), "192.0.2.9:61000", serverAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +116,7 @@ func TestStreamDeadlines(t *testing.T) {
 func TestConnectionLimits(t *testing.T) {
 	inWorld(t, Config{Handler: respond(200), Limits: Limits{Connections: 4, ConnectionsPerAddress: 2}}, func(w *world) {
 		dial := func(from string) *streamPhone {
-			nc, err := w.net.dialFrom(from, serverAddr)
+			nc, err := w.net.Dial(t.Context(), from, serverAddr)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,6 +152,7 @@ func TestConnectionLimits(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	h := new(hold)
 	inWorld(t, Config{Handler: h, Limits: Limits{Queue: 10_000, Write: time.Minute}}, func(w *world) {
+		w.net.SetRoom(1) // the network takes nothing off the stack's hands
 		p := w.call(t)
 		p.write(request("SUBSCRIBE", "z9hG4bK1"))
 		f := h.txs[0].Flow()
@@ -199,7 +199,7 @@ func TestAlias(t *testing.T) {
 			p.write(strings.Replace(request("OPTIONS", "z9hG4bK1"), "UDP 192.0.2.9:5060", "TCP "+c.via, 1))
 			p.read()
 			w.ask(OutRequest{NextHop: toPhone + ";transport=tcp"})
-			if reused := len(w.net.dials) == 1; reused != c.reuse { // the phone's own is one
+			if reused := len(w.net.Dialed()) == 1; reused != c.reuse { // the phone's own is one
 				t.Errorf("%s: reused %t", c.via, reused)
 			}
 			if c.reuse {
@@ -215,20 +215,19 @@ func TestClose(t *testing.T) {
 		p := w.call(t)
 		p.write(request("OPTIONS", "z9hG4bK1"))
 		p.read()
-		l := w.net.listeners[netip.MustParseAddrPort(serverAddr)]
 		if err := w.stack.Close(); err != nil {
 			t.Error(err)
 		}
 		if !p.ended() {
 			t.Error("connection open")
 		}
-		if _, err := l.Accept(); err == nil {
+		if _, err := w.listener.Accept(); err == nil {
 			t.Error("listener open")
 		}
-		if err := w.stack.ServeListener(w.net.listen("192.0.2.1:5070"), "TCP"); err != ErrClosed {
+		if err := w.stack.ServeListener(w.net.MustListen("192.0.2.1:5070"), "TCP"); err != ErrClosed {
 			t.Errorf("ServeListener after Close: %v", err)
 		}
-		if err := w.stack.ServeListener(w.net.listen("192.0.2.1:5071"), "SCTP"); err == nil {
+		if err := w.stack.ServeListener(w.net.MustListen("192.0.2.1:5071"), "SCTP"); err == nil {
 			t.Error("an unknown transport was served")
 		}
 	})
@@ -238,9 +237,9 @@ func TestClose(t *testing.T) {
 func TestTLSHandshakeDeadline(t *testing.T) {
 	server, _ := certificate(t)
 	inWorld(t, Config{Handler: respond(200), Limits: Limits{Handshake: 10 * time.Second}}, func(w *world) {
-		go w.stack.ServeListener(tls.NewListener(w.net.listen("192.0.2.1:5061"), server), "TLS")
+		go w.stack.ServeListener(tls.NewListener(w.net.MustListen("192.0.2.1:5061"), server), "TLS")
 		synctest.Wait()
-		nc, err := w.net.dialFrom("192.0.2.9:61000", "192.0.2.1:5061")
+		nc, err := w.net.Dial(t.Context(), "192.0.2.9:61000", "192.0.2.1:5061")
 		if err != nil {
 			t.Fatal(err)
 		}

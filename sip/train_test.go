@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pharos/memnet"
 )
 
 // udpSocket is a socket of a stack on loopback, and the stack.
@@ -167,7 +169,7 @@ func TestTrainsAtOnce(t *testing.T) {
 
 // brokenPacket takes nothing.
 type brokenPacket struct {
-	*memPacket
+	*memnet.PacketConn
 	sends int
 }
 
@@ -181,10 +183,10 @@ func (p *brokenPacket) WriteTo([]byte, net.Addr) (int, error) {
 func TestTrainFails(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
 		p := w.phone(phoneAddr)
-		broken := &brokenPacket{memPacket: w.net.packet("192.0.2.77:5060")}
+		broken := &brokenPacket{PacketConn: w.net.MustListenPacket("192.0.2.77:5060")}
 		go w.stack.ServePacket(broken)
 		time.Sleep(time.Millisecond)
-		dead := &Flow{stack: w.stack, peer: peer{socket: w.stack.socketAt(broken.memPacket.addr), addr: p.pc.addr}}
+		dead := &Flow{stack: w.stack, peer: peer{socket: w.stack.socketAt(broken.AddrPort()), addr: p.pc.AddrPort()}}
 		w.stack.Hold()
 		alone := w.ask(OutRequest{Method: "NOTIFY", URI: toPhone, Flow: dead})
 		rerouted := w.ask(OutRequest{Method: "NOTIFY", URI: toPhone, Flow: dead, NextHop: toPhone})

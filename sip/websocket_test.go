@@ -18,7 +18,7 @@ const wsAddr = "192.0.2.1:8080"
 // serveWS puts the stack's handler behind a real HTTP server in the bubble.
 func (w *world) serveWS() func() {
 	srv := &http.Server{Handler: w.stack.WebSocket()}
-	go srv.Serve(w.net.listen(wsAddr))
+	go srv.Serve(w.net.MustListen(wsAddr))
 	synctest.Wait()
 	return func() { srv.Close() }
 }
@@ -34,8 +34,8 @@ func (w *world) browse(t *testing.T) *browser {
 	t.Helper()
 	d := ws.Dialer{
 		Protocols: []string{"sip"},
-		NetDial: func(context.Context, string, string) (net.Conn, error) {
-			return w.net.dialFrom("192.0.2.9:61000", wsAddr)
+		NetDial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return w.net.Dial(ctx, "192.0.2.9:61000", addr)
 		},
 	}
 	nc, r, hs, err := d.Dial(context.Background(), "ws://192.0.2.1:8080/sip")
@@ -211,7 +211,7 @@ func TestWebSocketHandshake(t *testing.T) {
 			{"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n", "426"},
 			{"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: x, sip\r\n", "101"},
 		} {
-			nc, err := w.net.dialFrom("192.0.2.9:61000", wsAddr)
+			nc, err := w.net.Dial(t.Context(), "192.0.2.9:61000", wsAddr)
 			if err != nil {
 				t.Fatal(err)
 			}
