@@ -89,12 +89,12 @@ func TestOurContact(t *testing.T) {
 			t.Errorf("for sips: %s", got)
 		}
 		// Over TLS, what the peer gives as its own address says so too.
-		go w.stack.ServeListener(w.net.listen("192.0.2.1:5061"), "TLS")
+		go w.stack.ServeListener(w.net.MustListen("192.0.2.1:5061"), "TLS")
 		tls := w.tcpPhone("dave", "192.0.2.13:5062")
 		synctest.Wait() // its reader has begun
 		tls.conn.Close()
 		var err error
-		if tls.conn, err = w.net.dial(tls.addr, "192.0.2.1:5061"); err != nil {
+		if tls.conn, err = w.net.Dial(t.Context(), tls.addr, "192.0.2.1:5061"); err != nil {
 			t.Fatal(err)
 		}
 		go tls.read(tls.conn)

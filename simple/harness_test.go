@@ -22,6 +22,7 @@ import (
 
 	"pharos/account"
 	"pharos/engine"
+	"pharos/memnet"
 	"pharos/pidf"
 	"pharos/presence"
 	"pharos/sip"
@@ -103,7 +104,7 @@ func (b *mailbox) len() int {
 // world is a server with its network: the real stack, engine, accounts and store.
 type world struct {
 	t       testing.TB
-	net     *memNet
+	net     *memnet.Network
 	dir     string
 	rules   *rules
 	mailbox *mailbox
@@ -147,7 +148,7 @@ func inWorldOf(t *testing.T, c Config, peers engine.Peers, f func(w *world)) {
 	t.Helper()
 	accountsOf()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: newMemNet(), dir: t.TempDir(), rules: &rules{table: map[string]presence.Handling{}}, mailbox: &mailbox{}, config: c, peers: peers}
+		w := &world{t: t, net: memnet.New(), dir: t.TempDir(), rules: &rules{table: map[string]presence.Handling{}}, mailbox: &mailbox{}, config: c, peers: peers}
 		w.start()
 		if err := w.store.PutAccounts(context.Background(), accountsOf()); err != nil {
 			t.Fatal(err)
@@ -189,7 +190,7 @@ func (w *world) start() {
 	}
 	w.stack = sip.NewStack(sip.Config{
 		Handler: w.edge, Log: quiet, Resolve: sip.Override(nil, nil),
-		Dial: func(_ context.Context, _, addr string) (net.Conn, error) { return w.net.dial("192.0.2.1:40000", addr) },
+		Dial: w.net.Host("192.0.2.1").Dial,
 	})
 	w.edge.Use(w.stack)
 	var all []*presence.Subscription
@@ -212,7 +213,7 @@ func (w *world) start() {
 	ran := make(chan struct{})
 	go func() { w.engine.Run(ctx); close(ran) }()
 	time.Sleep(w.late)
-	pc, l := w.net.packet(serverAddr), w.net.listen(serverAddr)
+	pc, l := w.net.MustListenPacket(serverAddr), w.net.MustListen(serverAddr)
 	go w.stack.ServePacket(pc)
 	go w.stack.ServeListener(l, "TCP")
 	w.stop = func() {
@@ -256,7 +257,7 @@ type phone struct {
 	algorithm string // of the digest; MD5 by default, "-" for a client that ignores it
 	noQOP     bool
 	password  string
-	pc        *memPacket
+	pc        *memnet.PacketConn
 	conn      net.Conn
 	cseq      int
 	tag       string
@@ -273,15 +274,15 @@ type phone struct {
 func (w *world) phone(user, addr string) *phone {
 	p := &phone{w: w, user: user, addr: addr, contact: "sip:" + user + "@" + addr, password: password,
 		tag: strings.ReplaceAll(user, "ü", "u") + "-tag", responses: make(chan *sip.Message, 100)}
-	p.pc = w.net.packet(addr)
+	p.pc = w.net.MustListenPacket(addr)
 	go func() {
+		b := make([]byte, 65536)
 		for {
-			select {
-			case d := <-p.pc.in:
-				p.take(d.b)
-			case <-p.pc.done:
+			n, _, err := p.pc.ReadFrom(b)
+			if err != nil {
 				return
 			}
+			p.take(b[:n])
 		}
 	}()
 	w.phones = append(w.phones, p)
@@ -299,7 +300,7 @@ func (w *world) tcpPhone(user, addr string) *phone {
 
 func (p *phone) connect() {
 	p.w.t.Helper()
-	conn, err := p.w.net.dial(p.addr, serverAddr)
+	conn, err := p.w.net.Dial(p.w.t.Context(), p.addr, serverAddr)
 	if err != nil {
 		p.w.t.Fatal(err)
 	}

@@ -228,7 +228,7 @@ func TestConnectionOpened(t *testing.T) {
 		bob.subscribe("alice", 3000)
 		bob.one()
 		bob.close()
-		l := w.net.listen("192.0.2.11:5070")
+		l := w.net.MustListen("192.0.2.11:5070")
 		defer l.Close()
 		go func() {
 			if conn, err := l.Accept(); err == nil {
