@@ -2,12 +2,10 @@ package loadcontrol
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"pharos/loaddoc"
+	"pharos/memnet"
 	"pharos/sip"
 )
 
@@ -24,82 +23,58 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // network is streams between stacks, in memory, with a record of what went over them.
 type network struct {
-	mu        sync.Mutex
-	listeners map[string]*listener
-	names     map[netip.Addr]string
-	record    []string // "ps1>ps2 INVITE", in order
-	messages  []*sip.Message
-	ports     uint16
-	cut       map[string]bool // nobody reaches it
+	*memnet.Network
+	mu       sync.Mutex
+	names    map[string]string // of servers, by their IP addresses
+	record   []string          // "ps1>ps2 INVITE", in order
+	messages []*sip.Message
 }
 
+func newNetwork() *network {
+	return &network{Network: memnet.New(), names: make(map[string]string)}
+}
+
+// listener has what is sent over the connections that it accepts recorded.
 type listener struct {
-	addr net.Addr
-	in   chan net.Conn
-	done chan struct{}
-	once sync.Once
+	*memnet.Listener
+	net *network
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.in:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-}
-func (l *listener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *listener) Addr() net.Addr { return l.addr }
-
-func newNetwork() *network {
-	return &network{listeners: make(map[string]*listener), names: make(map[netip.Addr]string), ports: 40000, cut: make(map[string]bool)}
+	return &stream{Conn: c, net: l.net}, nil
 }
 
 func (n *network) listen(name, addr string) *listener {
-	a := netip.MustParseAddrPort(addr)
-	l := &listener{addr: net.TCPAddrFromAddrPort(a), in: make(chan net.Conn), done: make(chan struct{})}
+	l := &listener{n.MustListen(addr), n}
 	n.mu.Lock()
-	n.listeners[addr], n.names[a.Addr()] = l, name
+	n.names[ip(l.Addr())] = name
 	n.mu.Unlock()
 	return l
 }
 
+func ip(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }
+
 // dialer opens connections from an address.
 func (n *network) dialer(from string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, _, to string) (net.Conn, error) {
-		n.mu.Lock()
-		n.ports++
-		local := netip.AddrPortFrom(netip.MustParseAddr(from), n.ports)
-		l := n.listeners[to]
-		cut := n.cut[n.names[local.Addr()]] || n.cut[n.names[netip.MustParseAddrPort(to).Addr()]]
-		n.mu.Unlock()
-		if l == nil || cut {
-			return nil, errors.New("connection refused")
+	return func(ctx context.Context, network, to string) (net.Conn, error) {
+		c, err := n.Host(from).Dial(ctx, network, to)
+		if err != nil {
+			return nil, err
 		}
-		a, b := net.Pipe()
-		remote := netip.MustParseAddrPort(to)
-		ca, cb := &stream{Conn: a, net: n, local: local, remote: remote}, &stream{Conn: b, net: n, local: remote, remote: local}
-		select {
-		case l.in <- cb:
-			return ca, nil
-		case <-l.done:
-			return nil, errors.New("connection refused")
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return &stream{Conn: c, net: n}, nil
 	}
 }
 
 // stream is one end of a connection; what is written to it is recorded.
 type stream struct {
 	net.Conn
-	net           *network
-	local, remote netip.AddrPort
-	part          []byte
+	net  *network
+	part []byte
 }
-
-func (s *stream) LocalAddr() net.Addr  { return net.TCPAddrFromAddrPort(s.local) }
-func (s *stream) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
 
 func (s *stream) Write(b []byte) (int, error) {
 	s.net.mu.Lock()
@@ -122,7 +97,7 @@ func (s *stream) Write(b []byte) (int, error) {
 			if !m.IsRequest() {
 				what = fmt.Sprint(m.Status, " ", m.Method)
 			}
-			s.net.record = append(s.net.record, s.net.names[s.local.Addr()]+">"+s.net.names[s.remote.Addr()]+" "+what)
+			s.net.record = append(s.net.record, s.net.names[ip(s.LocalAddr())]+">"+s.net.names[ip(s.RemoteAddr())]+" "+what)
 			s.net.messages = append(s.net.messages, m)
 		}
 		s.part = s.part[size:]
