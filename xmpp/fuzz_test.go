@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"pharos/markup"
+	"pharos/memnet"
 )
 
 // Whatever comes in, before and after authentication, the stream ends, and
@@ -26,7 +27,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add([]byte("<m xmlns:a='b' a:c='d'><a:e/></m>"), true)
 	f.Fuzz(func(t *testing.T, in []byte, authenticated bool) {
 		a, _ := testAcceptor()
-		client, server := memPipe(1 << 20)
+		client, server := memnet.Pipe(1 << 20)
 		go a.Handle(context.Background(), server, Insecure)
 		if authenticated {
 			in = append([]byte(hello+plainAuth+hello), in...)
@@ -63,7 +64,7 @@ func FuzzWebSocket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		a, _ := testAcceptor()
 		a.init()
-		client, server := memPipe(1 << 20)
+		client, server := memnet.Pipe(1 << 20)
 		defer client.Close()
 		s := a.newStream(server, Insecure)
 		w := &webSocket{s: s, in: bufio.NewReader(bytes.NewReader(in)), o: markup.Options{MaxBytes: 1000, MaxDepth: 8, MaxAttrs: 8, MaxNodes: 64}}

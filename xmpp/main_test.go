@@ -13,7 +13,6 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,182 +22,33 @@ import (
 
 	xdg "github.com/xdg-go/scram"
 	"go.uber.org/goleak"
+
+	"pharos/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// half is one direction of a connection in memory, with a bounded buffer as the
-// kernel has one.
-type half struct {
-	mu     sync.Mutex
-	cond   sync.Cond
-	buf    []byte
-	room   int
-	ended  bool // the writer closed it
-	gone   bool // the reader closed it
-	rd, wd deadline
+// room is how much the connections of the tests hold.
+const room = 1 << 16
+
+// listener is one in memory.
+type listener struct {
+	*memnet.Listener
+	net *memnet.Network
 }
 
-// deadline is one that has passed or will.
-type deadline struct {
-	timer  *time.Timer
-	passed bool
+func newListener() *listener {
+	n := memnet.New()
+	return &listener{n.MustListen("192.0.2.100:5222"), n}
 }
-
-func newHalf(room int) *half {
-	h := &half{room: room}
-	h.cond.L = &h.mu
-	return h
-}
-
-func (h *half) set(d *deadline, t time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.passed = false
-	if t.IsZero() {
-		return
-	}
-	if wait := time.Until(t); wait > 0 {
-		var timer *time.Timer
-		timer = time.AfterFunc(wait, func() {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			if d.timer == timer {
-				d.passed = true
-				h.cond.Broadcast()
-			}
-		})
-		d.timer = timer
-	} else {
-		d.passed = true
-		h.cond.Broadcast()
-	}
-}
-
-func (h *half) read(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for {
-		switch {
-		case h.gone:
-			return 0, net.ErrClosed
-		case h.rd.passed:
-			return 0, os.ErrDeadlineExceeded
-		case len(h.buf) > 0:
-			n := copy(b, h.buf)
-			h.buf = h.buf[n:]
-			h.cond.Broadcast()
-			return n, nil
-		case h.ended:
-			return 0, io.EOF
-		}
-		h.cond.Wait()
-	}
-}
-
-func (h *half) write(b []byte) (n int, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for {
-		switch {
-		case h.ended:
-			return n, net.ErrClosed
-		case h.gone:
-			return n, io.ErrClosedPipe
-		case h.wd.passed:
-			return n, os.ErrDeadlineExceeded
-		case len(b) == 0:
-			return n, nil
-		}
-		if k := min(len(b), h.room-len(h.buf)); k > 0 {
-			h.buf = append(h.buf, b[:k]...)
-			b, n = b[k:], n+k
-			h.cond.Broadcast()
-			continue
-		}
-		h.cond.Wait()
-	}
-}
-
-func (h *half) close(which *bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	*which = true
-	h.cond.Broadcast()
-}
-
-// memConn is one end of a connection in memory.
-type memConn struct {
-	in, out *half
-	remote  net.Addr
-}
-
-func memPipe(room int) (a, b *memConn) {
-	x, y := newHalf(room), newHalf(room)
-	return &memConn{in: x, out: y}, &memConn{in: y, out: x}
-}
-
-func (c *memConn) Read(b []byte) (int, error)         { return c.in.read(b) }
-func (c *memConn) Write(b []byte) (int, error)        { return c.out.write(b) }
-func (c *memConn) SetReadDeadline(t time.Time) error  { c.in.set(&c.in.rd, t); return nil }
-func (c *memConn) SetWriteDeadline(t time.Time) error { c.out.set(&c.out.wd, t); return nil }
-func (c *memConn) CloseWrite() error                  { c.out.close(&c.out.ended); return nil }
-func (c *memConn) LocalAddr() net.Addr                { return &net.UnixAddr{Name: "mem"} }
-
-func (c *memConn) SetDeadline(t time.Time) error {
-	_ = c.SetReadDeadline(t)
-	return c.SetWriteDeadline(t)
-}
-
-func (c *memConn) Close() error {
-	_ = c.SetDeadline(time.Time{}) // stops the timers
-	c.in.close(&c.in.gone)
-	c.out.close(&c.out.ended)
-	return nil
-}
-
-func (c *memConn) RemoteAddr() net.Addr {
-	if c.remote != nil {
-		return c.remote
-	}
-	return &net.UnixAddr{Name: "mem"}
-}
-
-// memListener hands out connections in memory.
-type memListener struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func newMemListener() *memListener {
-	return &memListener{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (l *memListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *memListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *memListener) Addr() net.Addr { return &net.UnixAddr{Name: "mem"} }
 
 // dial connects, as coming from remote.
-func (l *memListener) dial(remote string) *memConn {
-	client, server := memPipe(1 << 16)
-	if remote != "" {
-		server.remote = net.TCPAddrFromAddrPort(mustAddrPort(remote))
+func (l *listener) dial(remote string) *memnet.Conn {
+	c, err := l.net.Dial(context.Background(), remote, l.Addr().String())
+	if err != nil {
+		panic(err)
 	}
-	l.conns <- server
-	return client
+	return c
 }
 
 // users is an Authenticator with juliet and her secret, and notes on what it was asked.
@@ -318,7 +168,7 @@ type client struct {
 
 // connect starts a stream with a over a connection in memory.
 func connect(t *testing.T, a *Acceptor, m Mode) *client {
-	c, server := memPipe(1 << 16)
+	c, server := memnet.Pipe(room)
 	go a.Handle(t.Context(), server, m)
 	return newClient(t, c)
 }

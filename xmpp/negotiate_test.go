@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pharos/memnet"
 )
 
 func mustAddrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
@@ -228,7 +230,7 @@ func TestStartTLSRefused(t *testing.T) {
 	})
 	bubble(t, func(t *testing.T) { // twice
 		a, _ := testAcceptor()
-		server, clientSide := memPipe(1 << 16)
+		server, clientSide := memnet.Pipe(room)
 		go a.Handle(t.Context(), server, DirectTLS)
 		p := newClient(t, tls.Client(clientSide, clientTLS("xmpp-client")))
 		p.play("> "+hello, "< "+header)
@@ -258,7 +260,7 @@ func TestDirectTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a, _ := testAcceptor()
-				server, clientSide := memPipe(1 << 16)
+				server, clientSide := memnet.Pipe(room)
 				go a.Handle(t.Context(), server, DirectTLS)
 				conn := tls.Client(clientSide, clientTLS(c.protocols...))
 				err := conn.Handshake()
@@ -287,7 +289,7 @@ func TestTLSReload(t *testing.T) {
 				cert := certificate()
 				current = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }}
 			}
-			server, clientSide := memPipe(1 << 16)
+			server, clientSide := memnet.Pipe(room)
 			go a.Handle(t.Context(), server, DirectTLS)
 			conn := tls.Client(clientSide, clientTLS("xmpp-client"))
 			p := newClient(t, conn)

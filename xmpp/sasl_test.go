@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	xdg "github.com/xdg-go/scram"
+
+	"pharos/memnet"
 )
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -279,7 +281,7 @@ func TestScramPlus(t *testing.T) {
 			t.Run(mechanism+" "+c.name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					a, _ := testAcceptor()
-					server, clientSide := memPipe(1 << 16)
+					server, clientSide := memnet.Pipe(room)
 					go a.Handle(t.Context(), server, DirectTLS)
 					config := clientTLS("xmpp-client")
 					config.MaxVersion = c.version
@@ -316,7 +318,7 @@ func TestScramPlus(t *testing.T) {
 func TestScramDowngrade(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, u := testAcceptor()
-		server, clientSide := memPipe(1 << 16)
+		server, clientSide := memnet.Pipe(room)
 		go a.Handle(t.Context(), server, DirectTLS)
 		p := newClient(t, tls.Client(clientSide, clientTLS("xmpp-client")))
 		p.play("> "+hello, "< "+header)

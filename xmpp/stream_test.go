@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pharos/memnet"
 )
 
 // bound logs a client in and returns it with the server's stream, whose Serve
@@ -139,7 +141,7 @@ func TestAccessors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
 		p, s, release := bound(t, a)
-		if s.User() != (JID{Local: "juliet", Domain: "example.com"}) || s.Mechanism() != "PLAIN" || s.TLS() != nil || s.WebSocket() || s.RemoteAddr().String() != "mem" || len(s.ID()) != 26 {
+		if s.User() != (JID{Local: "juliet", Domain: "example.com"}) || s.Mechanism() != "PLAIN" || s.TLS() != nil || s.WebSocket() || s.RemoteAddr().String() != "memnet" || len(s.ID()) != 26 {
 			t.Errorf("%+v", s)
 		}
 		if all, authenticated := a.Count(); all != 1 || authenticated != 1 {
@@ -282,10 +284,10 @@ func TestWriteTimeout(t *testing.T) {
 func TestIdleGoroutines(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
-		l := newMemListener()
+		l := newListener()
 		go a.ServeListener(t.Context(), l, Insecure)
 		for range 10 {
-			p := newClient(t, l.dial(""))
+			p := newClient(t, l.dial("192.0.2.50:0"))
 			p.login()
 			p.play("> <presence/>", "< <presence/>")
 		}
@@ -310,9 +312,9 @@ func canceled() context.Context {
 func TestShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
-		l := newMemListener()
+		l := newListener()
 		go a.ServeListener(t.Context(), l, Insecure)
-		early, fresh, working, stubborn := newClient(t, l.dial("")), newClient(t, l.dial("")), newClient(t, l.dial("")), newClient(t, l.dial(""))
+		early, fresh, working, stubborn := newClient(t, l.dial("192.0.2.50:0")), newClient(t, l.dial("192.0.2.50:0")), newClient(t, l.dial("192.0.2.50:0")), newClient(t, l.dial("192.0.2.50:0"))
 		fresh.play("> "+hello, "< "+header, "< "+plainFeatures)
 		working.login()
 		stubborn.login()
@@ -327,7 +329,7 @@ func TestShutdown(t *testing.T) {
 		early.play("< "+header, "< "+bye, "> "+closeTag, "EOF")
 		fresh.play("< "+bye, "> "+closeTag, "EOF")
 		working.play("< "+bye, "> "+closeTag, "EOF")
-		late := newClient(t, l.dial(""))
+		late := newClient(t, l.dial("192.0.2.50:0"))
 		late.play("< "+header, "< "+bye, "EOF")
 		if err := <-done; err != context.DeadlineExceeded {
 			t.Error(err) // stubborn has not closed
@@ -348,11 +350,11 @@ func TestShutdown(t *testing.T) {
 func TestContext(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
-		l := newMemListener()
+		l := newListener()
 		ctx, cancel := context.WithCancel(context.Background())
 		served := make(chan error)
 		go func() { served <- a.ServeListener(ctx, l, Insecure) }()
-		p := newClient(t, l.dial(""))
+		p := newClient(t, l.dial("192.0.2.50:0"))
 		p.login()
 		cancel()
 		if err := <-served; err != nil {
@@ -365,7 +367,7 @@ func TestContext(t *testing.T) {
 func TestServeListenerNeedsTLS(t *testing.T) {
 	a, _ := testAcceptor()
 	a.TLS = nil
-	if err := a.ServeListener(t.Context(), newMemListener(), StartTLS); err != ErrNoTLS {
+	if err := a.ServeListener(t.Context(), newListener(), StartTLS); err != ErrNoTLS {
 		t.Error(err)
 	}
 }
@@ -388,7 +390,7 @@ func TestConnectionLimits(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a, _ := testAcceptor()
 				a.Limits = c.limits
-				l := newMemListener()
+				l := newListener()
 				go a.ServeListener(t.Context(), l, Insecure)
 				var last *client
 				for _, addr := range c.addresses[:len(c.addresses)-1] {
@@ -422,7 +424,7 @@ func TestAuthenticatedAreCountedApart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
 		a.Limits.MaxUnauthPerAddress = 1
-		l := newMemListener()
+		l := newListener()
 		go a.ServeListener(t.Context(), l, Insecure)
 		for i := range 5 {
 			newClient(t, l.dial(fmt.Sprintf("192.0.2.1:%d", i+1))).login()
@@ -467,7 +469,7 @@ func TestTLSEnds(t *testing.T) {
 				a, _ := testAcceptor()
 				streams := make(chan *Stream, 1)
 				a.Serve = func(ctx context.Context, s *Stream) { streams <- s; echo(ctx, s) }
-				clientSide, server := memPipe(1 << 16)
+				clientSide, server := memnet.Pipe(room)
 				go a.Handle(t.Context(), server, DirectTLS)
 				c := tls.Client(clientSide, clientTLS())
 				p := newClient(t, c)

@@ -38,8 +38,8 @@ type frames struct {
 }
 
 // webSocketServer serves a's WebSocket over connections in memory.
-func webSocketServer(t *testing.T, a *Acceptor, secure bool) *memListener {
-	l := newMemListener()
+func webSocketServer(t *testing.T, a *Acceptor, secure bool) *listener {
+	l := newListener()
 	srv := &http.Server{Handler: a.WebSocket(secure)}
 	go srv.Serve(l)
 	t.Cleanup(func() {
@@ -49,7 +49,7 @@ func webSocketServer(t *testing.T, a *Acceptor, secure bool) *memListener {
 	return l
 }
 
-func dialWebSocket(t *testing.T, l *memListener) *frames {
+func dialWebSocket(t *testing.T, l *listener) *frames {
 	t.Helper()
 	conn := l.dial("192.0.2.1:1")
 	d := ws.Dialer{Protocols: []string{"xmpp"}}
@@ -272,7 +272,7 @@ func TestWebSocketHandshake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a, _ := testAcceptor()
-				p := newClient(t, webSocketServer(t, a, false).dial(""))
+				p := newClient(t, webSocketServer(t, a, false).dial("192.0.2.50:0"))
 				p.send("GET /xmpp HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 					"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" + c.header + "\r\n")
 				resp, err := http.ReadResponse(bufio.NewReader(p.conn), nil)
@@ -293,7 +293,7 @@ func TestWebSocketHandshake(t *testing.T) {
 func TestWebSocketEarlyData(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
-		conn := webSocketServer(t, a, true).dial("")
+		conn := webSocketServer(t, a, true).dial("192.0.2.50:0")
 		f := &frames{client: newClient(t, conn), in: bufio.NewReader(conn)}
 		f.send("GET /xmpp HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\n\r\n" +
@@ -309,11 +309,11 @@ func TestWebSocketEarlyData(t *testing.T) {
 func TestWebSocketTLS(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, _ := testAcceptor()
-		l := newMemListener()
+		l := newListener()
 		srv := &http.Server{Handler: a.WebSocket(true), TLSConfig: a.TLS}
 		go srv.ServeTLS(l, "", "")
 		t.Cleanup(func() { srv.Close() })
-		conn := tls.Client(l.dial(""), clientTLS("http/1.1"))
+		conn := tls.Client(l.dial("192.0.2.50:0"), clientTLS("http/1.1"))
 		u, _ := url.Parse("wss://example.com/xmpp")
 		if _, _, err := (ws.Dialer{Protocols: []string{"xmpp"}}).Upgrade(conn, u); err != nil {
 			t.Fatal(err)
