@@ -16,6 +16,7 @@ import (
 	"pharos/config"
 	"pharos/loaddoc"
 	"pharos/markup"
+	"pharos/memnet"
 	"pharos/server"
 	"pharos/sip"
 	"pharos/store"
@@ -38,16 +39,16 @@ func (t *tap) taken() ([]string, []*sip.Message) {
 
 // tapped is the network as a server sees it that is listened in on.
 type tapped struct {
-	host
+	memnet.Host
 	tap *tap
 }
 
 func (h tapped) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := h.host.Dial(ctx, network, address)
+	c, err := h.Host.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &tappedConn{Conn: c, tap: h.tap, out: h.ip.String(), in: netip.MustParseAddrPort(address).Addr().String()}, nil
+	return &tappedConn{Conn: c, tap: h.tap, out: h.IP.String(), in: netip.MustParseAddrPort(address).Addr().String()}, nil
 }
 
 type tappedConn struct {
@@ -100,7 +101,7 @@ type fleet struct {
 func newFleet(t *testing.T, set func(number int, c *config.Cluster), servers int, users ...string) *fleet {
 	t.Helper()
 	log := new(journal)
-	w := &world{t: t, net: newNetwork(), data: t.TempDir(), log: log, chatters: map[string]*chatter{}}
+	w := &world{t: t, net: memnet.New(), data: t.TempDir(), log: log, chatters: map[string]*chatter{}}
 	f := &fleet{w, new(tap)}
 	t.Cleanup(func() {
 		if t.Failed() && testing.Verbose() {
@@ -117,7 +118,7 @@ func newFleet(t *testing.T, set func(number int, c *config.Cluster), servers int
 		w.nodes = append(w.nodes, n)
 	}
 	for _, n := range w.nodes {
-		o := server.Options{Config: config.Defaults(), Data: t.TempDir(), Version: "story", Log: w.logger(n.number), Network: tapped{host{w.net, n.ip}, f.tap},
+		o := server.Options{Config: config.Defaults(), Data: t.TempDir(), Version: "story", Log: w.logger(n.number), Network: tapped{w.net.Host(n.ip.String()), f.tap},
 			Share: w.store.Node(), Bus: w.bus.Join(n.name())}
 		o.Config.Domains = []string{home}
 		o.Config.Listen = []string{"sip+udp://" + n.at(sipPort).String(), "sip+tcp://" + n.at(sipPort).String(), "xmpp+insecure://" + n.at(xmppPort).String(),

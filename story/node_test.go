@@ -42,7 +42,7 @@ func (w *world) logger(number int) *slog.Logger {
 // start opens the server and waits until it listens.
 func (n *node) start() error {
 	w := n.w
-	o := server.Options{Config: w.config, Data: w.data, Version: "story", Network: host{w.net, n.ip}, Log: w.logger(n.number)}
+	o := server.Options{Config: w.config, Data: w.data, Version: "story", Network: w.net.Host(n.ip.String()), Log: w.logger(n.number)}
 	o.Config.Listen = []string{"sip+udp://" + n.at(sipPort).String(), "sip+tcp://" + n.at(sipPort).String(),
 		"xmpp+insecure://" + n.at(xmppPort).String(), "http+insecure://" + n.at(httpPort).String()}
 	if w.sips {
@@ -82,14 +82,14 @@ func (n *node) end() error {
 // halt ends the server as kill -9 does, and the others go on: nothing that it does from
 // now on reaches anybody.
 func (n *node) halt() {
-	n.w.net.cut(n.ip)
+	n.w.net.Cut(n.ip)
 	n.w.bus.Stop(n.name())
 	if n.stop != nil {
 		n.stop(server.ErrKilled)
 		n.stop = nil
 		<-n.ended
 	}
-	n.w.net.mend(n.ip)
+	n.w.net.Mend(n.ip)
 }
 
 // node is one of several by its number, or "leader".

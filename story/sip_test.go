@@ -1,6 +1,7 @@
 package story
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/tls"
 	"encoding/hex"
@@ -176,7 +177,7 @@ func (p *phone) writeStream(msg string) {
 	if p.stream == "sips" {
 		to = p.node.at(sipsPort)
 	}
-	c, err := p.w.net.dial(netip.MustParseAddr(from), to.String())
+	c, err := p.w.net.Host(from).Dial(context.Background(), "tcp", to.String())
 	if err != nil {
 		p.conn = nil
 		return

@@ -23,6 +23,7 @@ import (
 
 	"pharos/cluster"
 	"pharos/config"
+	"pharos/memnet"
 	"pharos/store"
 )
 
@@ -42,7 +43,7 @@ const (
 // world is the servers and everybody around them.
 type world struct {
 	t      *testing.T
-	net    *network
+	net    *memnet.Network
 	config config.Config
 	data   string
 	log    io.Writer
@@ -122,7 +123,7 @@ func (w *world) got(name string) string {
 
 func newWorld(t *testing.T, s *script, nodes int, log io.Writer) (*world, error) {
 	w := &world{
-		t: t, net: newNetwork(), data: t.TempDir(), log: log,
+		t: t, net: memnet.New(), data: t.TempDir(), log: log,
 		phones: map[string]*phone{}, chatters: map[string]*chatter{}, clients: map[string]*client{}, users: map[string]bool{},
 		documents: s.documents, lease: s.lease,
 	}
@@ -230,7 +231,7 @@ func (w *world) cut() {
 	for _, n := range w.nodes {
 		ips = append(ips, n.ip)
 	}
-	w.net.cut(ips...)
+	w.net.Cut(ips...)
 }
 
 // halt ends all servers as kill -9 does: what they had on disk at this moment is
@@ -244,7 +245,7 @@ func (w *world) halt() error {
 	w.data = next
 	_ = w.end() // they may complain about their network: they are dead
 	for _, n := range w.nodes {
-		w.net.mend(n.ip)
+		w.net.Mend(n.ip)
 	}
 	return nil
 }

@@ -36,8 +36,8 @@ type client struct {
 
 func newClient(w *world, at *node, name, user string, from netip.Addr) *client {
 	c := &client{w: w, node: at, name: name, user: user, etag: map[string]string{}}
-	dial := func(_ context.Context, _, _ string) (net.Conn, error) {
-		return w.net.dial(from, c.node.at(httpPort).String())
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return w.net.Host(from.String()).Dial(ctx, network, c.node.at(httpPort).String())
 	}
 	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	return c

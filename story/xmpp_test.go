@@ -1,6 +1,7 @@
 package story
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (c *chatter) domain() string { return c.user[strings.IndexByte(c.user, '@')
 
 // dial opens a connection and goes up to the features after SASL.
 func (c *chatter) dial() error {
-	conn, err := c.w.net.dial(c.from, c.node.at(xmppPort).String())
+	conn, err := c.w.net.Host(c.from.String()).Dial(context.Background(), "tcp", c.node.at(xmppPort).String())
 	if err != nil {
 		return err
 	}
