@@ -27,7 +27,8 @@ type Publish struct {
 
 	// Again: it is the edge that says it once more, since the owner may have lost it, and
 	// not the client. Where it differs from what is there, it is as ever. Said is when the
-	// client said it; zero: now.
+	// client said it; zero: now. What a session says again is let go if one at another Node has
+	// said something later with the same resource.
 	Again bool
 	Said  time.Time
 }

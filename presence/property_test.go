@@ -80,7 +80,7 @@ func (w *world) input(t *rapid.T) Input {
 	case 0, 1, 2:
 		in := Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts(), Package: pkg, Native: Payload{Bytes: []byte(tag)}, Node: someNodes[pick(3, "node")]}
 		if l := w.p.column(pkg).byID(in.ID); l != nil && pick(4, "again") == 0 {
-			in.Again, in.Said, in.Native, in.Doc = true, l.cur.Updated, l.cur.Native, l.cur.Doc
+			in.Again, in.Said, in.Native, in.Doc = true, l.cur.Updated.Add(time.Duration(1-pick(3, "when"))*time.Second), l.cur.Native, l.cur.Doc
 		}
 		return in
 	case 3:

@@ -67,6 +67,10 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	} else {
 		l = c.byID(in.ID)
 	}
+	said := in.said(now)
+	if l != nil && in.Again && l.cur.Node != in.Node && said < l.said {
+		return // somebody has come back at another node with the same resource since
+	}
 	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now, Package: c.pkg, mark: p.number()}
 	if in.Again && !in.Said.IsZero() && in.Said.Before(now) {
 		src.Updated = in.Said
@@ -80,7 +84,7 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	out.Tag, out.Lifetime = in.NewTag, in.Lifetime
 	if l == nil {
 		src.Native, src.Doc = in.Native, in.Doc
-		l = &live{cur: src, shown: src}
+		l = &live{cur: src, shown: src, said: said}
 		if c == &p.presence {
 			if src.Doc == nil {
 				src.Doc = &Document{}
@@ -93,6 +97,7 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 		return
 	}
 	was := l.cur
+	l.said = said
 	src.ID = was.ID
 	if src.Tag == "" {
 		src.Tag, out.Tag = was.Tag, was.Tag
@@ -117,6 +122,17 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	src.Doc, src.Native, src.Updated = was.Doc, was.Native, was.Updated
 	l.cur = src
 	out.saveSource(p.entity, src, was, false)
+}
+
+// said is when a session's client said it, as in live; else 0.
+func (in *Publish) said(now time.Time) int64 {
+	switch {
+	case in.ID.Kind != Session:
+		return 0
+	case in.Said.IsZero():
+		return now.UnixNano()
+	}
+	return in.Said.UnixNano()
 }
 
 // brings tells that a publication has something new to say; phones refresh by
