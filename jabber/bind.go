@@ -113,12 +113,17 @@ func (e *Edge) bind(ctx context.Context, st *xmpp.Stream, iq *markup.Element) *s
 func (e *Edge) register(ctx context.Context, s *session, jid xmpp.JID) (condition string) {
 	for {
 		holder, condition := e.add(ctx, s, jid)
-		if holder == nil {
+		if condition != "" {
 			return condition
+		}
+		if holder == nil {
+			e.leaving.waitSaid(ctx, s.seat())
+			return ""
 		}
 		// RFC 6120 §7.7.2.2: the newer one stays, since the older is
 		// most often a connection that died unnoticed.
 		holder.end(ctx, &xmpp.StreamError{Condition: "conflict"})
+		e.leaving.waitSaid(ctx, s.seat())
 	}
 }
 

@@ -55,6 +55,7 @@ type Edge struct {
 	started time.Time
 
 	reg     registry
+	leaving leaving
 	seq     atomic.Uint64 // numbers sessions, pushes and fetches
 	seed    maphash.Seed
 	nodes   [64]waitLock // see pepLock

@@ -67,14 +67,16 @@ func (s *session) reachWatch() presence.Watch {
 	}
 }
 
-// leaveReach ends it. act is held.
-func (s *session) leaveReach(ctx context.Context) {
+// leaveReach ends it; done is called when the owner has heard of it, or cannot. act is held.
+func (s *session) leaveReach(ctx context.Context, done func()) {
 	if s.far == nil {
+		done()
 		return
 	}
-	err := s.edge.submit(ctx, s.user.entity, presence.Unwatch{ID: s.handle + reachMark, Silent: true}, nil)
-	if err != nil {
+	in := presence.Unwatch{ID: s.handle + reachMark, Silent: true}
+	if err := s.edge.submit(ctx, s.user.entity, in, func(presence.Outcome, error) { done() }); err != nil {
 		s.log().Error("session still known to other nodes", "err", err)
+		done()
 	}
 }
 
@@ -359,11 +361,11 @@ const (
 // sides judge alike.
 func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
 	resource, binding, since, handle := in.str(), in.bool(), in.time(), in.str()
-	rec := e.reg.user(u)
-	if in.done() != nil || rec == nil {
+	if in.done() != nil {
 		answer(nil)
 		return
 	}
+	rec := e.reg.user(u)
 	s := rec.resource(resource)
 	if s != nil && s.handle == handle {
 		// The session itself was here in the eyes of one node and there in those of another.
@@ -371,7 +373,13 @@ func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpack
 		return
 	}
 	if s == nil {
-		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))).str(""))
+		at := seat{u, resource}
+		free := func() { answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))).str("")) }
+		if len(e.leaving.list(at)) == 0 {
+			free()
+		} else if !e.calls.spawn(func() { e.leaving.waitHeard(at); free() }) {
+			answer(nil)
+		}
 		return
 	}
 	s.mu.Lock()
@@ -382,8 +390,7 @@ func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpack
 		answer(packer(nil).num(conflictKept).num(0).str(""))
 		return
 	}
-	// The answer waits until its presence is taken back, lest that
-	// come after the other's.
+	// The answer waits until its presence is taken back, lest that come after the other's, here and above.
 	if !e.calls.spawn(func() {
 		s.endWith(ctx, &xmpp.StreamError{Condition: "conflict"}, true)
 		answer(packer(nil).num(conflictFree).num(uint64(len(rec.list()))).str(s.handle))

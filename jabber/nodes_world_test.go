@@ -28,7 +28,8 @@ type nodes struct {
 	homes  map[presence.Entity]string
 	term   uint64
 	wg     sync.WaitGroup
-	deaf   bool // changes of documents are not heard
+	deaf   bool                     // changes of documents are not heard
+	slow   map[string]time.Duration // frames "from>to" are under way for longer
 }
 
 // wire is how long a frame is under way.
@@ -157,7 +158,8 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 		t.Fatal(err)
 	}
 	addUsers(t, st, users)
-	ns := &nodes{t: t, store: st, worlds: map[string]*world{}, names: names, down: map[string]bool{}, dead: map[string]bool{}, homes: map[presence.Entity]string{}}
+	ns := &nodes{t: t, store: st, worlds: map[string]*world{}, names: names, down: map[string]bool{}, dead: map[string]bool{}, homes: map[presence.Entity]string{},
+		slow: map[string]time.Duration{}}
 	for user, node := range homes {
 		ns.homes[entity(user)] = node
 	}
@@ -172,7 +174,10 @@ func startNodes(t testing.TB, names, users []string, homes map[string]string) *n
 			p.out[other] = c
 			ns.wg.Go(func() {
 				for f := range c {
-					time.Sleep(wire)
+					ns.mu.Lock()
+					slow := ns.slow[name+">"+other]
+					ns.mu.Unlock()
+					time.Sleep(wire + slow)
 					ns.mu.Lock()
 					gone := ns.down[other] || ns.down[name]
 					ns.mu.Unlock()

@@ -263,9 +263,13 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
+		if settled {
+			s.edge.leaving.waitHeard(s.seat())
+		}
 		return
 	}
 	s.ended = true
+	last := s.edge.leaving.begin(s.seat())
 	st, sm := s.stream, s.sm
 	s.mu.Unlock()
 
@@ -276,16 +280,12 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 			s.edge.forgot.put(sm.token, s.user.entity, s.in.Load())
 		}
 	}
-	s.edge.reg.remove(s)
-	s.act.Lock()
-	departed := s.depart(ctx, presence.Payload{})
-	s.leaveReach(ctx)
-	s.act.Unlock()
+	s.sayLast(ctx, last)
 	if st != nil {
 		st.Close(e)
 	}
 	if settled {
-		departed(CallTime)
+		last.wait(time.After(CallTime))
 	}
 	if sm != nil {
 		s.edge.redeliver(ctx, s, sm.unacked())
@@ -294,35 +294,28 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 }
 
 // depart tells those who saw the session that it is gone, and stops watching.
-// act is held. settled waits until the owner has heard of it, for a limit.
-func (s *session) depart(ctx context.Context, native presence.Payload) (settled func(limit time.Duration)) {
+// act is held.
+func (s *session) depart(ctx context.Context, native presence.Payload) {
 	s.mu.Lock()
 	watches, directed := s.watches, s.directed
 	s.watches, s.directed, s.held, s.loaded = nil, nil, nil, nil
 	s.forgetCaps()
 	s.mu.Unlock()
-	settled = func(time.Duration) {}
-	var done func(presence.Outcome, error)
 	if s.far != nil {
 		s.far.said = nil
-		done, settled = settling()
 	}
 	if s.prio.Swap(unavailable) != unavailable || len(directed) > 0 {
 		// Those who got directed presence are told by the same (RFC 6121 §4.6.5).
 		in := presence.Retract{ID: s.source(), Native: native, Node: s.edge.c.Engine.Self()}
-		if err := s.edge.submit(ctx, s.user.entity, in, done); err != nil {
+		if err := s.edge.submit(ctx, s.user.entity, in, nil); err != nil {
 			s.log().Error("presence not retracted", "err", err)
-			settled = func(time.Duration) {}
 		}
-	} else {
-		settled = func(time.Duration) {}
 	}
 	for contact := range watches {
 		if err := s.edge.submit(ctx, contact, presence.Unwatch{ID: s.handle, Silent: true}, nil); err != nil {
 			s.log().Error("watch not ended", "presentity", contact.String(), "err", err)
 		}
 	}
-	return settled
 }
 
 func (s *session) source() presence.SourceID {
