@@ -110,14 +110,13 @@ func (c *cache) peek(u presence.Entity) *entry {
 func (c *cache) find(u presence.Entity) (own presence.Entity, known, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := c.known.find(u)
-	if i == nil {
-		i = c.unknown.find(u)
+	if i := c.known.find(u); i != nil {
+		return i.u, true, true
 	}
-	if i == nil {
-		return u, false, false
+	if i := c.unknown.find(u); i != nil {
+		return i.u, false, true
 	}
-	return i.u, i.e.known, true
+	return u, false, false
 }
 
 func (c *cache) lookup(u presence.Entity) *entry {
@@ -236,7 +235,7 @@ func (c *cache) clear() {
 // lru is a bounded map that forgets what was not used for longest.
 type lru struct {
 	max   int
-	items map[presence.Entity]*list.Element
+	items map[presence.Entity]*lruItem
 	order list.List // of *lruItem
 }
 
@@ -244,11 +243,12 @@ type lruItem struct {
 	u    presence.Entity
 	e    *entry
 	used bool // since it was put in front
+	at   *list.Element
 }
 
 func (l *lru) init(max int) {
 	l.max = max
-	l.items = make(map[presence.Entity]*list.Element)
+	l.items = make(map[presence.Entity]*lruItem)
 	l.order.Init()
 }
 
@@ -260,19 +260,17 @@ func (l *lru) get(u presence.Entity) *entry {
 }
 
 func (l *lru) find(u presence.Entity) *lruItem {
-	el := l.items[u]
-	if el == nil {
-		return nil
+	i := l.items[u]
+	if i != nil {
+		i.used = true
 	}
-	i := el.Value.(*lruItem)
-	i.used = true
 	return i
 }
 
 func (l *lru) put(u presence.Entity, e *entry) {
-	if el := l.items[u]; el != nil {
-		el.Value.(*lruItem).e = e
-		l.order.MoveToFront(el)
+	if i := l.items[u]; i != nil {
+		i.e = e
+		l.order.MoveToFront(i.at)
 		return
 	}
 	if len(l.items) >= l.max {
@@ -285,12 +283,14 @@ func (l *lru) put(u presence.Entity, e *entry) {
 		delete(l.items, last.Value.(*lruItem).u)
 		l.order.Remove(last)
 	}
-	l.items[u] = l.order.PushFront(&lruItem{u: u, e: e})
+	i := &lruItem{u: u, e: e}
+	i.at = l.order.PushFront(i)
+	l.items[u] = i
 }
 
 func (l *lru) drop(u presence.Entity) {
-	if el := l.items[u]; el != nil {
+	if i := l.items[u]; i != nil {
 		delete(l.items, u)
-		l.order.Remove(el)
+		l.order.Remove(i.at)
 	}
 }
