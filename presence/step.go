@@ -34,46 +34,53 @@ func New(e Entity) *Presentity { return &Presentity{entity: e} }
 
 // Step is where the protocols meet. An error means that nothing changed.
 func (p *Presentity) Step(now time.Time, in Input) (Outcome, error) {
-	var out Outcome
 	// What could fail is looked at first, since time that has passed cannot be
 	// taken back; what is over at now does not count.
 	if err := p.check(now, in); err != nil {
-		return out, err
+		return Outcome{}, err
 	}
+	// Mostly there is one save and one notice, which have their places beside the outcome.
+	room := &struct {
+		Outcome
+		saves   [1]Save
+		notices [1]*Notice
+	}{}
+	out := &room.Outcome
+	out.Saves, out.Notices = room.saves[:0], room.notices[:0]
 	p.begin(now)
-	p.expire(now, &out)
+	p.expire(now, out)
 	switch in := in.(type) {
 	case Publish:
-		p.publish(now, &in, &out)
+		p.publish(now, &in, out)
 	case Retract:
-		p.retract(now, &in, &out)
+		p.retract(now, &in, out)
 	case Direct:
-		p.direct(now, &in, &out)
+		p.direct(now, &in, out)
 	case Watch:
-		p.watch(now, &in, &out)
+		p.watch(now, &in, out)
 	case Unwatch:
-		p.unwatch(now, &in, &out)
+		p.unwatch(now, &in, out)
 	case Keep:
-		p.keep(&in, &out)
+		p.keep(&in, out)
 	case SetPolicy:
-		p.setPolicy(now, in.Policy, &out)
+		p.setPolicy(now, in.Policy, out)
 	case Restore:
 		p.restore(&in)
 	case Renotify:
-		p.renotify(&out)
+		p.renotify(out)
 	case Remove:
-		p.remove(now, &out)
+		p.remove(now, out)
 	case Touch:
-		p.touch(in.Package, &out)
+		p.touch(in.Package, out)
 	case Undo:
-		p.undo(now, in.Saves, &out)
+		p.undo(now, in.Saves, out)
 	case Depart:
-		p.depart(now, &in, &out)
+		p.depart(now, &in, out)
 	case Assume:
 		p.assume(in.Holding)
 	}
-	p.tellWatchers(now, &out)
-	return out, nil
+	p.tellWatchers(now, out)
+	return *out, nil
 }
 
 // begin gives a new presentity its numbers. They go on from the time, so that those of

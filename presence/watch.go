@@ -185,18 +185,13 @@ func (p *Presentity) refuse(now time.Time, in *Watch, c *column, s *sub, out *Ou
 	}
 }
 
-// answer appends the notice that answers a Watch. It is nearly always the only one, and then
-// it, its target and the list are one piece of memory.
+// answer appends the notice that answers a Watch, in one piece of memory with its target.
 func (o *Outcome) answer(of Entity, c *column, via Via, t Target, st State, r Reason) *Notice {
 	a := &struct {
-		list    [1]*Notice
 		targets [1]Target
 		notice  Notice
 	}{targets: [1]Target{t}}
 	a.notice = Notice{Presentity: of, Node: via.Node, Edge: via.Edge, Package: c.pkg, State: st, Reason: r, Answer: true, Targets: a.targets[:]}
-	if o.Notices == nil {
-		o.Notices = a.list[:0]
-	}
 	o.Notices = append(o.Notices, &a.notice)
 	return &a.notice
 }
@@ -334,20 +329,14 @@ func (p *Presentity) unplace(s *sub) {
 	}
 }
 
-// saveSubscription appends a copy of s, which is in one piece with the list as long as there is no other.
+// saveSubscription appends a copy of s.
 func (o *Outcome) saveSubscription(e Entity, s *sub, fresh bool) {
 	if !s.Durable {
 		return
 	}
-	c := &struct {
-		list [1]Save
-		sub  Subscription
-	}{sub: s.Subscription}
-	c.sub.Shown = nil
-	if o.Saves == nil {
-		o.Saves = c.list[:0]
-	}
-	o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSubscription, Key: s.ID, Subscription: &c.sub, fresh: fresh})
+	c := s.Subscription
+	c.Shown = nil
+	o.Saves = append(o.Saves, Save{Presentity: e, Kind: SavedSubscription, Key: s.ID, Subscription: &c, fresh: fresh})
 }
 
 func (o *Outcome) deleteSubscription(e Entity, s *sub) {
