@@ -132,6 +132,12 @@ func (d *dialog) heard(n *presence.Notice, t *presence.Target) bool {
 
 // refreshed finishes a refresh when it is known whether the condition holds.
 func (e *Edge) refreshed(d *dialog, out *presence.Outcome, condition string, finish func(status int)) {
+	if condition == "" {
+		h := d.overheard()
+		finish(200)
+		e.told(d, h)
+		return
+	}
 	var once sync.Once
 	decide := func(v *presence.View) {
 		once.Do(func() {
@@ -153,7 +159,7 @@ func (e *Edge) refreshed(d *dialog, out *presence.Outcome, condition string, fin
 	if d.memory != nil {
 		h = d.memory.hearing
 	}
-	if h != nil && condition != "" && out.State == presence.Active && answer == nil && h.notice == nil {
+	if h != nil && out.State == presence.Active && answer == nil && h.notice == nil {
 		h.decide = decide
 		d.mu.Unlock()
 		time.AfterFunc(conditionTime, func() { decide(nil) })
@@ -164,7 +170,7 @@ func (e *Edge) refreshed(d *dialog, out *presence.Outcome, condition string, fin
 	}
 	d.mu.Unlock()
 	switch {
-	case condition == "" || out.State != presence.Active:
+	case out.State != presence.Active:
 		finish(200)
 	case answer != nil:
 		decide(answer.View)
@@ -177,14 +183,16 @@ func (e *Edge) refreshed(d *dialog, out *presence.Outcome, condition string, fin
 }
 
 // unheard ends a hearing whose SUBSCRIBE has failed.
-func (e *Edge) unheard(d *dialog) {
+func (e *Edge) unheard(d *dialog) { e.told(d, d.overheard()) }
+
+// overheard ends a hearing and returns it; nil: there was none.
+func (d *dialog) overheard() (h *hearing) {
 	d.mu.Lock()
-	h := (*hearing)(nil)
+	defer d.mu.Unlock()
 	if d.memory != nil {
 		h, d.memory.hearing = d.memory.hearing, nil
 	}
-	d.mu.Unlock()
-	e.told(d, h)
+	return h
 }
 
 // told passes on a notice that was kept.

@@ -161,13 +161,10 @@ func (r *request) submit(in presence.Input, lifetime time.Duration) {
 			r.failed(err)
 			return
 		}
-		if out.Lifetime > 0 && lifetime > 0 {
-			lifetime = min(lifetime, out.Lifetime)
-		}
 		if out.Tag == "" {
 			out.Tag = r.edge.newTag() // of a removal; step 7 asks for one in every 2xx
 		}
-		r.published(out.Tag, lifetime)
+		r.published(out.Tag, granted(lifetime, out.Lifetime))
 	})
 	if err != nil {
 		r.failed(err)

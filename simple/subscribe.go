@@ -294,13 +294,14 @@ func (r *request) refresh(d *dialog) {
 			r.fail(403, "")
 			return
 		}
+		lifetime := granted(lifetime, out.Lifetime)
 		e.refreshed(d, &out, condition, func(status int) {
 			d.mu.Lock()
 			if d.memory != nil {
 				d.memory.mute = status == 204
 			}
 			d.mu.Unlock()
-			r.subscribed(d, status, contact, granted(lifetime, out.Lifetime))
+			r.subscribed(d, status, contact, lifetime)
 			if d.pkg.refresh != nil {
 				d.pkg.refresh(e, d)
 			}
