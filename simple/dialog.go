@@ -423,7 +423,7 @@ func (r *request) target() (sip.Address, bool) {
 		r.fail(400, "SUBSCRIBE Needs One Contact")
 		return c, false
 	}
-	if u, err := c.ParseURI(); err != nil || !u.IsSIP() {
+	if !isSIP(c.URI) && !isSIPS(c.URI) {
 		r.fail(400, "Contact Is Not A SIP URI")
 		return c, false
 	}

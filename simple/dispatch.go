@@ -336,6 +336,9 @@ func (r *request) secure() bool {
 	return err == nil && has && isSIPS(c.URI)
 }
 
+// isSIP and isSIPS look at the scheme of a URI that has been read.
+func isSIP(uri string) bool { return len(uri) > 4 && strings.EqualFold(uri[:4], "sip:") }
+
 func isSIPS(uri string) bool { return len(uri) > 5 && strings.EqualFold(uri[:5], "sips:") }
 
 // requestURI is a Contact's URI as a request-URI, which has no header fields
