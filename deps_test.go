@@ -17,7 +17,7 @@ import (
 // of it; an edge never knows another edge; only server knows everybody.
 // "*" allows all.
 var mayImport = map[string]string{
-	"presence": "", "presence/transfer": "presence", "markup": "", "load": "", "config": "", "sip": "",
+	"presence": "", "presence/transfer": "presence", "fields": "presence", "markup": "", "load": "", "config": "", "sip": "",
 	"xmpp":            "markup",
 	"pidf":            "presence markup patch",
 	"roster":          "presence markup",
@@ -37,7 +37,7 @@ var mayImport = map[string]string{
 	"rlmi":        "presence markup",
 	"xcapdiff":    "patch markup",
 	"filter":      "presence markup",
-	"simple":      "sip redirect pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
+	"simple":      "fields sip redirect pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
 	"jabber":      "xmpp redirect markup roster account load store engine presence xdm",
 	"xcap":        "xdm schema markup policy roster pidf account load store engine presence",
 	// Of the tests.
@@ -46,7 +46,7 @@ var mayImport = map[string]string{
 	"balance":     "presence",
 	"loaddoc":     "presence markup",
 	"redirect":    "",
-	"cluster":     "presence engine store balance",
+	"cluster":     "fields presence engine store balance",
 	"loadcontrol": "sip loaddoc balance presence account markup",
 	"server":      "*",
 	"simulate":    "balance load redirect",
@@ -145,7 +145,7 @@ func TestImports(t *testing.T) {
 func TestPure(t *testing.T) {
 	for _, p := range packages(t) {
 		switch short(p.ImportPath) {
-		case "presence", "presence/transfer", "roster", "markup", "balance", "redirect", "loaddoc", "simulate":
+		case "presence", "presence/transfer", "fields", "roster", "markup", "balance", "redirect", "loaddoc", "simulate":
 		default:
 			continue
 		}
