@@ -3,6 +3,7 @@ package cluster
 import (
 	"sync"
 
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -154,13 +155,13 @@ func (n *Node) answerStage(to string, number uint64, ok bool) {
 
 // parse takes the states out of what has come.
 func (g *group) parse() bool {
-	r := reader{b: g.b}
+	r := fields.Of(g.b)
 	g.states = map[presence.Entity][]byte{}
-	for len(r.b) > 0 {
-		e := r.entity()
-		g.states[e] = r.bytes(r.number())
+	for r.Len() > 0 {
+		e := r.Entity()
+		g.states[e] = r.Bytes()
 	}
-	return !r.err
+	return r.OK()
 }
 
 // taken takes the homes of a group that have moved here, and drops what has not.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"pharos/presence"
+	"pharos/fields"
 )
 
 // datagramVersion is the first byte of all that links send. Others are ignored: a node
@@ -57,67 +57,25 @@ const maxRanges = 32
 
 var errDatagram = errors.New("cluster: malformed datagram")
 
-// reader takes a datagram or message apart; after an error all it gives is zero.
-type reader struct {
-	b   []byte
-	err bool
-}
-
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.err = true
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
-}
-
-func (r *reader) number() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.err, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) bytes(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.err, r.b = true, nil
-		return nil
-	}
-	b := r.b[:n:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *reader) text() string { return string(r.bytes(r.number())) }
-
-func (r *reader) entity() presence.Entity {
-	return presence.Entity{User: r.text(), Domain: r.text()}
-}
-
 // maxNumber keeps sums of what comes from overflowing.
 const maxNumber = 1 << 62
 
 // parse fills d from b, whose pieces point into b. The slices of d are used again.
 func (d *datagram) parse(b []byte) error {
-	r := reader{b: b}
-	if r.byte() != datagramVersion {
+	r := fields.Of(b)
+	if r.Byte() != datagramVersion {
 		return errDatagram
 	}
-	flags := r.byte()
-	*d = datagram{ask: flags&1 != 0, epoch: r.number(), to: r.number(), time: r.number(), echo: r.number(),
-		held: r.number(), ack: r.number(), ranges: d.ranges[:0], pieces: d.pieces[:0]}
-	n := r.number()
-	if r.err || n > maxRanges || d.epoch == 0 || d.ack > maxNumber || flags > 1 {
+	flags := r.Byte()
+	*d = datagram{ask: flags&1 != 0, epoch: r.Uint(), to: r.Uint(), time: r.Uint(), echo: r.Uint(),
+		held: r.Uint(), ack: r.Uint(), ranges: d.ranges[:0], pieces: d.pieces[:0]}
+	n := r.Uint()
+	if !r.OK() || n > maxRanges || d.epoch == 0 || d.ack > maxNumber || flags > 1 {
 		return errDatagram
 	}
 	at := d.ack + 1
 	for range n {
-		gap, length := r.number(), r.number()
+		gap, length := r.Uint(), r.Uint()
 		if gap == 0 || length == 0 || gap > maxNumber || length > maxNumber {
 			return errDatagram
 		}
@@ -128,24 +86,24 @@ func (d *datagram) parse(b []byte) error {
 		d.ranges = append(d.ranges, s)
 		at = s.to
 	}
-	if r.err {
+	if !r.OK() {
 		return errDatagram
 	}
-	if len(r.b) == 0 {
+	if r.Len() == 0 {
 		return nil
 	}
-	number := r.number()
-	for !r.err && len(r.b) > 0 {
-		p := arrived{flags: r.byte()}
+	number := r.Uint()
+	for r.Len() > 0 {
+		p := arrived{flags: r.Byte()}
 		if p.flags&pieceSkip != 0 {
-			skip := r.number()
+			skip := r.Uint()
 			if skip > maxNumber {
 				return errDatagram
 			}
 			number += skip
 			p.flags &^= pieceSkip
 		}
-		p.b = r.bytes(r.number())
+		p.b = r.Bytes()
 		p.number = number
 		number++
 		if p.flags >= pieceSkip || p.number == 0 || p.number > maxNumber {
@@ -153,7 +111,7 @@ func (d *datagram) parse(b []byte) error {
 		}
 		d.pieces = append(d.pieces, p)
 	}
-	if r.err || len(d.pieces) == 0 {
+	if !r.OK() || len(d.pieces) == 0 {
 		return errDatagram
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -46,20 +47,15 @@ const (
 // append writes a message: a version, the kind, and the fields in their order.
 func (m *message) append(b []byte) []byte {
 	b = append(b, messageVersion, byte(m.kind))
-	b = appendText(b, m.name)
+	b = fields.AppendText(b, m.name)
 	b = binary.AppendUvarint(b, m.number)
 	b = binary.AppendUvarint(b, m.term)
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(m.value))
-	flag := byte(0)
-	if m.flag {
-		flag = 1
-	}
-	b = append(b, flag)
-	b = binary.AppendUvarint(b, uint64(len(m.bytes)))
-	b = append(b, m.bytes...)
+	b = fields.AppendBool(b, m.flag)
+	b = fields.AppendBytes(b, m.bytes)
 	b = binary.AppendUvarint(b, uint64(len(m.of)))
 	for i, e := range m.of {
-		b = appendEntity(b, e)
+		b = fields.AppendEntity(b, e)
 		epoch := uint64(0)
 		if m.epochs != nil {
 			epoch = m.epochs[i]
@@ -69,38 +65,29 @@ func (m *message) append(b []byte) []byte {
 	return b
 }
 
-func appendText(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
-
-func appendEntity(b []byte, e presence.Entity) []byte {
-	return appendText(appendText(b, e.User), e.Domain)
-}
-
 // parseMessage reads what append has written; ok is false for anything else.
 func parseMessage(b []byte) (m message, ok bool) {
-	r := reader{b: b}
-	if r.byte() != messageVersion {
+	r := fields.Of(b)
+	if r.Byte() != messageVersion {
 		return m, false
 	}
-	m.kind = messageKind(r.byte())
-	m.name = r.text()
-	m.number, m.term = r.number(), r.number()
-	if v := r.bytes(8); v != nil {
+	m.kind = messageKind(r.Byte())
+	m.name = r.Text()
+	m.number, m.term = r.Uint(), r.Uint()
+	if v := r.Take(8); v != nil {
 		m.value = math.Float64frombits(binary.BigEndian.Uint64(v))
 	}
-	m.flag = r.byte() == 1
-	m.bytes = r.bytes(r.number())
-	count := r.number()
-	if r.err || count > maxListed || m.kind == 0 || m.kind > lastKind {
+	m.flag = r.Byte() == 1
+	m.bytes = r.Bytes()
+	count := r.Uint()
+	if !r.OK() || count > maxListed || m.kind == 0 || m.kind > lastKind {
 		return m, false
 	}
 	for range count {
-		m.of = append(m.of, r.entity())
-		m.epochs = append(m.epochs, r.number())
+		m.of = append(m.of, r.Entity())
+		m.epochs = append(m.epochs, r.Uint())
 	}
-	return m, !r.err && len(r.b) == 0
+	return m, r.Done()
 }
 
 // say sends a message to a node.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pharos/engine"
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -299,8 +300,8 @@ func (n *Node) stage(ctx context.Context, id uint64, answer chan bool, to *peer,
 			delete(out, e)
 			continue
 		}
-		blob = appendEntity(blob, e)
-		blob = appendText(blob, string(x.state))
+		blob = fields.AppendEntity(blob, e)
+		blob = fields.AppendBytes(blob, x.state)
 	}
 	t := time.NewTimer(stageWithin)
 	defer t.Stop()

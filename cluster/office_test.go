@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pharos/engine"
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -175,14 +176,14 @@ func (c *clerk) answer(o order, with byte) {
 func (o order) frame(kind byte) []byte {
 	b := []byte{kind, byte(o.kind)}
 	b = binary.AppendUvarint(b, o.id)
-	return appendEntity(b, o.of)
+	return fields.AppendEntity(b, o.of)
 }
 
 func (c *clerk) Receive(from string, frame []byte) {
-	r := reader{b: frame}
-	what := r.byte()
-	o := order{kind: orderKind(r.byte()), id: r.number(), of: r.entity(), from: from}
-	if r.err {
+	r := fields.Of(frame)
+	what := r.Byte()
+	o := order{kind: orderKind(r.Byte()), id: r.Uint(), of: r.Entity(), from: from}
+	if !r.OK() {
 		c.o.t.Errorf("%s: a frame from %s that cannot be read", c.name, from)
 		return
 	}
@@ -310,7 +311,7 @@ func (c *clerk) Export(of presence.Entity, done func([]byte, error)) error {
 	l.exported = true
 	state := binary.AppendUvarint([]byte{1}, uint64(l.version))
 	for w := range l.watchers {
-		state = appendText(state, w)
+		state = fields.AppendText(state, w)
 	}
 	c.later(time.Millisecond, func() { done(state, nil) })
 	return nil
@@ -349,10 +350,10 @@ func (c *clerk) Import(of presence.Entity, state []byte) error {
 	if c.held[of] != nil {
 		c.o.t.Errorf("%s imports %s, and has it already", c.name, of)
 	}
-	r := reader{b: state[1:]}
-	l := &ledger{version: int(r.number()), watchers: map[string]bool{}}
-	for len(r.b) > 0 {
-		l.watchers[r.text()] = true
+	r := fields.Of(state[1:])
+	l := &ledger{version: int(r.Uint()), watchers: map[string]bool{}}
+	for r.Len() > 0 {
+		l.watchers[r.Text()] = true
 	}
 	c.held[of] = l
 	// Who has died in the meantime is gone here, too.
