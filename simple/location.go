@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/fields"
 	"pharos/presence"
 	"pharos/sip"
 )
@@ -164,8 +165,7 @@ func appendBindings(b []byte, bs []*binding) []byte {
 		b = binary.BigEndian.AppendUint32(b, x.cseq)
 		b = binary.BigEndian.AppendUint32(b, x.regID)
 		for _, s := range x.strings() {
-			b = binary.AppendUvarint(b, uint64(len(*s)))
-			b = append(b, *s...)
+			b = fields.AppendText(b, *s)
 		}
 	}
 	return b
@@ -186,14 +186,15 @@ func decodeBindings(v []byte) ([]*binding, error) {
 	if v[0] == nodelessVersion {
 		parts = 7
 	}
-	n, used := binary.Uvarint(v[1:])
-	if used <= 0 || n > 1<<16 {
+	r := fields.Of(v[1:])
+	n := r.Uint()
+	if n > 1<<16 {
 		return nil, errBindings
 	}
-	v = v[1+used:]
 	var bs []*binding
 	for range n {
-		if len(v) < 24 {
+		v := r.Take(24)
+		if v == nil {
 			return nil, errBindings
 		}
 		x := &binding{
@@ -202,19 +203,13 @@ func decodeBindings(v []byte) ([]*binding, error) {
 			cseq:    binary.BigEndian.Uint32(v[16:]),
 			regID:   binary.BigEndian.Uint32(v[20:]),
 		}
-		v = v[24:]
 		all := x.strings()
 		for _, s := range all[:parts] {
-			size, used := binary.Uvarint(v)
-			if used <= 0 || size > uint64(len(v)-used) {
-				return nil, errBindings
-			}
-			*s = string(v[used : used+int(size)])
-			v = v[used+int(size):]
+			*s = r.Text()
 		}
 		bs = append(bs, x)
 	}
-	if len(v) != 0 {
+	if !r.Done() {
 		return nil, errBindings
 	}
 	return bs, nil

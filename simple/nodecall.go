@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pharos/engine"
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -37,46 +38,38 @@ type nodeCall struct {
 
 var errCall = errors.New("simple: call of another node cannot be read")
 
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 func appendCall(b []byte, op byte, u presence.Entity) []byte {
-	return appendText(appendText(append(b, callVersion, op), u.User), u.Domain)
+	return fields.AppendEntity(append(b, callVersion, op), u)
 }
 
 func appendRegister(b []byte, u presence.Entity, c *change) []byte {
 	b = appendCall(b, callRegister, u)
-	all := byte(0)
-	if c.all {
-		all = 1
-	}
-	b = append(b, all)
-	b = appendText(b, c.callID)
+	b = fields.AppendBool(b, c.all)
+	b = fields.AppendText(b, c.callID)
 	b = binary.AppendUvarint(b, uint64(c.cseq))
-	b = appendText(b, string(appendBindings(nil, c.add)))
-	return appendText(b, string(appendBindings(nil, c.remove)))
+	b = fields.AppendBytes(b, appendBindings(nil, c.add))
+	return fields.AppendBytes(b, appendBindings(nil, c.remove))
 }
 
 func appendClosed(b []byte, u presence.Entity, x *binding) []byte {
-	return appendText(appendCall(b, callClosed, u), string(appendBindings(nil, []*binding{x})))
+	return fields.AppendBytes(appendCall(b, callClosed, u), appendBindings(nil, []*binding{x}))
 }
 
 func appendRemoved(b []byte, u presence.Entity) []byte { return appendCall(b, callRemoved, u) }
 
 func appendSend(b []byte, x *binding, header, body []byte) []byte {
 	b = appendCall(b, callSend, presence.Entity{})
-	b = appendText(b, string(appendBindings(nil, []*binding{x})))
-	b = appendText(b, string(header))
-	return appendText(b, string(body))
+	b = fields.AppendBytes(b, appendBindings(nil, []*binding{x}))
+	b = fields.AppendBytes(b, header)
+	return fields.AppendBytes(b, body)
 }
 
 func appendFind(b []byte, presentity presence.Entity, sub string) []byte {
-	return appendText(appendCall(b, callFind, presentity), sub)
+	return fields.AppendText(appendCall(b, callFind, presentity), sub)
 }
 
 func appendDrop(b []byte, sub string, ceiling uint32) []byte {
-	return binary.AppendUvarint(appendText(appendCall(b, callDrop, presence.Entity{}), sub), uint64(ceiling))
+	return binary.AppendUvarint(fields.AppendText(appendCall(b, callDrop, presence.Entity{}), sub), uint64(ceiling))
 }
 
 // appendFound writes what of a subscription makes a dialog again; nil: there is none.
@@ -86,108 +79,70 @@ func appendFound(b []byte, sub *presence.Subscription) []byte {
 		return b
 	}
 	for _, s := range []string{sub.ID, sub.Watcher.User, sub.Watcher.Domain, sub.Via.Node, sub.Via.Edge, sub.Package, string(sub.Opaque)} {
-		b = appendText(b, s)
+		b = fields.AppendText(b, s)
 	}
 	return b
 }
 
 // decodeFound reads what appendFound wrote; nil: there is no such subscription.
 func decodeFound(b []byte) (*presence.Subscription, error) {
-	p := &parts{b: b, ok: true}
-	if p.byte() != callVersion {
+	p := partsOf(b)
+	if p.Byte() != callVersion {
 		return nil, errCall
 	}
-	if len(p.b) == 0 {
+	if p.Len() == 0 {
 		return nil, nil
 	}
-	s := &presence.Subscription{ID: p.text(), Watcher: p.entity(), Via: presence.Via{Node: p.text(), Edge: p.text()}, Package: p.text(), Opaque: p.bytes()}
-	if !p.ok {
+	s := &presence.Subscription{ID: p.Text(), Watcher: p.Entity(), Via: presence.Via{Node: p.Text(), Edge: p.Text()}, Package: p.Text(), Opaque: p.Bytes()}
+	if !p.OK() {
 		return nil, errCall
 	}
 	return s, nil
 }
 
-// parts reads what was appended; ok turns false at the first thing that is not there.
-type parts struct {
-	b  []byte
-	ok bool
-}
+// parts reads what was appended.
+type parts struct{ fields.Reader }
 
-func (p *parts) byte() byte {
-	if len(p.b) == 0 {
-		p.ok = false
-		return 0
-	}
-	c := p.b[0]
-	p.b = p.b[1:]
-	return c
-}
-
-func (p *parts) number() uint64 {
-	n, used := binary.Uvarint(p.b)
-	if used <= 0 {
-		p.ok, p.b = false, nil
-		return 0
-	}
-	p.b = p.b[used:]
-	return n
-}
-
-func (p *parts) bytes() []byte {
-	n := p.number()
-	if n > uint64(len(p.b)) {
-		p.ok, p.b = false, nil
-		return nil
-	}
-	s := p.b[:n:n]
-	p.b = p.b[n:]
-	return s
-}
-
-func (p *parts) text() string { return string(p.bytes()) }
+func partsOf(b []byte) *parts { return &parts{fields.Of(b)} }
 
 func (p *parts) bindings() []*binding {
-	bs, err := decodeBindings(p.bytes())
+	bs, err := decodeBindings(p.Bytes())
 	if err != nil {
-		p.ok = false
+		p.Fail()
 	}
 	return bs
 }
 
-func (p *parts) entity() presence.Entity {
-	return presence.Entity{User: p.text(), Domain: p.text()}
-}
-
 func decodeCall(b []byte) (*nodeCall, error) {
-	p := &parts{b: b, ok: true}
-	if p.byte() != callVersion {
+	p := partsOf(b)
+	if p.Byte() != callVersion {
 		return nil, errCall
 	}
-	c := &nodeCall{op: p.byte(), user: p.entity()}
+	c := &nodeCall{op: p.Byte(), user: p.Entity()}
 	switch c.op {
 	case callRegister:
-		c.change.all = p.byte() != 0
-		c.change.callID = p.text()
-		c.change.cseq = uint32(p.number())
+		c.change.all = p.Byte() != 0
+		c.change.callID = p.Text()
+		c.change.cseq = uint32(p.Uint())
 		c.change.add, c.change.remove = p.bindings(), p.bindings()
 	case callClosed, callSend:
 		if bs := p.bindings(); len(bs) == 1 {
 			c.binding = bs[0]
 		} else {
-			p.ok = false
+			p.Fail()
 		}
 		if c.op == callSend {
-			c.header, c.body = p.bytes(), p.bytes()
+			c.header, c.body = p.Bytes(), p.Bytes()
 		}
 	case callRemoved:
 	case callFind:
-		c.sub = p.text()
+		c.sub = p.Text()
 	case callDrop:
-		c.sub, c.ceiling = p.text(), uint32(p.number())
+		c.sub, c.ceiling = p.Text(), uint32(p.Uint())
 	default:
-		p.ok = false
+		p.Fail()
 	}
-	if !p.ok || len(p.b) != 0 {
+	if !p.Done() {
 		return nil, errCall
 	}
 	return c, nil
@@ -199,10 +154,10 @@ func appendRegistration(b []byte, g registration) []byte {
 		failed = g.err.Error()
 	}
 	b = append(b, callVersion)
-	b = appendText(b, failed)
+	b = fields.AppendText(b, failed)
 	b = binary.AppendUvarint(b, uint64(g.status))
-	b = appendText(b, g.reason)
-	b = appendText(b, string(appendBindings(nil, g.bindings)))
+	b = fields.AppendText(b, g.reason)
+	b = fields.AppendBytes(b, appendBindings(nil, g.bindings))
 	return append(b, kindOf(g.err))
 }
 
@@ -236,19 +191,19 @@ func foreign(text string, kind byte) error {
 }
 
 func decodeRegistration(b []byte) (g registration) {
-	p := &parts{b: b, ok: true}
-	if p.byte() != callVersion {
+	p := partsOf(b)
+	if p.Byte() != callVersion {
 		return registration{err: errCall}
 	}
-	failed := p.text()
-	g.status, g.reason = int(p.number()), p.text()
+	failed := p.Text()
+	g.status, g.reason = int(p.Uint()), p.Text()
 	g.bindings = p.bindings()
 	kind := byte(errorLasts)
-	if len(p.b) > 0 {
-		kind = p.byte()
+	if p.Len() > 0 {
+		kind = p.Byte()
 	}
 	switch {
-	case !p.ok:
+	case !p.OK():
 		return registration{err: errCall}
 	case failed != "":
 		return registration{err: foreign(failed, kind)}
@@ -262,18 +217,18 @@ func appendStatus(b []byte, status int, err error) []byte {
 	if err != nil {
 		failed = err.Error()
 	}
-	return binary.AppendUvarint(appendText(append(b, callVersion), failed), uint64(status))
+	return binary.AppendUvarint(fields.AppendText(append(b, callVersion), failed), uint64(status))
 }
 
 func decodeStatus(b []byte) (int, error) {
-	p := &parts{b: b, ok: true}
-	if p.byte() != callVersion {
+	p := partsOf(b)
+	if p.Byte() != callVersion {
 		return 0, errCall
 	}
-	failed := p.text()
-	status := int(p.number())
+	failed := p.Text()
+	status := int(p.Uint())
 	switch {
-	case !p.ok:
+	case !p.OK():
 		return 0, errCall
 	case failed != "":
 		return 0, errors.New(failed)
