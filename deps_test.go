@@ -21,7 +21,7 @@ var mayImport = map[string]string{
 	"xmpp":            "markup",
 	"pidf":            "presence markup patch",
 	"roster":          "presence markup",
-	"store":           "presence",
+	"store":           "fields presence",
 	"store/storetest": "store",
 	"account":         "presence store",
 	"sqldump":         "",
@@ -38,7 +38,7 @@ var mayImport = map[string]string{
 	"xcapdiff":    "patch markup",
 	"filter":      "presence markup",
 	"simple":      "fields sip redirect pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
-	"jabber":      "xmpp redirect markup roster account load store engine presence xdm",
+	"jabber":      "fields xmpp redirect markup roster account load store engine presence xdm",
 	"xcap":        "xdm schema markup policy roster pidf account load store engine presence",
 	// Of the tests.
 	"memnet": "",

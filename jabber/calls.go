@@ -2,9 +2,9 @@ package jabber
 
 import (
 	"encoding/binary"
-	"errors"
 	"time"
 
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -32,8 +32,6 @@ const (
 	callTaken        = 'n' // it lives there now; answers what has come meanwhile
 )
 
-var errCall = errors.New("jabber: a call that this version does not know")
-
 // packer writes what calls and moving sessions consist of.
 type packer []byte
 
@@ -41,18 +39,13 @@ func newCall(kind byte) packer { return packer{callVersion, kind} }
 
 func (p packer) num(n uint64) packer { return binary.AppendUvarint(p, n) }
 
-func (p packer) bool(b bool) packer {
-	if b {
-		return append(p, 1)
-	}
-	return append(p, 0)
-}
+func (p packer) bool(b bool) packer { return fields.AppendBool(p, b) }
 
-func (p packer) str(s string) packer { return append(p.num(uint64(len(s))), s...) }
+func (p packer) str(s string) packer { return fields.AppendText(p, s) }
 
-func (p packer) bytes(b []byte) packer { return append(p.num(uint64(len(b))), b...) }
+func (p packer) bytes(b []byte) packer { return fields.AppendBytes(p, b) }
 
-func (p packer) entity(e presence.Entity) packer { return p.str(e.User).str(e.Domain) }
+func (p packer) entity(e presence.Entity) packer { return fields.AppendEntity(p, e) }
 
 // time keeps nanoseconds; the zero time stays so.
 func (p packer) time(t time.Time) packer {
@@ -62,81 +55,25 @@ func (p packer) time(t time.Time) packer {
 	return p.num(uint64(t.UnixNano()))
 }
 
-// unpacker reads it. After an error everything is zero, and err says so.
-type unpacker struct {
-	b   []byte
-	err error
-}
+// unpacker reads it.
+type unpacker struct{ fields.Reader }
 
-// openCall reads the head of a call.
+func newUnpacker(b []byte) *unpacker { return &unpacker{fields.Of(b)} }
+
+// openCall reads the head of a call; of one that this version does not know everything is zero.
 func openCall(b []byte) (kind byte, u *unpacker) {
 	if len(b) < 2 || b[0] != callVersion {
-		return 0, &unpacker{err: errCall}
+		u = newUnpacker(nil)
+		u.Fail()
+		return 0, u
 	}
-	return b[1], &unpacker{b: b[2:]}
-}
-
-func (u *unpacker) fail() { u.b, u.err = nil, errCall }
-
-func (u *unpacker) num() uint64 {
-	n, l := binary.Uvarint(u.b)
-	if l <= 0 {
-		u.fail()
-		return 0
-	}
-	u.b = u.b[l:]
-	return n
-}
-
-// count reads a number of things that each take a byte at least.
-func (u *unpacker) count() int {
-	n := u.num()
-	if n > uint64(len(u.b)) {
-		u.fail()
-		return 0
-	}
-	return int(n)
-}
-
-func (u *unpacker) bool() bool {
-	if len(u.b) == 0 || u.b[0] > 1 {
-		u.fail()
-		return false
-	}
-	v := u.b[0] == 1
-	u.b = u.b[1:]
-	return v
-}
-
-// bytes are part of what is read; nil for none.
-func (u *unpacker) bytes() []byte {
-	n := u.count()
-	if n == 0 {
-		return nil
-	}
-	b := u.b[:n:n]
-	u.b = u.b[n:]
-	return b
-}
-
-func (u *unpacker) str() string { return string(u.bytes()) }
-
-func (u *unpacker) entity() presence.Entity {
-	return presence.Entity{User: u.str(), Domain: u.str()}
+	return b[1], newUnpacker(b[2:])
 }
 
 func (u *unpacker) time() time.Time {
-	n := u.num()
+	n := u.Uint()
 	if n == 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, int64(n)).UTC()
-}
-
-// done is the error of all that was read, or of what is left over.
-func (u *unpacker) done() error {
-	if u.err == nil && len(u.b) > 0 {
-		u.fail()
-	}
-	return u.err
 }

@@ -38,7 +38,7 @@ func TestPack(t *testing.T) {
 	amongNodes(t, []string{"a"}, nil, nil, func(ns *nodes) {
 		e := ns.worlds["a"].edge
 		b := packed(e)
-		s := e.unpack(entity("alice"), &unpacker{b: b})
+		s := e.unpack(entity("alice"), newUnpacker(b))
 		if s == nil {
 			t.Fatal("cannot be read")
 		}
@@ -57,7 +57,7 @@ func TestPack(t *testing.T) {
 			t.Errorf("%d sources were told", len(got))
 		}
 		for i := range b {
-			if e.unpack(entity("alice"), &unpacker{b: b[:i]}) != nil {
+			if e.unpack(entity("alice"), newUnpacker(b[:i])) != nil {
 				t.Fatalf("read from %d bytes of %d", i, len(b))
 			}
 		}
@@ -75,12 +75,12 @@ func FuzzCall(f *testing.F) {
 	f.Add([]byte(packQueue(nil, []sent{{parts: [3][]byte{[]byte("<a/>")}}})))
 	f.Add([]byte(packer(nil).said(entity("bob"), &presence.View{})))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e.unpack(entity("alice"), &unpacker{b: b})
-		e.unpackQueue(&unpacker{b: b})
-		(&unpacker{b: b}).said()
-		(&unpacker{b: b}).capability()
+		e.unpack(entity("alice"), newUnpacker(b))
+		e.unpackQueue(newUnpacker(b))
+		newUnpacker(b).said()
+		newUnpacker(b).capability()
 		if kind, in := openCall(b); callees[kind] != nil {
-			u := in.entity()
+			u := in.Entity()
 			answered := 0
 			if kind != callEnd && kind != callTurn {
 				callees[kind](e, w.ctx, u, in, func([]byte) { answered++ })

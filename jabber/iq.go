@@ -146,7 +146,7 @@ func (s *session) forwardIQ(ctx context.Context, el *markup.Element, to xmpp.JID
 func (s *session) forwardFar(el *markup.Element, call []byte) {
 	head := headOf(el)
 	_, in := openCall(call)
-	err := s.edge.c.Engine.Reach(in.entity(), EdgeName, call, func(answers [][]byte, _ error) {
+	err := s.edge.c.Engine.Reach(in.Entity(), EdgeName, call, func(answers [][]byte, _ error) {
 		if !anyOf(answers) {
 			s.refuse(head.element(), "service-unavailable") // RFC 6121 §8.5.3.2.3
 		}

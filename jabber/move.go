@@ -79,10 +79,10 @@ func (e *Edge) MoveSessions(u presence.Entity, to string, which func(SessionInfo
 
 // calledTake hands a session over.
 func (e *Edge) calledTake(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	token, h := in.str(), uint32(in.num())
+	token, h := in.Text(), uint32(in.Uint())
 	v, _ := e.reg.tokens.Load(token)
 	s, _ := v.(*session)
-	if in.done() != nil || s == nil || s.user.entity != u {
+	if !in.Done() || s == nil || s.user.entity != u {
 		answer(e.unknown(token, u))
 		return
 	}
@@ -160,10 +160,10 @@ func (s *session) stay() {
 // calledTaken forgets a session that lives elsewhere now. The answer brings what has come
 // since it was handed over; nothing: it has ended.
 func (e *Edge) calledTaken(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	token := in.str()
+	token := in.Text()
 	v, _ := e.reg.tokens.Load(token)
 	s, _ := v.(*session)
-	if in.done() != nil || s == nil || s.user.entity != u {
+	if !in.Done() || s == nil || s.user.entity != u {
 		answer(nil)
 		return
 	}
@@ -277,18 +277,18 @@ func packQueue(p packer, queue []sent) packer {
 }
 
 func (e *Edge) unpackQueue(u *unpacker) (queue []sent) {
-	for range u.count() {
+	for range u.Count() {
 		var q sent
 		for i := range q.parts {
-			q.parts[i] = u.bytes()
+			q.parts[i] = u.Bytes()
 		}
-		if u.bool() {
-			q.at = int64(u.num())
-			stored := int64(u.num())
-			_, in := openCall(u.bytes())
-			in.entity()
-			in.bool()
-			if m := readMessage(in.bytes()); m != nil {
+		if u.Bool() {
+			q.at = int64(u.Uint())
+			stored := int64(u.Uint())
+			_, in := openCall(u.Bytes())
+			in.Entity()
+			in.Bool()
+			if m := readMessage(in.Bytes()); m != nil {
 				q.duty = e.newDuty(m, 1)
 				if q.duty.stored = stored; stored == 0 {
 					e.recent.put(q.duty)
@@ -302,30 +302,30 @@ func (e *Edge) unpackQueue(u *unpacker) (queue []sent) {
 
 // unpack makes the session, without a stream; nil: it cannot be read.
 func (e *Edge) unpack(u presence.Entity, in *unpacker) *session {
-	s := &session{edge: e, resource: in.str(), handle: in.str(), since: in.time(), far: &far{}, reader: make(chan struct{})}
-	s.in.Store(uint32(in.num()))
+	s := &session{edge: e, resource: in.Text(), handle: in.Text(), since: in.time(), far: &far{}, reader: make(chan struct{})}
+	s.in.Store(uint32(in.Uint()))
 	s.prio.Store(unavailable)
-	if in.bool() {
-		s.prio.Store(int32(in.num()) + math.MinInt8)
+	if in.Bool() {
+		s.prio.Store(int32(in.Uint()) + math.MinInt8)
 	}
 	jid := xmpp.JID{Local: u.User, Domain: u.Domain, Resource: s.resource}
 	s.full = jid.String()
-	s.noPhoto, s.interested, s.carbons, s.wantsBlocks = in.bool(), in.bool(), in.bool(), in.bool()
-	s.far.version = in.num()
-	if in.bool() {
-		native := presence.Payload{Type: nsClient, Bytes: in.bytes()}
-		from, at := in.str(), in.time()
+	s.noPhoto, s.interested, s.carbons, s.wantsBlocks = in.Bool(), in.Bool(), in.Bool(), in.Bool()
+	s.far.version = in.Uint()
+	if in.Bool() {
+		native := presence.Payload{Type: nsClient, Bytes: in.Bytes()}
+		from, at := in.Text(), in.time()
 		s.far.said = &presence.Publish{ID: s.source(), Native: native, From: from, Said: at, Doc: &presence.Document{}}
 		if el := parsed(native); el != nil {
 			s.far.said.Doc = documentOf(readStanza(el, ""), u, s.resource, at)
 		}
 	}
-	for range in.count() {
-		to, err := xmpp.ParseJID(in.str())
+	for range in.Count() {
+		to, err := xmpp.ParseJID(in.Text())
 		var d *presence.Direct
-		if in.bool() {
-			d = &presence.Direct{Watcher: entityOf(to), Available: true, Via: presence.Via{Edge: EdgeName, Handle: in.str()}}
-			d.Source = &presence.Source{ID: s.source(), Native: presence.Payload{Type: nsClient, Bytes: in.bytes()}, Updated: in.time(), Node: e.c.Engine.Self()}
+		if in.Bool() {
+			d = &presence.Direct{Watcher: entityOf(to), Available: true, Via: presence.Via{Edge: EdgeName, Handle: in.Text()}}
+			d.Source = &presence.Source{ID: s.source(), Native: presence.Payload{Type: nsClient, Bytes: in.Bytes()}, Updated: in.time(), Node: e.c.Engine.Self()}
 		}
 		if err == nil {
 			if s.directed == nil {
@@ -335,22 +335,22 @@ func (e *Edge) unpack(u presence.Entity, in *unpacker) *session {
 		}
 	}
 	s.capsKey, s.caps = in.capability()
-	s.capsAsked = in.str()
+	s.capsAsked = in.Text()
 	s.unpackWatches(in)
 	s.mail = unpackMail(in)
-	s.sm = &management{token: in.str(), lifetime: time.Duration(in.num()), acked: uint32(in.num())}
+	s.sm = &management{token: in.Text(), lifetime: time.Duration(in.Uint()), acked: uint32(in.Uint())}
 	s.sm.put(e.unpackQueue(in))
 	s.sm.handed = len(s.sm.queue)
-	if in.done() != nil || s.resource == "" || s.handle == "" {
+	if !in.Done() || s.resource == "" || s.handle == "" {
 		return nil
 	}
 	return s
 }
 
 func (s *session) unpackWatches(in *unpacker) {
-	for range in.count() {
+	for range in.Count() {
 		of, v := in.said()
-		watched, renew := in.bool(), in.bool()
+		watched, renew := in.Bool(), in.Bool()
 		if watched {
 			if s.watches == nil {
 				s.watches = make(map[presence.Entity]*presence.View)
@@ -382,15 +382,15 @@ func (m *management) put(queue []sent) {
 // none; answer is what the client is told then.
 func (e *Edge) fetch(ctx context.Context, u presence.Entity, token string, h uint32) (s *session, answer []byte, se *xmpp.StreamError) {
 	state := e.askFor(ctx, u, token, h)
-	in := &unpacker{b: state}
-	switch in.num() {
+	in := newUnpacker(state)
+	switch in.Uint() {
 	case takeTooHigh:
-		h, sent := in.num(), in.num()
+		h, sent := in.Uint(), in.Uint()
 		return nil, nil, handledTooHigh(uint32(h), uint32(sent))
 	case takeUnknown:
-		return nil, smFailed("item-not-found", int64(in.num())-1), nil
+		return nil, smFailed("item-not-found", int64(in.Uint())-1), nil
 	}
-	node := in.str()
+	node := in.Text()
 	if s = e.unpack(u, in); s == nil {
 		e.log.Error("session that was handed over cannot be read", "entity", u.String(), "node", node)
 		return nil, smFailed("item-not-found", -1), nil
@@ -480,13 +480,13 @@ func (e *Edge) takeRest(ctx context.Context, s *session, node, token string) boo
 		s.log().Warn("session's former node does not answer", "node", node, "err", err)
 		return errors.Is(err, engine.ErrGone)
 	}
-	in := &unpacker{b: b}
-	if !in.bool() {
+	in := newUnpacker(b)
+	if !in.Bool() {
 		return false
 	}
-	rest := &unpacker{b: in.bytes()}
+	rest := newUnpacker(in.Bytes())
 	tail := e.unpackQueue(rest)
-	if in.done() != nil || rest.done() != nil {
+	if !in.Done() || !rest.Done() {
 		s.log().Error("what came last for a session cannot be read", "node", node)
 	}
 	s.mu.Lock()

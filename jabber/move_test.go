@@ -182,11 +182,11 @@ func TestHandedOverInVain(t *testing.T) {
 		settle()
 		e := ns.worlds["b"].edge
 		state := e.askFor(context.Background(), entity("alice"), token, 0)
-		in := &unpacker{b: state}
-		if in.num() != takeState {
+		in := newUnpacker(state)
+		if in.Uint() != takeState {
 			t.Fatal("not handed over")
 		}
-		in.str()
+		in.Text()
 		s := e.unpack(entity("alice"), in)
 		if s == nil {
 			t.Fatal("cannot be read")

@@ -202,9 +202,9 @@ var callees = map[byte]callee{
 // after another, as they came.
 func (e *Edge) Called(from string, request []byte, answer func([]byte)) {
 	kind, in := openCall(request)
-	u := in.entity()
+	u := in.Entity()
 	f := callees[kind]
-	if f == nil || in.err != nil {
+	if f == nil || !in.OK() {
 		e.log.Warn("call not understood", "node", from, "call", string(rune(kind)))
 		answer(nil)
 		return
@@ -322,15 +322,15 @@ func (s *session) conflictCall(binding bool) []byte {
 func (s *session) contended(answers [][]byte) (condition string) {
 	n := len(s.user.list())
 	for _, a := range answers {
-		in := unpacker{b: a}
-		what, others, beaten := in.num(), in.num(), in.str()
+		in := newUnpacker(a)
+		what, others, beaten := in.Uint(), in.Uint(), in.Text()
 		if beaten != "" {
 			s.mu.Lock()
 			s.far.beaten = append(s.far.beaten[max(0, len(s.far.beaten)-MaxResources):], beaten)
 			s.mu.Unlock()
 		}
 		switch {
-		case in.done() != nil:
+		case !in.Done():
 		case what == conflictKept:
 			return "conflict"
 		case what == conflictMoved:
@@ -360,8 +360,8 @@ const (
 // that find one another when a cut network is whole again, the newer one stays; both
 // sides judge alike.
 func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	resource, binding, since, handle := in.str(), in.bool(), in.time(), in.str()
-	if in.done() != nil {
+	resource, binding, since, handle := in.Text(), in.Bool(), in.time(), in.Text()
+	if !in.Done() {
 		answer(nil)
 		return
 	}
@@ -401,9 +401,9 @@ func (e *Edge) calledConflict(ctx context.Context, u presence.Entity, in *unpack
 
 // calledEnd ends all sessions of a user.
 func (e *Edge) calledEnd(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	condition := in.str()
+	condition := in.Text()
 	answer(nil)
-	if in.done() == nil {
+	if in.Done() {
 		e.endHere(ctx, u, condition)
 	}
 }

@@ -326,15 +326,15 @@ func (s *session) packMail(p packer) packer {
 }
 
 func unpackMail(in *unpacker) *mail {
-	if !in.bool() {
+	if !in.Bool() {
 		return nil
 	}
-	m := &mail{turn: in.num(), more: in.bool(), pings: in.num()}
-	for range in.count() {
-		m.handed = append(m.handed, handed{int64(in.num()), in.num(), in.time()})
+	m := &mail{turn: in.Uint(), more: in.Bool(), pings: in.Uint()}
+	for range in.Count() {
+		m.handed = append(m.handed, handed{int64(in.Uint()), in.Uint(), in.time()})
 	}
-	for range in.count() {
-		m.got = append(m.got, int64(in.num()))
+	for range in.Count() {
+		m.got = append(m.got, int64(in.Uint()))
 	}
 	return m
 }

@@ -135,40 +135,33 @@ func (p packer) source(id presence.SourceID) packer {
 	return append(p, byte(id.Kind)).str(id.Key)
 }
 
-func (u *unpacker) source() (id presence.SourceID) {
-	if len(u.b) == 0 {
-		u.fail()
-		return id
-	}
-	id.Kind = presence.SourceKind(u.b[0])
-	u.b = u.b[1:]
-	id.Key = u.str()
-	return id
+func (u *unpacker) source() presence.SourceID {
+	return presence.SourceID{Kind: presence.SourceKind(u.Byte()), Key: u.Text()}
 }
 
 // said reads what was told as a view that says the same.
 func (u *unpacker) said() (of presence.Entity, v *presence.View) {
-	of = u.entity()
-	if !u.bool() {
+	of = u.Entity()
+	if !u.Bool() {
 		return of, nil
 	}
 	v = &presence.View{Presentity: of}
-	for range u.count() {
+	for range u.Count() {
 		src := &presence.Source{ID: u.source()}
-		open, rest := u.bool(), u.bytes()
+		open, rest := u.Bool(), u.Bytes()
 		src.Doc = &presence.Document{}
 		if open {
 			src.Native = presence.Payload{Type: nsClient, Bytes: innerOfPhrase(rest)}
 		}
 		v.Sources = append(v.Sources, src)
 	}
-	for range u.count() {
+	for range u.Count() {
 		v.Sources = append(v.Sources, &presence.Source{
-			ID:     presence.SourceID{Kind: presence.Extended, Key: u.str()},
-			Native: presence.Payload{Type: ItemType, Bytes: u.bytes()}, Doc: &presence.Document{},
+			ID:     presence.SourceID{Kind: presence.Extended, Key: u.Text()},
+			Native: presence.Payload{Type: ItemType, Bytes: u.Bytes()}, Doc: &presence.Document{},
 		})
 	}
-	if u.err != nil {
+	if !u.OK() {
 		return of, nil
 	}
 	return of, v

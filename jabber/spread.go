@@ -37,8 +37,8 @@ func readMessage(b []byte) *engine.Message {
 }
 
 func (e *Edge) calledMessage(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	again, m := in.bool(), readMessage(in.bytes())
-	if in.done() != nil || m == nil || m.To != u {
+	again, m := in.Bool(), readMessage(in.Bytes())
+	if !in.Done() || m == nil || m.To != u {
 		answer(nil)
 		return
 	}
@@ -125,11 +125,11 @@ func copyCall(u presence.Entity, direction string, m *engine.Message, head, rest
 }
 
 func (e *Edge) calledCopy(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	direction, typ := in.str(), in.str()
-	from, resource := in.entity(), in.str()
-	head, rest := in.bytes(), in.bytes()
+	direction, typ := in.Text(), in.Text()
+	from, resource := in.Entity(), in.Text()
+	head, rest := in.Bytes(), in.Bytes()
 	answer(nil)
-	if in.done() != nil || direction != "sent" && direction != "received" || len(head) < len("<message") {
+	if !in.Done() || direction != "sent" && direction != "received" || len(head) < len("<message") {
 		return
 	}
 	for _, s := range e.reg.user(u).list() {
@@ -206,11 +206,11 @@ func iqCall(to presence.Entity, resource string, from presence.Entity, fromResou
 }
 
 func (e *Edge) calledIQ(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	resource, from, fromResource := in.str(), in.entity(), in.str()
-	asks, b := in.bool(), in.bytes()
+	resource, from, fromResource := in.Text(), in.Entity(), in.Text()
+	asks, b := in.Bool(), in.Bytes()
 	rec := e.reg.user(u)
 	target := rec.resource(resource)
-	if in.done() != nil || target == nil || rec.blocked(from, fromResource) || asks && target.hides(ctx, from, fromResource) || !target.send(b) {
+	if !in.Done() || target == nil || rec.blocked(from, fromResource) || asks && target.hides(ctx, from, fromResource) || !target.send(b) {
 		answer(nil)
 		return
 	}
@@ -218,10 +218,10 @@ func (e *Edge) calledIQ(ctx context.Context, u presence.Entity, in *unpacker, an
 }
 
 func (e *Edge) calledSubscription(ctx context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	from, kind, native, version := in.entity(), roster.Kind(in.num()), in.bytes(), in.num()
+	from, kind, native, version := in.Entity(), roster.Kind(in.Uint()), in.Bytes(), in.Uint()
 	answer(nil)
 	rec := e.reg.user(u)
-	if in.done() != nil || rec == nil || kind < roster.Subscribe || kind > roster.Unsubscribed {
+	if !in.Done() || rec == nil || kind < roster.Subscribe || kind > roster.Unsubscribed {
 		return
 	}
 	// The push comes first (RFC 6121 §3.1.6), and what made it may not have been heard
@@ -238,9 +238,9 @@ func (e *Edge) calledSubscription(ctx context.Context, u presence.Entity, in *un
 }
 
 func (e *Edge) calledEvent(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	name, event := in.str(), in.bytes()
+	name, event := in.Text(), in.Bytes()
 	answer(nil)
-	if in.done() == nil {
+	if in.Done() {
 		e.tellOwnHere(u, name, event)
 	}
 }
@@ -263,7 +263,7 @@ func (e *Edge) find(ctx context.Context, u presence.Entity, resource string) str
 }
 
 func (e *Edge) calledFind(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	if s := e.reg.user(u).resource(in.str()); s != nil && in.done() == nil {
+	if s := e.reg.user(u).resource(in.Text()); s != nil && in.Done() {
 		answer([]byte(s.handle))
 		return
 	}
@@ -284,11 +284,11 @@ func (p packer) capability(k capsKey, c *capability) packer {
 }
 
 func (u *unpacker) capability() (k capsKey, c *capability) {
-	k = capsKey{u.str(), u.str()}
-	if u.bool() {
-		c = &capability{redirect: u.bool(), notify: make(map[string]struct{})}
-		for range u.count() {
-			c.notify[u.str()] = struct{}{}
+	k = capsKey{u.Text(), u.Text()}
+	if u.Bool() {
+		c = &capability{redirect: u.Bool(), notify: make(map[string]struct{})}
+		for range u.Count() {
+			c.notify[u.Text()] = struct{}{}
 		}
 	}
 	return k, c
@@ -296,7 +296,7 @@ func (u *unpacker) capability() (k capsKey, c *capability) {
 
 func (e *Edge) calledCaps(_ context.Context, _ presence.Entity, in *unpacker, answer func([]byte)) {
 	k, c := in.capability()
-	if in.done() == nil && c != nil && len(c.notify) <= MaxNotify {
+	if in.Done() && c != nil && len(c.notify) <= MaxNotify {
 		e.caps.put(k, c)
 	}
 	answer(nil)
@@ -328,9 +328,9 @@ func (e *Edge) seeElsewhere(ctx context.Context, u presence.Entity, unblocked bo
 }
 
 func (e *Edge) calledSee(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	unblocked, revision := in.bool(), in.num()
+	unblocked, revision := in.Bool(), in.Uint()
 	answer(nil)
-	if in.done() == nil {
+	if in.Done() {
 		e.calls.spawn(func() { e.seeHere(atRevision(context.Background(), u, revision), u, unblocked) })
 	}
 }

@@ -108,9 +108,9 @@ var (
 )
 
 func (e *Edge) calledTurn(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	who, node, number := in.str(), in.str(), in.num()
+	who, node, number := in.Text(), in.Text(), in.Uint()
 	switch {
-	case in.done() != nil:
+	case !in.Done():
 		answer(nil)
 	case e.takeTurn(u, who, node, number):
 		answer(turnTaken)
@@ -120,9 +120,9 @@ func (e *Edge) calledTurn(_ context.Context, u presence.Entity, in *unpacker, an
 }
 
 func (e *Edge) calledTurnOver(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
-	who, number := in.str(), in.num()
+	who, number := in.Text(), in.Uint()
 	answer(nil)
-	if in.done() == nil {
+	if in.Done() {
 		e.endTurn(u, who, number)
 	}
 }
@@ -165,7 +165,7 @@ func (s *session) turnOver(number uint64) {
 // calledMail hands over messages that were stored while somebody came.
 func (e *Edge) calledMail(_ context.Context, u presence.Entity, in *unpacker, answer func([]byte)) {
 	answer(nil)
-	if in.done() == nil {
+	if in.Done() {
 		e.calls.spawn(func() { e.mailHere(context.Background(), u) })
 	}
 }
