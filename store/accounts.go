@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -180,7 +181,7 @@ func encodeDigests(a *Account) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(len(a.Logins)))
 	for i := range a.Logins {
 		l := &a.Logins[i]
-		b = putString(b, l.Username)
+		b = fields.AppendText(b, l.Username)
 		b = append(b, l.MD5[:]...)
 		b = append(b, l.SHA256[:]...)
 		b = append(b, l.SHA512256[:]...)
@@ -189,34 +190,34 @@ func encodeDigests(a *Account) ([]byte, error) {
 }
 
 func decodeDigests(b []byte, a *Account) error {
-	d := decoder{b: b}
+	d := newDecoder(b)
 	d.version()
-	a.MD5, a.SHA256, a.SHA512256 = hex.EncodeToString(d.take(16)), hex.EncodeToString(d.take(32)), hex.EncodeToString(d.take(32))
-	n := d.uint()
-	if n > 0 && n <= uint64(len(d.b)/loginBytes) { // else it is found out below
+	a.MD5, a.SHA256, a.SHA512256 = hex.EncodeToString(d.Take(16)), hex.EncodeToString(d.Take(32)), hex.EncodeToString(d.Take(32))
+	n := d.Uint()
+	if n > 0 && n <= uint64(d.Len()/loginBytes) { // else it is found out below
 		a.Logins = make([]Login, 0, n)
 	}
-	for i := uint64(0); i < n && d.err == nil; i++ {
-		l := Login{Username: d.string()}
-		copy(l.MD5[:], d.take(16))
-		copy(l.SHA256[:], d.take(32))
-		copy(l.SHA512256[:], d.take(32))
+	for i := uint64(0); i < n && d.OK(); i++ {
+		l := Login{Username: d.Text()}
+		copy(l.MD5[:], d.Take(16))
+		copy(l.SHA256[:], d.Take(32))
+		copy(l.SHA512256[:], d.Take(32))
 		a.Logins = append(a.Logins, l)
 	}
-	return d.err
+	return d.err()
 }
 
 func encodeScram(s *Scram) []byte {
 	b := binary.AppendUvarint([]byte{codeVersion}, uint64(s.Iterations))
-	b = putBytes(b, s.Salt)
-	b = putBytes(b, s.StoredKey)
-	return putBytes(b, s.ServerKey)
+	b = fields.AppendBytes(b, s.Salt)
+	b = fields.AppendBytes(b, s.StoredKey)
+	return fields.AppendBytes(b, s.ServerKey)
 }
 
 func decodeScram(b []byte, s *Scram) error {
-	d := decoder{b: b}
+	d := newDecoder(b)
 	d.version()
-	s.Iterations = int(d.uint())
-	s.Salt, s.StoredKey, s.ServerKey = d.bytes(), d.bytes(), d.bytes()
-	return d.err
+	s.Iterations = int(d.Uint())
+	s.Salt, s.StoredKey, s.ServerKey = d.copied(), d.copied(), d.copied()
+	return d.err()
 }

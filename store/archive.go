@@ -192,8 +192,8 @@ func (a *archiveReader) next() error {
 func (a *archiveReader) each(ctx context.Context, t *table, fn func(row) error) error {
 	var last row
 	for part := 1; a.name == fmt.Sprintf("%s/%06d", t.name, part); part++ {
-		d := decoder{b: a.body}
-		for d.more() {
+		d := newDecoder(a.body)
+		for d.Len() > 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -77,31 +78,31 @@ func appendSave(buf []byte, s *presence.Save, gen uint32) ([]byte, error) {
 
 func encodeSource(b []byte, s *presence.Source) []byte {
 	b = append(b, codeVersion, byte(s.ID.Kind))
-	b = putString(b, s.ID.Key)
-	b = putString(b, s.Tag)
-	b = putString(b, s.Native.Type)
-	b = putBytes(b, s.Native.Bytes)
+	b = fields.AppendText(b, s.ID.Key)
+	b = fields.AppendText(b, s.Tag)
+	b = fields.AppendText(b, s.Native.Type)
+	b = fields.AppendBytes(b, s.Native.Bytes)
 	b = putTime(b, s.Expires)
 	b = putTime(b, s.Updated)
-	b = putString(b, s.From)
-	return putString(b, s.Package)
+	b = fields.AppendText(b, s.From)
+	return fields.AppendText(b, s.Package)
 }
 
 func decodeSource(b []byte) (*presence.Source, error) {
-	d := decoder{b: b}
+	d := newDecoder(b)
 	d.version()
 	s := &presence.Source{
-		ID:      presence.SourceID{Kind: presence.SourceKind(d.byte()), Key: d.string()},
-		Tag:     d.string(),
-		Native:  presence.Payload{Type: d.string(), Bytes: d.bytes()},
+		ID:      presence.SourceID{Kind: presence.SourceKind(d.Byte()), Key: d.Text()},
+		Tag:     d.Text(),
+		Native:  presence.Payload{Type: d.Text(), Bytes: d.copied()},
 		Expires: d.time(),
 		Updated: d.time(),
-		From:    d.string(),
+		From:    d.Text(),
 	}
-	if d.more() {
-		s.Package = d.string()
+	if d.Len() > 0 {
+		s.Package = d.Text()
 	}
-	return s, d.err
+	return s, d.err()
 }
 
 func encodeSubscription(b []byte, s *presence.Subscription) []byte {
@@ -113,17 +114,17 @@ func encodeSubscription(b []byte, s *presence.Subscription) []byte {
 		flags |= isPrivate
 	}
 	b = append(b, codeVersion, byte(s.State), flags)
-	b = putString(b, s.ID)
-	b = putString(b, s.Watcher.User)
-	b = putString(b, s.Watcher.Domain)
-	b = putString(b, s.Via.Node)
-	b = putString(b, s.Via.Edge)
-	b = putString(b, s.Via.Handle)
+	b = fields.AppendText(b, s.ID)
+	b = fields.AppendText(b, s.Watcher.User)
+	b = fields.AppendText(b, s.Watcher.Domain)
+	b = fields.AppendText(b, s.Via.Node)
+	b = fields.AppendText(b, s.Via.Edge)
+	b = fields.AppendText(b, s.Via.Handle)
 	b = putTime(b, s.Expires)
 	b = putTime(b, s.Created)
-	b = putBytes(b, s.Opaque)
+	b = fields.AppendBytes(b, s.Opaque)
 	b = append(b, byte(s.Event))
-	return putString(b, s.Package)
+	return fields.AppendText(b, s.Package)
 }
 
 // Flags of a subscription.
@@ -133,105 +134,58 @@ const (
 )
 
 func decodeSubscription(b []byte) (*presence.Subscription, error) {
-	d := decoder{b: b}
+	d := newDecoder(b)
 	d.version()
-	s := &presence.Subscription{State: presence.State(d.byte())}
-	flags := d.byte()
+	s := &presence.Subscription{State: presence.State(d.Byte())}
+	flags := d.Byte()
 	s.Durable, s.Private = flags&isDurable != 0, flags&isPrivate != 0
-	s.ID = d.string()
-	s.Watcher = presence.Entity{User: d.string(), Domain: d.string()}
-	s.Via = presence.Via{Node: d.string(), Edge: d.string(), Handle: d.string()}
+	s.ID = d.Text()
+	s.Watcher = presence.Entity{User: d.Text(), Domain: d.Text()}
+	s.Via = presence.Via{Node: d.Text(), Edge: d.Text(), Handle: d.Text()}
 	s.Expires, s.Created = d.time(), d.time()
-	s.Opaque = d.bytes()
-	if d.more() {
-		s.Event = presence.WatcherEvent(d.byte())
-		s.Package = d.string()
+	s.Opaque = d.copied()
+	if d.Len() > 0 {
+		s.Event = presence.WatcherEvent(d.Byte())
+		s.Package = d.Text()
 	}
-	return s, d.err
-}
-
-func putString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func putBytes(b, s []byte) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	return s, d.err()
 }
 
 func putTime(b []byte, t time.Time) []byte { return binary.AppendVarint(b, unix(t)) }
 
-// decoder reads fields; after an error it reads zeros.
+// decoder reads a record.
 type decoder struct {
-	b   []byte
-	err error
+	fields.Reader
+	other error // in place of errCode
 }
 
-// more tells whether the record goes on: an older one ends here.
-func (d *decoder) more() bool { return len(d.b) > 0 }
+func newDecoder(b []byte) decoder { return decoder{Reader: fields.Of(b)} }
 
-func (d *decoder) fail() { d.b, d.err = nil, errCode }
+// err is what is wrong with what was read so far.
+func (d *decoder) err() error {
+	switch {
+	case d.OK():
+		return nil
+	case d.other != nil:
+		return d.other
+	}
+	return errCode
+}
 
 func (d *decoder) version() {
-	if v := d.byte(); d.err == nil && v != codeVersion {
-		d.fail()
-		d.err = fmt.Errorf("%w: version %d", errCode, v)
+	if v := d.Byte(); d.OK() && v != codeVersion {
+		d.Fail()
+		d.other = fmt.Errorf("%w: version %d", errCode, v)
 	}
 }
 
-func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
-		d.fail()
-		return 0
-	}
-	c := d.b[0]
-	d.b = d.b[1:]
-	return c
-}
-
-func (d *decoder) uint() uint64 {
-	n, w := binary.Uvarint(d.b)
-	if w <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[w:]
-	return n
-}
-
-// raw is a field of its length; it points into the input.
-func (d *decoder) raw() []byte {
-	n := d.uint()
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return nil
-	}
-	f := d.b[:n]
-	d.b = d.b[n:]
-	return f
-}
-
-func (d *decoder) string() string { return string(d.raw()) }
-
-// bytes is a copy; nil when empty.
-func (d *decoder) bytes() []byte { return append([]byte(nil), d.raw()...) }
+// copied is Bytes for what outlives the record; nil when empty.
+func (d *decoder) copied() []byte { return append([]byte(nil), d.Bytes()...) }
 
 func (d *decoder) time() time.Time {
-	n, w := binary.Varint(d.b)
-	if w <= 0 {
-		d.fail()
+	n := d.Int()
+	if !d.OK() {
 		return time.Time{}
 	}
-	d.b = d.b[w:]
 	return fromUnix(n)
-}
-
-// take reads n bytes; it points into the input.
-func (d *decoder) take(n int) []byte {
-	if n > len(d.b) {
-		d.fail()
-		return nil
-	}
-	f := d.b[:n]
-	d.b = d.b[n:]
-	return f
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"pharos/fields"
 	"pharos/presence"
 )
 
@@ -205,12 +206,12 @@ func scanItem(row scannable, i *Item) error {
 	if len(i.Stanza) == 0 {
 		i.Stanza = nil
 	}
-	d := decoder{b: groups}
-	for len(d.b) > 0 && d.err == nil {
-		i.Groups = append(i.Groups, d.string())
+	d := newDecoder(groups)
+	for d.Len() > 0 {
+		i.Groups = append(i.Groups, d.Text())
 	}
-	if d.err != nil {
-		return fmt.Errorf("store: roster row of %s: %w", i.Contact, d.err)
+	if err := d.err(); err != nil {
+		return fmt.Errorf("store: roster row of %s: %w", i.Contact, err)
 	}
 	return nil
 }
@@ -333,7 +334,7 @@ func (s *Store) writeItem(q *statements, u presence.Entity, i *Item, absent bool
 	} else {
 		var groups []byte
 		for _, g := range i.Groups {
-			groups = putString(groups, g)
+			groups = fields.AppendText(groups, g)
 		}
 		_, err := q.putItem.Exec(u.Domain, u.User, i.Contact.Domain, i.Contact.User,
 			i.Name, nonNil(groups), flags, int64(i.Version), nonNil(i.Stanza))

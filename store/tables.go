@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"pharos/fields"
 )
 
 // What is copied between databases and archives: rows as they are in the tables, in
@@ -201,43 +203,37 @@ func (t *table) append(b []byte, r row) []byte {
 	for _, v := range r {
 		switch v := v.(type) {
 		case string:
-			body = putString(body, v)
+			body = fields.AppendText(body, v)
 		case []byte:
-			body = putBytes(body, v)
+			body = fields.AppendBytes(body, v)
 		case int64:
 			body = binary.AppendVarint(body, v)
 		}
 	}
-	return putBytes(b, body)
+	return fields.AppendBytes(b, body)
 }
 
 // decode reads the row at the beginning of d; its values are copies.
 func (t *table) decode(d *decoder) (row, error) {
-	in := decoder{b: d.raw()}
-	if d.err != nil {
-		return nil, d.err
+	in := newDecoder(d.Bytes())
+	if err := d.err(); err != nil {
+		return nil, err
 	}
 	r := make(row, len(t.columns))
 	for i, c := range t.columns {
 		switch c.kind {
 		case columnText:
-			r[i] = in.string()
+			r[i] = in.Text()
 		case columnBytes:
-			r[i] = nonNil(in.bytes())
+			r[i] = nonNil(in.copied())
 		case columnInteger:
-			n, w := binary.Varint(in.b)
-			if w <= 0 {
-				in.fail()
-				break
-			}
-			in.b = in.b[w:]
-			r[i] = n
+			r[i] = in.Int()
 		}
 	}
-	if in.err == nil && len(in.b) > 0 {
-		in.fail()
+	if !in.Done() {
+		in.Fail()
 	}
-	return r, in.err
+	return r, in.err()
 }
 
 // journalRow is a record of the journal as a row: those of presentities have domain and name.

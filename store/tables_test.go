@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"pharos/fields"
 )
 
 // No table and no column of the schema is forgotten when a store is copied.
@@ -75,18 +77,18 @@ func TestRowCoding(t *testing.T) {
 		tab := rapid.SampledFrom(copiedTables).Draw(t, "table")
 		one, two := drawRow(t, tab), drawRow(t, tab)
 		b := tab.append(tab.append(nil, one), two)
-		d := decoder{b: b}
+		d := newDecoder(b)
 		for _, want := range []row{one, two} {
 			got, err := tab.decode(&d)
 			if err != nil || tab.differing(got, want) != "" {
 				t.Fatalf("%v, %v; want %v", got, err, want)
 			}
 		}
-		if d.more() {
+		if d.Len() > 0 {
 			t.Fatal("something is left")
 		}
 		cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut")
-		d = decoder{b: b[:cut]}
+		d = newDecoder(b[:cut])
 		for range 2 {
 			if _, err := tab.decode(&d); err != nil {
 				return
@@ -109,13 +111,13 @@ func FuzzRowDecode(f *testing.F) {
 			return
 		}
 		tab := copiedTables[n]
-		d := decoder{b: b}
+		d := newDecoder(b)
 		r, err := tab.decode(&d)
 		if err != nil {
 			return
 		}
 		// What can be read can be written, and is the same again.
-		again, err := tab.decode(&decoder{b: tab.append(nil, r)})
+		again, err := tab.decode(&decoder{Reader: fields.Of(tab.append(nil, r))})
 		if err != nil || tab.differing(r, again) != "" {
 			t.Fatalf("%v, %v", again, err)
 		}
