@@ -50,6 +50,7 @@ type dialog struct {
 	unheard bool   // the owner may have been lost, and nothing has been heard of the next one
 	queued  bool   // is in the outbox
 	busy    bool   // a NOTIFY is under way
+	loose   bool   // so is one before, which the answer to a SUBSCRIBE has overtaken
 	ended   bool   // out of the table
 	turn    uint32 // tells the answer to an overtaken NOTIFY from that to the last
 

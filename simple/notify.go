@@ -86,6 +86,7 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 	if n.Answer {
 		// The watcher is there: a NOTIFY that is being repeated to where it was
 		// before is overtaken.
+		d.loose = d.loose || d.busy
 		d.turn++
 		d.busy, d.fails = false, 0
 	}

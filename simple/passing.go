@@ -88,9 +88,10 @@ func (p *handovers) after(id string, below uint32, done func()) {
 	count()
 }
 
-// linger notes that a dialog ends at this node, or begins anew, while a NOTIFY is under way. d.mu is held.
+// linger notes that a dialog ends at this node, or begins anew, while a NOTIFY is under way: the last one, or one before that nobody
+// waits for any more and that may not even have left. d.mu is held.
 func (e *Edge) linger(d *dialog) {
-	if !e.bindings.shared || !d.busy || d.ended {
+	if !e.bindings.shared || !d.busy && !d.loose || d.ended {
 		return
 	}
 	x := e.passes.begin(d.id, d.ceiling)

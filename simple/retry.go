@@ -22,7 +22,7 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 	}
 	d.mu.Lock()
 	if d.ended || turn != d.turn {
-		last := d.ended && turn == d.turn
+		last := d.ended && (turn == d.turn || d.loose && !d.busy && turn+1 == d.turn)
 		d.mu.Unlock()
 		if last {
 			e.lingered(d)
@@ -30,7 +30,7 @@ func (e *Edge) answered(d *dialog, turn uint32, resp *sip.Message, err error) {
 		return // overtaken by the answer to a SUBSCRIBE
 	}
 	d.code = code
-	d.busy = false
+	d.busy, d.loose = false, false
 	last := d.now
 	d.now = notice{}
 	if last.state == presence.Terminated {
