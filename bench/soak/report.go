@@ -75,6 +75,7 @@ func writeGrowth(b *strings.Builder, r *Result) {
 		b.WriteString("No process has lived long enough for its growth to be told.\n\n")
 		return
 	}
+	fmt.Fprintf(b, "The first %v of each life of a process do not count.\n\n", brief(r.Fill))
 	b.WriteString("| figure | process | minutes | mean | growth in an hour (95 %) | |\n|---|---|---|---|---|---|\n")
 	for _, g := range r.Growth {
 		unit, scale := "", 1.0

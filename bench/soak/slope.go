@@ -10,12 +10,11 @@ import (
 // What a long run is to find out: does a process grow by itself? Its memory follows how much it carries too (sessions and dialogs that are
 // there, subscriptions of users who live there), and these jump with every fault; and it fills its caches, up to their bounds. So the growth is
 // the coefficient of time in a least-squares fit that has these beside it. Each life of a process has a constant of
-// its own; its first minutes, in which caches and pools fill, are left out. Samples a few seconds apart know the same thing:
+// its own; its first minutes (Options.Fill), in which caches and pools fill, are left out. Samples a few seconds apart know the same thing:
 // they are averaged over a minute, and what is left of correlation between minutes widens the bounds.
 const (
-	warmUp   = 180.0 // seconds of a life that do not count
-	leastFor = 8     // minutes that a life must have beyond these, to count
-	block    = 60.0  // seconds that are averaged
+	leastFor = 8    // minutes that a life must have beyond its first, to count
+	block    = 60.0 // seconds that are averaged
 )
 
 // Growth is the slope of one figure.
@@ -71,8 +70,11 @@ type lifeOf struct {
 	points []point
 }
 
-// lives splits samples, from a time until another, and averages.
-func lives(all []Sample, of func(*Sample) float64, from, until float64) (ls []*lifeOf) {
+// span is the time whose samples count, in seconds of the run, but for the first of each life.
+type span struct{ from, until, fill float64 }
+
+// lives splits the samples of a span, and averages.
+func lives(all []Sample, of func(*Sample) float64, in span) (ls []*lifeOf) {
 	begun := map[string]float64{}
 	by := map[string]*lifeOf{}
 	for i := range all {
@@ -83,7 +85,7 @@ func lives(all []Sample, of func(*Sample) float64, from, until float64) (ls []*l
 			by[key] = &lifeOf{node: s.Node, n: s.Life}
 			ls = append(ls, by[key])
 		}
-		if s.At < max(from, begun[key]+warmUp) || s.At >= until {
+		if s.At < max(in.from, begun[key]+in.fill) || s.At >= in.until {
 			continue
 		}
 		l := by[key]
@@ -114,9 +116,9 @@ func lives(all []Sample, of func(*Sample) float64, from, until float64) (ls []*l
 }
 
 // growths are those of each life that is long enough, and of all together.
-func growths(all []Sample, from, until float64) (gs []Growth) {
+func growths(all []Sample, in span) (gs []Growth) {
 	for _, f := range figures {
-		ls := lives(all, f.of, from, until)
+		ls := lives(all, f.of, in)
 		for _, l := range ls {
 			g := fit([]*lifeOf{l})
 			g.Figure, g.Node, g.Life = f.name, l.node, l.n

@@ -30,7 +30,7 @@ func TestGrowth(t *testing.T) {
 		all = append(all, process(rnd, "n1", 1, 2410, 3600, c.perHour, 1e6)...)
 		all = append(all, process(rnd, "n2", 0, 0, 3600, c.perHour, 1e6)...)
 		all = append(all, process(rnd, "n3", 0, 0, 400, 1e9, 1e6)...) // too short to count
-		gs := growths(all, 0, 3600)
+		gs := growths(all, span{0, 3600, 180})
 		seen := 0
 		for _, g := range gs {
 			if g.Figure != "resident without room" {
@@ -65,7 +65,7 @@ func TestGrowthOfCaches(t *testing.T) {
 			s.Room = 10e6 + 40e6*s.At/3600 // what is only told
 			s.Resident += s.Room
 		}
-		for _, g := range growths(all, 0, 3600) {
+		for _, g := range growths(all, span{0, 3600, 180}) {
 			if g.Figure == "resident without room" && g.Node == "all" && g.Verdict != c.want {
 				t.Errorf("%.0f an hour: %s (%.0f ± %.0f)", c.perHour, g.Verdict, g.PerHour, g.Bound)
 			}
@@ -84,7 +84,7 @@ func TestGrowthAcrossLives(t *testing.T) {
 		from := float64(900 * i)
 		all = append(all, process(rnd, "n1", i, from, from+890, 60e6, 1e6)...)
 	}
-	gs := growths(all, 0, 3600)
+	gs := growths(all, span{0, 3600, 180})
 	last := Growth{}
 	for _, g := range gs {
 		if g.Figure == "resident without room" && g.Node == "all" {
@@ -102,7 +102,7 @@ func TestBounds(t *testing.T) {
 	outside := 0
 	const n = 300
 	for range n {
-		g := fit(lives(process(rnd, "n1", 0, 0, 3600, 0, 1e6), figures[2].of, 0, 3600))
+		g := fit(lives(process(rnd, "n1", 0, 0, 3600, 0, 1e6), figures[2].of, span{0, 3600, 180}))
 		if math.Abs(g.PerHour) > g.Bound {
 			outside++
 		}

@@ -29,6 +29,7 @@ type Options struct {
 	Come   time.Duration // over which all log in
 	Settle time.Duration // how long it may take at the end until all is right
 	Sample time.Duration // between samples; 0: 5 s
+	Fill   time.Duration // of each life of a process, before its growth counts; a fifth of Length at most
 	Expire bool          // wait at the end, up to five minutes, for publications to run out of which the answer was lost
 	Dir    string        // for samples, logs, profiles and the result; empty: nothing is kept
 	Log    io.Writer     // progress
@@ -53,6 +54,9 @@ type Result struct {
 	Share    map[string]string `json:"cpu"`     // of one processor, on average
 	Faults   []Fault           `json:"faults"`
 	Growth   []Growth          `json:"growth"`
+	From     float64           `json:"from"`  // seconds: when all had come
+	Until    float64           `json:"until"` // when the last fault was over
+	Fill     time.Duration     `json:"fill_ns"`
 	Behind   []Behind          `json:"behind"`
 	Moved    int               `json:"moved"` // presentities handed over and inherited
 	Mail     Mail              `json:"messages"`
@@ -83,6 +87,9 @@ type Behind struct {
 	At float64 `json:"at"`
 	N  int     `json:"n"`
 }
+
+// grow judges what grows.
+func (r *Result) grow() { r.Growth = growths(r.samples, span{r.From, r.Until, r.Fill.Seconds()}) }
 
 // OK tells whether everybody was told the truth and nothing was lost, and nothing leaks.
 func (r *Result) OK() bool {
@@ -359,7 +366,8 @@ func percent(d, of time.Duration) string {
 func (s *soak) collect(from, until float64) {
 	r, res := s.r, s.res
 	res.samples = s.sampler.samples()
-	res.Growth = growths(res.samples, from, until)
+	res.From, res.Until, res.Fill = from, until, min(s.o.Fill, s.o.Length/5)
+	res.grow()
 	res.Load = bench.LoadAverage()
 	res.Notifies, res.Logins, res.Skipped, res.Lost, res.Stale = r.count.notifies.Load(), r.count.ended.Load(), r.count.skipped.Load(), r.count.dialogs.Load(), r.count.stale.Load()
 	r.mu.Lock()

@@ -39,6 +39,8 @@ func run() (bool, error) {
 	flag.Float64Var(&o.Pace, "pace", 1, "how many times as much happens as usual")
 	flag.DurationVar(&o.Come, "come", 2*time.Minute, "over which all log in at the begin")
 	flag.DurationVar(&o.Settle, "settle", 2*time.Minute, "how long it may take at the end until all is right")
+	flag.DurationVar(&o.Fill, "fill", 12*time.Minute, "how much of each life of a process does not count for its growth, since its caches fill; a fifth of -length at most")
+	from := flag.String("from", "", "no run: judge the growth of one anew that was kept in this folder, by all of -fill")
 	flag.StringVar(&o.Dir, "keep", "", "folder for samples, logs, profiles and results")
 	flag.StringVar(&o.Bin, "bin", "", "server binary; empty: built from this tree")
 	readme := flag.String("readme", "", "write the results between the markers of this file, and the picture beside it")
@@ -50,6 +52,13 @@ func run() (bool, error) {
 	flag.Parse()
 	if st, err := os.Stderr.Stat(); err == nil {
 		o.Live = st.Mode()&os.ModeCharDevice != 0
+	}
+	if *from != "" {
+		r, err := soak.Kept(*from, o.Fill)
+		if err != nil {
+			return false, err
+		}
+		return r.OK(), show(r, *asJSON, *readme)
 	}
 	moreFiles()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -85,17 +94,22 @@ func run() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if *asJSON {
+	return r.OK(), show(r, *asJSON, *readme)
+}
+
+// show prints a result, and writes it where it is wished.
+func show(r *soak.Result, asJSON bool, readme string) (err error) {
+	if asJSON {
 		enc := json.NewEncoder(os.Stdout)
 		enc.SetIndent("", "  ")
 		err = enc.Encode(r)
 	} else {
 		fmt.Print(soak.Table(r))
 	}
-	if err == nil && *readme != "" {
-		err = soak.Write(*readme, r)
+	if err == nil && readme != "" {
+		err = soak.Write(readme, r)
 	}
-	return r.OK(), err
+	return err
 }
 
 // moreFiles lets this process and its children have more connections than is usual, where it may.
