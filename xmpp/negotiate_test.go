@@ -2,7 +2,6 @@ package xmpp
 
 import (
 	"crypto/tls"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,8 +9,6 @@ import (
 
 	"pharos/memnet"
 )
-
-func mustAddrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func TestLogin(t *testing.T) {
 	bubble(t, func(t *testing.T) {
