@@ -80,16 +80,30 @@ func TestStranger(t *testing.T) {
 	}
 }
 
+// watchedFromC has alice live at a, and a dialog at c watch her for bob.
+func watchedFromC(w *town) (a, b, c *townNode) {
+	a, b, c = w.nodes["a"], w.nodes["b"], w.nodes["c"]
+	a.must(alice, presence.Touch{Package: "x"})
+	sub := watch("s", bob)
+	sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
+	c.must(alice, sub)
+	return a, b, c
+}
+
+// decideSlowly has alice's policy be read anew, in two seconds.
+func decideSlowly(w *town, at *townNode) {
+	w.pols.mu.Lock()
+	w.pols.delay = 2 * time.Second
+	w.pols.mu.Unlock()
+	at.PolicyChanged(alice)
+}
+
 // TestGoneWhileSaved: a node goes while an export waits for a save, and comes back before the state is elsewhere: what it had
 // before does not go there.
 func TestGoneWhileSaved(t *testing.T) {
 	inTown(t, func(w *town) {
-		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
-		a.must(alice, presence.Touch{Package: "x"})
+		a, b, c := watchedFromC(w)
 		c.must(alice, session("desk", "away"))
-		sub := watch("s", bob)
-		sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
-		c.must(alice, sub)
 		a.slow.Store(int64(2 * time.Second))
 		if err := a.Submit(alice, publish("k", "tag", time.Hour, "busy"), nil); err != nil {
 			t.Fatal(err)
@@ -133,15 +147,8 @@ func TestGoneWhileSaved(t *testing.T) {
 // TestGoneWhileDecided: the same while a policy is waited for. The export is refused, and may be tried again.
 func TestGoneWhileDecided(t *testing.T) {
 	inTown(t, func(w *town) {
-		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
-		a.must(alice, presence.Touch{Package: "x"})
-		sub := watch("s", bob)
-		sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
-		c.must(alice, sub)
-		w.pols.mu.Lock()
-		w.pols.delay = 2 * time.Second
-		w.pols.mu.Unlock()
-		a.PolicyChanged(alice)
+		a, b, c := watchedFromC(w)
+		decideSlowly(w, a)
 		time.Sleep(time.Second)
 		w.cut(c)
 		a.Gone("c")
@@ -207,20 +214,13 @@ func TestImportTooLate(t *testing.T) {
 // TestGoneWhileDecidedAndSaved: the policy comes while a save is waited for. What lived at the node still waits for its turn then.
 func TestGoneWhileDecidedAndSaved(t *testing.T) {
 	inTown(t, func(w *town) {
-		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
-		a.must(alice, presence.Touch{Package: "x"})
-		sub := watch("s", bob)
-		sub.Durable, sub.Via = true, presence.Via{Edge: "sip"}
-		c.must(alice, sub)
+		a, b, c := watchedFromC(w)
 		a.slow.Store(int64(4 * time.Second))
 		if err := a.Submit(alice, publish("k", "tag", time.Hour, "busy"), nil); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
-		w.pols.mu.Lock()
-		w.pols.delay = 2 * time.Second
-		w.pols.mu.Unlock()
-		a.PolicyChanged(alice)
+		decideSlowly(w, a)
 		time.Sleep(time.Second)
 		w.cut(c)
 		a.Gone("c")

@@ -57,23 +57,24 @@ func (r *Reader) Bool() bool {
 // Uint is a uvarint.
 func (r *Reader) Uint() uint64 {
 	n, size := binary.Uvarint(r.b)
-	if size <= 0 {
-		r.Fail()
-		return 0
-	}
-	r.b = r.b[size:]
+	r.pass(size)
 	return n
 }
 
 // Int is a varint.
 func (r *Reader) Int() int64 {
 	n, size := binary.Varint(r.b)
+	r.pass(size)
+	return n
+}
+
+// pass leaves a number behind of the size that encoding/binary has found: 0 or less, and the number 0, for none.
+func (r *Reader) pass(size int) {
 	if size <= 0 {
 		r.Fail()
-		return 0
+		return
 	}
 	r.b = r.b[size:]
-	return n
 }
 
 // Count is a number of things that each take a byte at least, so that it is at most Len.

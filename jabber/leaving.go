@@ -79,19 +79,11 @@ func (l *leaving) waitHeard(at seat) {
 	limit := time.NewTimer(CallTime)
 	defer limit.Stop()
 	for _, v := range l.list(at) {
-		if !v.wait(limit.C) {
+		select {
+		case <-v.heard:
+		case <-limit.C:
 			return
 		}
-	}
-}
-
-// wait is until the owner has heard, or the limit.
-func (v *leave) wait(limit <-chan time.Time) bool {
-	select {
-	case <-v.heard:
-		return true
-	case <-limit:
-		return false
 	}
 }
 

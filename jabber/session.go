@@ -285,7 +285,7 @@ func (s *session) endWith(ctx context.Context, e *xmpp.StreamError, settled bool
 		st.Close(e)
 	}
 	if settled {
-		last.wait(time.After(CallTime))
+		s.edge.leaving.waitHeard(s.seat())
 	}
 	if sm != nil {
 		s.edge.redeliver(ctx, s, sm.unacked())

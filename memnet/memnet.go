@@ -54,17 +54,7 @@ func (n *Network) ListenPacket(network, address string) (net.PacketConn, error) 
 }
 
 func (n *Network) listenPacket(network, address string) (*PacketConn, error) {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return nil, failed("listen", network, err)
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.packets[a] != nil {
-		return nil, failed("listen", network, syscall.EADDRINUSE)
-	}
-	n.packets[a] = newPacketConn(n, a)
-	return n.packets[a], nil
+	return open(n, n.packets, newPacketConn, network, address)
 }
 
 // MustListenPacket is ListenPacket for an address that the test knows to be right and free; else it panics.
@@ -86,17 +76,22 @@ func (n *Network) Listen(network, address string) (net.Listener, error) {
 }
 
 func (n *Network) listen(network, address string) (*Listener, error) {
+	return open(n, n.listeners, newListener, network, address)
+}
+
+// open puts something new at an address where nothing of its kind is.
+func open[T any](n *Network, there map[netip.AddrPort]*T, fresh func(*Network, netip.AddrPort) *T, network, address string) (*T, error) {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, failed("listen", network, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.listeners[a] != nil {
+	if there[a] != nil {
 		return nil, failed("listen", network, syscall.EADDRINUSE)
 	}
-	n.listeners[a] = newListener(n, a)
-	return n.listeners[a], nil
+	there[a] = fresh(n, a)
+	return there[a], nil
 }
 
 // MustListen is Listen for an address that the test knows to be right and free; else it panics.

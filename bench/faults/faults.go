@@ -501,7 +501,7 @@ func (r Result) String() string {
 	}
 	s := fmt.Sprintf("%s: all right after %v (limit %v; median %v of %d; slowest %s); %d operations linearizable: %s", mark, r.Worst.Round(time.Millisecond),
 		r.Limit, r.P50.Round(time.Millisecond), r.Told, r.WorstOf, r.Ops, r.Linear)
-	for _, x := range append(append([]string(nil), r.Wrong...), r.Breaches...) {
+	for _, x := range slices.Concat(r.Wrong, r.Breaches) {
 		s += "\n    " + x
 	}
 	return s
