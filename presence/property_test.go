@@ -18,6 +18,7 @@ type world struct {
 	now     time.Time
 	version map[string]uint64       // by package
 	expires map[sourceKey]time.Time // zero: no end
+	heard   map[sourceKey]heard     // of sessions
 	told    map[string]*View        // by subscription, as notices said
 	state   map[string]State
 	tags    int
@@ -28,8 +29,14 @@ type sourceKey struct {
 	id  SourceID
 }
 
+// heard is where a session spoke last, and when its client had said it.
+type heard struct {
+	node string
+	at   time.Time
+}
+
 func newWorld() *world {
-	return &world{p: New(user("alice")), now: epoch, version: map[string]uint64{}, expires: map[sourceKey]time.Time{}, told: map[string]*View{}, state: map[string]State{}}
+	return &world{p: New(user("alice")), now: epoch, version: map[string]uint64{}, expires: map[sourceKey]time.Time{}, heard: map[sourceKey]heard{}, told: map[string]*View{}, state: map[string]State{}}
 }
 
 var (
@@ -150,6 +157,17 @@ func (w *world) rule(t *rapid.T, i int) Rule {
 	return r
 }
 
+// late tells of what a session says again at one node that has said something
+// later at another.
+func (w *world) late(in Input) bool {
+	pub, ok := in.(Publish)
+	if !ok || !pub.Again || pub.ID.Kind != Session {
+		return false
+	}
+	was := w.heard[sourceKey{pub.Package, pub.ID}]
+	return pub.Node != was.node && pub.Said.Before(was.at)
+}
+
 // record takes over what an input that was accepted means for the sources.
 func (w *world) record(in Input, tag string) {
 	set := func(k sourceKey, life time.Duration) {
@@ -160,11 +178,14 @@ func (w *world) record(in Input, tag string) {
 	}
 	switch in := in.(type) {
 	case Publish:
-		id := in.ID
+		id, h := in.ID, heard{in.Node, w.now}
 		if in.IfMatch != "" {
-			id = w.p.column(in.Package).byTag(w.now, tag).cur.ID
+			id, h = w.p.column(in.Package).byTag(w.now, tag).cur.ID, heard{} // a session is not named by a tag
+		} else if in.Again {
+			h.at = in.Said
 		}
 		set(sourceKey{in.Package, id}, in.Lifetime)
+		w.heard[sourceKey{in.Package, id}] = h
 	case Retract:
 		if in.IfMatch == "" {
 			delete(w.expires, sourceKey{in.Package, in.ID})
@@ -480,7 +501,13 @@ func TestProperties(t *testing.T) {
 					}
 				}
 			}
-			w.record(in, out.Tag)
+			if w.late(in) {
+				if out.Tag != "" || len(out.Notices)+len(out.Saves)+len(out.Watchers) > 0 {
+					t.Fatal("what came too late changed something")
+				}
+			} else {
+				w.record(in, out.Tag)
+			}
 			answers := 0
 			for _, n := range out.Notices {
 				w.checkNotice(t, in, n)
