@@ -129,8 +129,13 @@ func (s *shard) askAgain(of presence.Entity) {
 		delete(s.asking, of)
 		s.setTerm(of, r.Uint())
 	}
-	it.look = func(p *presence.Presentity, _ time.Time, err error) {
-		delete(s.asking, of) // it lives here, or nobody knows where: then it is said again in any case
+	it.look = func(_ *presence.Presentity, _ time.Time, err error) {
+		delete(s.asking, of)
+		// Where nobody knows where it lives, it is said again in any case. What lives here may have come with what this node's
+		// watchers were told last, and overtaken the telling.
+		if r := s.residents[of]; err == nil && r != nil {
+			s.tellAgain(r, s.e.self)
+		}
 	}
 	s.open.Add(1)
 	s.take(&it)

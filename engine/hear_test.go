@@ -76,6 +76,27 @@ func TestFormerOwner(t *testing.T) {
 	})
 }
 
+// TestOwnerOvertakes: what a former owner has said is still under way when the presentity has come to live where its
+// watcher is. It is held to have been told, and has not been.
+func TestOwnerOvertakes(t *testing.T) {
+	inTown(t, func(w *town) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		a.must(alice, session("pad", "busy"))
+		b.must(alice, watch("s", bob))
+		w.expect(b.sip, "busy")
+		w.delay = func(from, to string) time.Duration { return 100 * time.Millisecond }
+		a.must(alice, session("pad", "away"))
+		synctest.Wait()
+		w.delay = nil
+		if err := w.move(alice, "b"); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(b.sip)
+		time.Sleep(time.Second)
+		w.expect(b.sip, "away")
+	})
+}
+
 // TestFormerEnd: when a former owner says that a subscription has ended, the edges are to look for themselves: it may have
 // been begun again since, or be the last that is heard of it.
 func TestFormerEnd(t *testing.T) {
