@@ -23,7 +23,8 @@ type Options struct {
 	Limits    []int         // maximum levels of the first part; 100 and 200
 	Resources int           // presence resources of a user; 20
 	Cores     float64       // processor quota of each server; below 0: none, and then times mean nothing
-	Rounds    int           // that are measured of each service for each number of users
+	Rounds    int           // that are measured of each service for each number of users, in each run
+	Runs      int           // with new processes and databases; 1
 	Size      int           // octets of a notification; 50,000
 	Tick      time.Duration // at least between the beginnings of two rounds; a second
 	Log       io.Writer
@@ -48,6 +49,9 @@ func (o *Options) defaults() {
 	}
 	if o.Rounds == 0 {
 		o.Rounds = 12
+	}
+	if o.Runs == 0 {
+		o.Runs = 1
 	}
 	if o.Size == 0 {
 		o.Size = 50_000
@@ -75,7 +79,8 @@ type Round struct {
 	Limit   int // maximum level; 0: a single server
 	Users   int
 	Servers int
-	Number  int
+	Run     int           // from 1
+	Number  int           // in its run, from 1
 	Mean    time.Duration // from a request until all that it brings has come
 	P99     time.Duration
 	Last    time.Duration
@@ -87,6 +92,7 @@ type Round struct {
 
 // Spread is how users were placed, before they were measured.
 type Spread struct {
+	Run     int
 	Limit   int
 	Users   int
 	Homes   []int         // by server
@@ -128,7 +134,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		names[i] = fmt.Sprintf("u%d", i)
 	}
 	e := &experiment{Options: o, names: names, begun: begun, result: &Result{Cores: o.Cores}}
-	err := e.run(ctx)
+	var err error
+	for e.nth = 1; e.nth <= o.Runs && err == nil; e.nth++ {
+		if o.Runs > 1 {
+			e.say("run %d of %d", e.nth, o.Runs)
+		}
+		err = e.run(ctx)
+	}
 	e.result.Took = time.Since(begun)
 	return e.result, err
 }
@@ -136,6 +148,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 type experiment struct {
 	Options
 	networks int // that were used
+	nth      int // run
 	names    []string
 	begun    time.Time
 	result   *Result
@@ -215,6 +228,7 @@ func (e *experiment) run(ctx context.Context) (err error) {
 			return err
 		}
 		for i, s := range sides {
+			spreads[i].Run = e.nth
 			e.result.Spreads = append(e.result.Spreads, spreads[i])
 			e.say("%s: %d users on servers %v, %d of them connected elsewhere", title(s.limit), n, spreads[i].Homes, spreads[i].Apart)
 		}
@@ -406,7 +420,7 @@ func (e *experiment) measure(ctx context.Context, test Test, sides []*side) erro
 				if err != nil {
 					return err
 				}
-				r.Servers = len(running)
+				r.Servers, r.Run = len(running), e.nth
 				if r.Number = g*count + i; i > 0 { // the first of a go wakes everybody up
 					e.result.Rounds = append(e.result.Rounds, r)
 				}

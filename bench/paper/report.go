@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,11 +26,8 @@ type Row struct {
 	One, Several Sample
 }
 
-// Sample is the median, over the rounds, of what each has shown.
-type Sample struct {
-	Mean, P99, Last, CPU time.Duration
-	Rounds               int
-}
+// Goal is how much longer than the ideal several servers may take at most.
+const Goal = 1.05
 
 // stated are the cuts in percent that the paper's text gives (section 4, figures 6 to 8).
 var stated = map[Test]map[int]map[int]float64{
@@ -61,6 +59,9 @@ func (r Row) Over() float64 { return r.ratio() * float64(r.Servers) }
 
 func (r Row) ratio() float64 { return float64(r.Several.Mean) / float64(r.One.Mean) }
 
+// Error is how far off Over may be: twice the standard error of both times. 0: not known.
+func (r Row) Error() float64 { return r.Over() * math.Hypot(r.One.Error, r.Several.Error) }
+
 // Stated is the paper's cut in percent, and its time over the ideal one; false: it says none.
 func (r Row) Stated() (cut, over float64, ok bool) {
 	cut, ok = stated[r.Test][r.Limit][r.Users]
@@ -82,7 +83,7 @@ func (r *Result) Rows() (rows []Row) {
 		if k.limit == 0 {
 			continue
 		}
-		rows = append(rows, Row{Test: k.test, Limit: k.limit, Users: k.users, Servers: rounds[0].Servers, One: sample(of[key{k.test, 0, k.users}]), Several: sample(rounds)})
+		rows = append(rows, Row{Test: k.test, Limit: k.limit, Users: k.users, Servers: rounds[0].Servers, One: average(of[key{k.test, 0, k.users}]), Several: average(rounds)})
 	}
 	slices.SortFunc(rows, func(a, b Row) int {
 		if d := strings.Compare(string(b.Test), string(a.Test)); d != 0 {
@@ -94,28 +95,6 @@ func (r *Result) Rows() (rows []Row) {
 		return a.Users - b.Users
 	})
 	return rows
-}
-
-func sample(rounds []Round) Sample {
-	median := func(of func(Round) time.Duration) time.Duration {
-		list := make([]time.Duration, len(rounds))
-		for i, r := range rounds {
-			list[i] = of(r)
-		}
-		slices.Sort(list)
-		if len(list) == 0 {
-			return 0
-		}
-		return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
-	}
-	s := Sample{Rounds: len(rounds)}
-	s.Mean = median(func(r Round) time.Duration { return r.Mean })
-	s.P99 = median(func(r Round) time.Duration { return r.P99 })
-	s.Last = median(func(r Round) time.Duration { return r.Last })
-	for _, r := range rounds { // it is counted in ticks of 10 ms
-		s.CPU += r.CPU / time.Duration(len(rounds))
-	}
-	return s
 }
 
 func ms(d time.Duration) string {
@@ -135,14 +114,31 @@ func Table(rows []Row) string {
 		if cut, o, ok := r.Stated(); ok {
 			paper, over = fmt.Sprintf("%.1f %%", cut), fmt.Sprintf("%.2f", o)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s (%s) ms | %s (%s) ms | **%.1f %%** | %s | %.1f %% | **%.2f** | %s | %s; %s ms |\n", name, r.Limit, r.Users, r.Servers,
-			ms(r.One.Mean), ms(r.One.P99), ms(r.Several.Mean), ms(r.Several.P99), r.Cut(), paper, r.Ideal(), r.Over(), over, ms(r.One.CPU), ms(r.Several.CPU))
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s (%s) ms | %s (%s) ms | **%.1f %%** | %s | %.1f %% | **%.2f ± %.2f** | %s | %s; %s ms |\n", name, r.Limit, r.Users, r.Servers,
+			ms(r.One.Mean), ms(r.One.P99), ms(r.Several.Mean), ms(r.Several.P99), r.Cut(), paper, r.Ideal(), r.Over(), r.Error(), over, ms(r.One.CPU), ms(r.Several.CPU))
 	}
 	return b.String()
 }
 
+// Verdict says in how many rows the goal is kept, for people.
+func Verdict(rows []Row) string {
+	kept, missed, open := 0, 0, 0
+	for _, r := range rows {
+		switch {
+		case r.Over()+r.Error() <= Goal:
+			kept++
+		case r.Over()-r.Error() > Goal:
+			missed++
+		default:
+			open++
+		}
+	}
+	return fmt.Sprintf("Time over the ideal, at most %.2f: kept in %d of %d rows, not kept in %d; in %d it cannot be told, as the goal lies within what the time may be off by (±: twice the standard error).",
+		Goal, kept, len(rows), missed, open)
+}
+
 // columns of the raw rows.
-var columns = []string{"test", "maximum", "users", "servers", "round", "mean_ms", "p99_ms", "last_ms", "cpu_ms", "sent_ms", "own_ms", "db_ms"}
+var columns = []string{"test", "maximum", "users", "servers", "round", "mean_ms", "p99_ms", "last_ms", "cpu_ms", "sent_ms", "own_ms", "db_ms", "run"}
 
 // WriteCSV writes each round that was measured; a maximum of 0 is the single server.
 func (r *Result) WriteCSV(w io.Writer) error {
@@ -151,7 +147,7 @@ func (r *Result) WriteCSV(w io.Writer) error {
 		return err
 	}
 	for _, x := range r.Rounds {
-		err := c.Write([]string{string(x.Test), strconv.Itoa(x.Limit), strconv.Itoa(x.Users), strconv.Itoa(x.Servers), strconv.Itoa(x.Number), ms(x.Mean), ms(x.P99), ms(x.Last), ms(x.CPU), ms(x.Sent), ms(x.Own), ms(x.DB)})
+		err := c.Write([]string{string(x.Test), strconv.Itoa(x.Limit), strconv.Itoa(x.Users), strconv.Itoa(x.Servers), strconv.Itoa(x.Number), ms(x.Mean), ms(x.P99), ms(x.Last), ms(x.CPU), ms(x.Sent), ms(x.Own), ms(x.DB), strconv.Itoa(x.Run)})
 		if err != nil {
 			return err
 		}
@@ -181,6 +177,13 @@ func ReadCSV(r io.Reader) (*Result, error) {
 				return nil, err
 			}
 		}
+		run := 1
+		if last := len(columns) - 1; len(l) > last {
+			if run, err = strconv.Atoi(l[last]); err != nil {
+				return nil, err
+			}
+			l = l[:last]
+		}
 		for i := range l[5:] {
 			v, err := strconv.ParseFloat(l[5+i], 64)
 			if err != nil {
@@ -188,7 +191,7 @@ func ReadCSV(r io.Reader) (*Result, error) {
 			}
 			d[i] = time.Duration(v * float64(time.Millisecond))
 		}
-		res.Rounds = append(res.Rounds, Round{Test: Test(l[0]), Limit: n[0], Users: n[1], Servers: n[2], Number: n[3], Mean: d[0], P99: d[1], Last: d[2], CPU: d[3], Sent: d[4], Own: d[5], DB: d[6]})
+		res.Rounds = append(res.Rounds, Round{Test: Test(l[0]), Limit: n[0], Users: n[1], Servers: n[2], Run: run, Number: n[3], Mean: d[0], P99: d[1], Last: d[2], CPU: d[3], Sent: d[4], Own: d[5], DB: d[6]})
 	}
 	return res, nil
 }
@@ -202,14 +205,10 @@ const (
 func Write(readme, folder string, r *Result) error {
 	rows := r.Rows()
 	var t strings.Builder
-	fmt.Fprintf(&t, "%s `make experiment`, %v. Each server has %g of a core, in periods of %v; the generator used %.2f cores while it measured.\n\n",
-		bench.Setting(bench.Loaded()), r.Took.Round(time.Second), r.Cores, period, r.Own.Seconds()/max(r.Wall.Seconds(), 1))
-	t.WriteString(Table(rows) + "\n")
-	for _, s := range r.Spreads {
-		if s.Limit > 0 && len(s.Homes) > 1 {
-			fmt.Fprintf(&t, "- Maximum %d, %d users: the load control has %s on its servers, %v after the last has come; %d are connected elsewhere.\n", s.Limit, s.Users, list(s.Homes), s.Settled.Round(time.Second), s.Apart)
-		}
-	}
+	fmt.Fprintf(&t, "%s `make experiment`, %v, %s. Each server has %g of a core, in periods of %v; the generator used %.2f cores while it measured.\n\n",
+		bench.Setting(bench.Loaded()), r.Took.Round(time.Second), r.runs(), r.Cores, period, r.Own.Seconds()/max(r.Wall.Seconds(), 1))
+	t.WriteString(Verdict(rows) + "\n\n" + Table(rows) + "\n")
+	t.WriteString(spreadsOf(r.Spreads))
 	name := filepath.Base(folder)
 	for _, f := range figures {
 		if slices.ContainsFunc(rows, f.shows) {
@@ -227,6 +226,40 @@ func Write(readme, folder string, r *Result) error {
 		return err
 	}
 	return Draw(folder, rows)
+}
+
+// spreadsOf says how users were placed; each line has all runs.
+func spreadsOf(all []Spread) string {
+	type key struct{ limit, users int }
+	var order []key
+	of := map[key][]string{}
+	for _, s := range all {
+		if s.Limit == 0 || len(s.Homes) < 2 {
+			continue
+		}
+		k := key{s.Limit, s.Users}
+		if of[k] == nil {
+			order = append(order, k)
+		}
+		of[k] = append(of[k], fmt.Sprintf("%s after %v (%d are connected elsewhere)", list(s.Homes), s.Settled.Round(time.Second), s.Apart))
+	}
+	var b strings.Builder
+	for _, k := range order {
+		fmt.Fprintf(&b, "- Maximum %d, %d users: since the last of them has come, the load control has on its servers %s.\n", k.limit, k.users, strings.Join(of[k], "; in the next run "))
+	}
+	return b.String()
+}
+
+// runs is how often all was done, for people.
+func (r *Result) runs() string {
+	runs := map[int]bool{}
+	for _, x := range r.Rounds {
+		runs[x.Run] = true
+	}
+	if len(runs) == 1 {
+		return "one run"
+	}
+	return fmt.Sprintf("%d runs", len(runs))
 }
 
 func list(of []int) string {

@@ -23,8 +23,6 @@ type Compared struct {
 	Limit          int // maximum level; 0: a single server
 	Users, Servers int
 	Measured       Sample
-	// Error is how far off the measured mean may be, as a share of it: twice the standard error over the rounds.
-	Error float64
 	// Simulated is with four processor times for all rows, Own with the processor time that was counted in this row.
 	Simulated, Own simulate.Row
 }
@@ -128,7 +126,7 @@ func Compare(ctx context.Context, r *Result) (rows []Compared, e simulate.Experi
 		if len(of) < 2 {
 			continue
 		}
-		c := Compared{Test: Test(s.Test), Limit: int(s.Max), Users: s.Users, Servers: of[0].Servers, Measured: average(of), Error: spread(of), Simulated: s}
+		c := Compared{Test: Test(s.Test), Limit: int(s.Max), Users: s.Users, Servers: of[0].Servers, Measured: average(of), Simulated: s}
 		i := slices.IndexFunc(e.Tests, func(t simulate.Test) bool { return t.Name == s.Test })
 		c.Own = own(e, e.Tests[i], s, of)
 		rows = append(rows, c)
@@ -137,7 +135,7 @@ func Compare(ctx context.Context, r *Result) (rows []Compared, e simulate.Experi
 }
 
 // own simulates each round with the processor time that was counted in it, and with how late the generator was in it, if that is known.
-// The row is the median of all, as the measured one is.
+// The row is the mean of all, as the measured one is.
 func own(e simulate.Experiment, t simulate.Test, row simulate.Row, rounds []Round) simulate.Row {
 	w := t.Alone
 	if row.Max > 0 {
@@ -156,28 +154,6 @@ func own(e simulate.Experiment, t simulate.Test, row simulate.Row, rounds []Roun
 	return row
 }
 
-// average is over the rounds: twelve that are now fast and now slow have no median that could be compared.
-func average(rounds []Round) (s Sample) {
-	n := time.Duration(len(rounds))
-	for _, r := range rounds {
-		s.Mean, s.P99, s.Last, s.CPU = s.Mean+r.Mean/n, s.P99+r.P99/n, s.Last+r.Last/n, s.CPU+r.CPU/n
-	}
-	s.Rounds = len(rounds)
-	return s
-}
-
-// spread is twice the standard error of the mean over rounds, as a share of it.
-func spread(rounds []Round) float64 {
-	n, sum, squares := float64(len(rounds)), 0.0, 0.0
-	for _, r := range rounds {
-		sum += millis(r.Mean)
-	}
-	for _, r := range rounds {
-		squares += math.Pow(millis(r.Mean)-sum/n, 2)
-	}
-	return 2 * math.Sqrt(squares/(n-1)/n) / (sum / n)
-}
-
 // CompareTable is the comparison as Markdown.
 func CompareTable(rows []Compared) string {
 	var b strings.Builder
@@ -188,7 +164,7 @@ func CompareTable(rows []Compared) string {
 			limit = fmt.Sprint(c.Limit)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %d | %d | %s ± %.0f %% (%s) ms | %s (%s) ms | **%+.1f %%** (%+.1f %%) | %s (%s) ms | **%+.1f %%** (%+.1f %%) |\n", c.Test, limit, c.Users, c.Servers,
-			ms(c.Measured.Mean), 100*c.Error, ms(c.Measured.P99),
+			ms(c.Measured.Mean), 100*c.Measured.Error, ms(c.Measured.P99),
 			ms(c.Simulated.Mean), ms(c.Simulated.P99), 100*Off(c.Simulated.Mean, c.Measured.Mean), 100*Off(c.Simulated.P99, c.Measured.P99),
 			ms(c.Own.Mean), ms(c.Own.P99), 100*Off(c.Own.Mean, c.Measured.Mean), 100*Off(c.Own.P99, c.Measured.P99))
 	}
@@ -278,7 +254,7 @@ func verdict(rows []Compared) string {
 		return cmp.Compare(math.Abs(Off(a.Own.Mean, a.Measured.Mean)), math.Abs(Off(b.Own.Mean, b.Measured.Mean)))
 	})
 	return fmt.Sprintf("With the processor time that was counted in the row itself %d of %d rows are within %.0f %% in the mean, %d in the 99th percentile; the furthest mean is off by %+.1f %% (%s, %s, %d users). "+
-		"With the same processor times for all rows it is %d. ±: twice the standard error of what was measured, over the row's rounds; where that is more than %.0f %% and counts instead, %d are within.",
+		"With the same processor times for all rows it is %d. ±: twice the standard error of what was measured; where that is more than %.0f %% and counts instead, %d are within.",
 		own, len(rows), Within*100, tail, 100*Off(far.Own.Mean, far.Measured.Mean), far.Test, title(far.Limit), far.Users, all, Within*100, sure)
 }
 
@@ -295,7 +271,7 @@ func tally(rows []Compared) (all, own, tail, sure int) {
 		all += within(c.Simulated.Mean, c.Measured.Mean, Within)
 		own += within(c.Own.Mean, c.Measured.Mean, Within)
 		tail += within(c.Own.P99, c.Measured.P99, Within)
-		sure += within(c.Own.Mean, c.Measured.Mean, max(Within, c.Error))
+		sure += within(c.Own.Mean, c.Measured.Mean, max(Within, c.Measured.Error))
 	}
 	return all, own, tail, sure
 }

@@ -3,9 +3,12 @@ package paper
 import (
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pharos/simulate"
 )
 
 // What was measured is simulated from the processor times that were counted: in four fifths of the rows within 10 %,
@@ -35,8 +38,11 @@ func TestCompare(t *testing.T) {
 		if math.Abs(mean) > 0.2 || math.Abs(tail) > 0.2 {
 			t.Errorf("%s, maximum %d, %d users: mean off by %.3f, 99th percentile by %.3f", c.Test, c.Limit, c.Users, mean, tail)
 		}
-		if cut := c.Simulated.Cut - c.Simulated.Ideal; c.Limit > 0 && c.Servers > 1 && cut < -0.01 {
-			t.Errorf("%s, maximum %d, %d users: cut by less than the ideal, %.3f", c.Test, c.Limit, c.Users, cut)
+		// One of several needs more or less of the processor for a request than one alone; for that the ideal is not to blame.
+		w := e.Tests[slices.IndexFunc(e.Tests, func(t simulate.Test) bool { return t.Name == string(c.Test) })]
+		cut := 1 - (1-c.Simulated.Ideal)*float64(w.Several.Service)/float64(w.Alone.Service)
+		if c.Limit > 0 && c.Servers > 1 && c.Simulated.Cut < cut-0.01 {
+			t.Errorf("%s, maximum %d, %d users: cut by %.3f, less than %.3f, which is the ideal with what a request needs", c.Test, c.Limit, c.Users, c.Simulated.Cut, cut)
 		}
 	}
 	if _, own, tail, _ := tally(rows); own*5 < 4*len(rows) || tail*4 < 3*len(rows) {
@@ -46,7 +52,7 @@ func TestCompare(t *testing.T) {
 
 // Raw rows are read as they were written, and those of before the last columns too.
 func TestReadCSV(t *testing.T) {
-	x := Round{Test: Notify, Limit: 100, Users: 200, Servers: 2, Number: 3, Mean: 20 * time.Millisecond, P99: 30 * time.Millisecond, Last: 31 * time.Millisecond,
+	x := Round{Test: Notify, Limit: 100, Users: 200, Servers: 2, Run: 2, Number: 3, Mean: 20 * time.Millisecond, P99: 30 * time.Millisecond, Last: 31 * time.Millisecond,
 		CPU: 40 * time.Millisecond, Sent: 5 * time.Millisecond, Own: 6 * time.Millisecond, DB: 7 * time.Millisecond}
 	var b strings.Builder
 	if err := (&Result{Rounds: []Round{x}}).WriteCSV(&b); err != nil {
@@ -56,7 +62,7 @@ func TestReadCSV(t *testing.T) {
 	if err != nil || len(r.Rounds) != 1 || r.Rounds[0] != x {
 		t.Errorf("%+v, %v", r, err)
 	}
-	x.Sent, x.Own, x.DB = 0, 0, 0
+	x.Sent, x.Own, x.DB, x.Run = 0, 0, 0, 1
 	r, err = ReadCSV(strings.NewReader("test,maximum,users,servers,round,mean_ms,p99_ms,last_ms,cpu_ms\nnotify,100,200,2,3,20,30,31,40\n"))
 	if err != nil || len(r.Rounds) != 1 || r.Rounds[0] != x {
 		t.Errorf("%+v, %v", r, err)

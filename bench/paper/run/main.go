@@ -31,7 +31,8 @@ func run() error {
 	o := paper.Options{Log: os.Stdout}
 	flag.StringVar(&o.Bin, "bin", "", "server binary; empty: built from this tree")
 	flag.Float64Var(&o.Cores, "cores", paper.DefaultCores, "processor quota of each server, in cores")
-	flag.IntVar(&o.Rounds, "rounds", 0, "seconds that are measured of each service and number of users; 0: 12")
+	flag.IntVar(&o.Rounds, "rounds", 0, "seconds that are measured of each service and number of users, in a run; 0: 12")
+	flag.IntVar(&o.Runs, "runs", 1, "how often all of it is done, with new processes and databases, to know times better")
 	readme := flag.String("readme", "", "write the results between the markers of this file")
 	folder := flag.String("folder", ownRows, "where raw rows and figures go, with -readme")
 	users := flag.String("users", "", "numbers of users, as 100,200,500")
