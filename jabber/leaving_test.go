@@ -34,6 +34,33 @@ func TestComeBackElsewhere(t *testing.T) {
 	})
 }
 
+// TestWakesUp: a node is cut off for so long that nobody waits for it any more, and then its session says what its client had still
+// written, and goes. The one that has come elsewhere with the same resource is not taken for gone.
+func TestWakesUp(t *testing.T) {
+	amongNodes(t, []string{"a", "b", "c"}, []string{"alice", "bob"}, map[string]string{"alice": "a", "bob": "a"}, func(ns *nodes) {
+		ns.friends("alice", "bob")
+		alice := ns.arrive("a", "alice", "w")
+		bob := ns.arrive("b", "bob", "phone")
+		settle()
+		ns.mu.Lock()
+		ns.slow["b>a"], ns.slow["b>c"] = 4*CallTime, 4*CallTime
+		ns.mu.Unlock()
+		bob.send("<presence><status>leaving</status></presence>")
+		synctest.Wait()
+		bob.conn.Close()
+		synctest.Wait()
+		alice.drop()
+		fresh := ns.arrive("c", "bob", "phone")
+		fresh.send("<presence><status>back</status></presence>")
+		time.Sleep(20 * CallTime)
+		settle()
+		told := alice.pending()
+		if back := strings.LastIndex(told, "<status>back</status>"); back < 0 || strings.LastIndex(told, "type='unavailable'") > back || strings.Contains(told, "leaving") {
+			t.Errorf("alice does not see bob: %s", told)
+		}
+	})
+}
+
 // Who binds a resource waits until the last session there has said that it goes.
 func TestBindWaits(t *testing.T) {
 	inWorlds(t, []string{"bob"}, func(t *testing.T, w *world) {

@@ -315,7 +315,7 @@ func (e *Edge) unpack(u presence.Entity, in *unpacker) *session {
 	if in.Bool() {
 		native := presence.Payload{Type: nsClient, Bytes: in.Bytes()}
 		from, at := in.Text(), in.time()
-		s.far.said = &presence.Publish{ID: s.source(), Native: native, From: from, Said: at, Doc: &presence.Document{}}
+		s.far.said = &presence.Publish{ID: s.source(), Native: native, From: from, Since: s.since, Said: at, Doc: &presence.Document{}}
 		if el := parsed(native); el != nil {
 			s.far.said.Doc = documentOf(readStanza(el, ""), u, s.resource, at)
 		}

@@ -126,7 +126,7 @@ func (s *session) broadcast(ctx context.Context, el *markup.Element) {
 	hash := s.photo(ctx)
 	at := time.Now().UTC().Round(0) // so that it is the same when it has come from another node
 	in := presence.Publish{
-		ID: s.source(), Native: nativeOf(el, l), From: s.from(), Said: at,
+		ID: s.source(), Native: nativeOf(el, l), From: s.from(), Since: s.since, Said: at,
 		Doc: documentOf(readStanza(el, l), s.user.entity, s.resource, at),
 	}
 	noPhoto := saysNoPhoto(el)

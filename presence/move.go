@@ -44,6 +44,7 @@ type HeldSource struct {
 	Person  *Source // nil: nothing
 	Renamed bool
 	Said    int64 // when a session's client said it, in ns of Unix time; 0: unknown
+	Since   int64 // when the session began, likewise
 }
 
 // HeldFilter is what one class is shown of the sources of a package.
@@ -78,7 +79,7 @@ func (p *Presentity) Export() *Holding {
 	p.eachColumn(func(c *column) {
 		hc := HeldColumn{Package: c.pkg, Private: c.private, Version: c.version, Touched: c.touched, Views: append([]*View(nil), c.views...)}
 		for _, l := range c.sources {
-			hc.Sources = append(hc.Sources, HeldSource{l.cur, l.shown, l.person, l.renamed, l.said})
+			hc.Sources = append(hc.Sources, HeldSource{l.cur, l.shown, l.person, l.renamed, l.said, l.since})
 		}
 		for _, g := range c.groups {
 			places := make([]int, len(g.subs))
@@ -137,7 +138,7 @@ func (p *Presentity) assume(h *Holding) {
 		c.views = append(c.views[:0], hc.Views...)
 		c.sources = nil
 		for _, s := range hc.Sources {
-			c.sources = append(c.sources, &live{cur: s.Source, shown: s.Shown, person: s.Person, renamed: s.Renamed, said: s.Said})
+			c.sources = append(c.sources, &live{cur: s.Source, shown: s.Shown, person: s.Person, renamed: s.Renamed, since: s.Since, said: s.Said})
 		}
 	}
 	if w := h.Winfo; w != nil {

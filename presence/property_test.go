@@ -29,10 +29,10 @@ type sourceKey struct {
 	id  SourceID
 }
 
-// heard is where a session spoke last, and when its client had said it.
+// heard is where a session spoke last, when it began, and when its client had said it.
 type heard struct {
-	node string
-	at   time.Time
+	node      string
+	since, at time.Time
 }
 
 func newWorld() *world {
@@ -86,6 +86,9 @@ func (w *world) input(t *rapid.T) Input {
 	switch pick(18, "input") {
 	case 0, 1, 2:
 		in := Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts(), Package: pkg, Native: Payload{Bytes: []byte(tag)}, Node: someNodes[pick(3, "node")]}
+		if in.ID.Kind == Session {
+			in.Since = epoch.Add(time.Duration(pick(3, "since")) * time.Second)
+		}
 		if l := w.p.column(pkg).byID(in.ID); l != nil && pick(4, "again") == 0 {
 			in.Again, in.Said, in.Native, in.Doc = true, l.cur.Updated.Add(time.Duration(1-pick(3, "when"))*time.Second), l.cur.Native, l.cur.Doc
 		}
@@ -157,15 +160,15 @@ func (w *world) rule(t *rapid.T, i int) Rule {
 	return r
 }
 
-// late tells of what a session says again at one node that has said something
-// later at another.
+// late tells of what a session says at one node when a newer one has spoken at another, or
+// says again when it has itself said something later there.
 func (w *world) late(in Input) bool {
 	pub, ok := in.(Publish)
-	if !ok || !pub.Again || pub.ID.Kind != Session {
+	if !ok || pub.IfMatch != "" || pub.ID.Kind != Session || w.p.column(pub.Package).byID(pub.ID) == nil {
 		return false
 	}
 	was := w.heard[sourceKey{pub.Package, pub.ID}]
-	return pub.Node != was.node && pub.Said.Before(was.at)
+	return pub.Node != was.node && (pub.Since.Before(was.since) || pub.Since.Equal(was.since) && pub.Again && pub.Said.Before(was.at))
 }
 
 // record takes over what an input that was accepted means for the sources.
@@ -178,7 +181,7 @@ func (w *world) record(in Input, tag string) {
 	}
 	switch in := in.(type) {
 	case Publish:
-		id, h := in.ID, heard{in.Node, w.now}
+		id, h := in.ID, heard{in.Node, in.Since, w.now}
 		if in.IfMatch != "" {
 			id, h = w.p.column(in.Package).byTag(w.now, tag).cur.ID, heard{} // a session is not named by a tag
 		} else if in.Again {
@@ -482,6 +485,7 @@ func TestProperties(t *testing.T) {
 		step := func(in Input) {
 			before := w.p.presence.version
 			told := maps.Clone(w.told)
+			late := w.late(in)
 			out, err := w.p.Step(w.now, in)
 			if err != nil {
 				if w.p.presence.version != before || len(out.Notices)+len(out.Saves)+len(out.Watchers) > 0 {
@@ -501,7 +505,7 @@ func TestProperties(t *testing.T) {
 					}
 				}
 			}
-			if w.late(in) {
+			if late {
 				if out.Tag != "" || len(out.Notices)+len(out.Saves)+len(out.Watchers) > 0 {
 					t.Fatal("what came too late changed something")
 				}

@@ -67,8 +67,8 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	} else {
 		l = c.byID(in.ID)
 	}
-	said := in.said(now)
-	if l != nil && in.Again && l.cur.Node != in.Node && said < l.said {
+	since, said := in.since(), in.said(now)
+	if l != nil && in.IfMatch == "" && l.cur.Node != in.Node && (since < l.since || since == l.since && in.Again && said < l.said) {
 		return // somebody has come back at another node with the same resource since
 	}
 	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now, Package: c.pkg, mark: p.number()}
@@ -84,7 +84,7 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	out.Tag, out.Lifetime = in.NewTag, in.Lifetime
 	if l == nil {
 		src.Native, src.Doc = in.Native, in.Doc
-		l = &live{cur: src, shown: src, said: said}
+		l = &live{cur: src, shown: src, since: since, said: said}
 		if c == &p.presence {
 			if src.Doc == nil {
 				src.Doc = &Document{}
@@ -97,7 +97,7 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 		return
 	}
 	was := l.cur
-	l.said = said
+	l.since, l.said = since, said
 	src.ID = was.ID
 	if src.Tag == "" {
 		src.Tag, out.Tag = was.Tag, was.Tag
@@ -122,6 +122,14 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	src.Doc, src.Native, src.Updated = was.Doc, was.Native, was.Updated
 	l.cur = src
 	out.saveSource(p.entity, src, was, false)
+}
+
+// since is when a session began, as in live; else 0.
+func (in *Publish) since() int64 {
+	if in.ID.Kind != Session || in.Since.IsZero() {
+		return 0
+	}
+	return in.Since.UnixNano()
 }
 
 // said is when a session's client said it, as in live; else 0.

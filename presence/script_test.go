@@ -273,12 +273,15 @@ func (s *script) command(ws []string) {
 		in.IfMatch, in.NewTag, in.Doc, in.Lifetime, in.Package = a["match"], a["tag"], a.doc(), a.lasts(s.t), a["package"]
 		in.Native = Payload{Type: "test", Bytes: []byte(a["native"])}
 		in.Node, in.Again = a["node"], a["again"] != ""
-		if a["said"] != "" {
-			d, err := time.ParseDuration(a["said"])
+		for name, at := range map[string]*time.Time{"said": &in.Said, "since": &in.Since} {
+			if a[name] == "" {
+				continue
+			}
+			d, err := time.ParseDuration(a[name])
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			in.Said = s.now.Add(-d)
+			*at = s.now.Add(-d)
 		}
 		s.step(in)
 	case "retract":

@@ -26,7 +26,8 @@ type live struct {
 	shown   *Source
 	person  *Source // what a source of another package adds to presence; nil: nothing
 	renamed bool    // an id in the document had to be changed, see distinct
-	said    int64   // when a session's client said it, by the clock of its node, in ns of Unix time; 0: unknown
+	since   int64   // when a session began, by the clock of its node, in ns of Unix time; 0: unknown
+	said    int64   // when its client said it, likewise
 }
 
 // New makes an empty presentity.

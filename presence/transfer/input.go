@@ -118,7 +118,7 @@ func appendPublish(b []byte, in *presence.Publish) []byte {
 	b = AppendString(b, in.Package)
 	b = AppendString(b, in.Node)
 	b = AppendBool(b, in.Again)
-	return AppendTime(b, in.Said)
+	return AppendTime(AppendTime(b, in.Said), in.Since)
 }
 
 func (r *Reader) publish() (in presence.Publish) {
@@ -135,6 +135,7 @@ func (r *Reader) publish() (in presence.Publish) {
 	in.Node = r.String()
 	in.Again = r.Bool()
 	in.Said = r.Time()
+	in.Since = r.Time()
 	return in
 }
 
