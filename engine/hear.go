@@ -129,13 +129,10 @@ func (s *shard) askAgain(of presence.Entity) {
 		delete(s.asking, of)
 		s.setTerm(of, r.Uint())
 	}
-	it.look = func(_ *presence.Presentity, _ time.Time, err error) {
+	it.look = func(*presence.Presentity, time.Time, error) {
+		// It lives here, and whoever had not been told when it came has been since (untold); or nobody knows where, and it is said
+		// again in any case.
 		delete(s.asking, of)
-		// Where nobody knows where it lives, it is said again in any case. What lives here may have come with what this node's
-		// watchers were told last, and overtaken the telling.
-		if r := s.residents[of]; err == nil && r != nil {
-			s.tellAgain(r, s.e.self)
-		}
 	}
 	s.open.Add(1)
 	s.take(&it)
@@ -147,6 +144,37 @@ func (s *shard) tellAgain(r *resident, node string) {
 		return // all of them will be told
 	}
 	s.tellIf(r, func(n *presence.Notice) bool { return n.Node == node })
+}
+
+// tellUntold tells those here whom the last word of a former owner elsewhere had not reached when the presentity came.
+// He had said it, so that they are held to know.
+func (s *shard) tellUntold(r *resident) {
+	untold := r.untold
+	r.untold = nil
+	out, err := r.p.Step(s.now, presence.Renotify{})
+	s.local.steps++
+	s.measure(r)
+	if err != nil {
+		return
+	}
+	var ns []*presence.Notice
+	for _, n := range out.Notices {
+		if n.Answer {
+			c := *n
+			c.Targets = nil
+			for _, t := range n.Targets {
+				if slices.Contains(untold, t.Sub) {
+					c.Targets = append(c.Targets, t)
+				}
+			}
+			n = &c
+		}
+		if len(n.Targets) > 0 {
+			ns = append(ns, n)
+		}
+	}
+	out.Notices = ns
+	s.conclude(r, &item{}, out, nil)
 }
 
 // tellIf is a Renotify for some.

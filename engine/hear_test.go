@@ -91,9 +91,9 @@ func TestOwnerOvertakes(t *testing.T) {
 		if err := w.move(alice, "b"); err != nil {
 			t.Fatal(err)
 		}
-		w.expect(b.sip)
+		w.expect(b.sip, "away") // by the one who has it now
 		time.Sleep(time.Second)
-		w.expect(b.sip, "away")
+		w.expect(b.sip)
 	})
 }
 

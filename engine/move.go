@@ -22,6 +22,7 @@ var (
 	errOwed   = errors.New("engine: a record of the presentity is not saved")
 
 	errDeparting = errors.New("engine: a node has gone, and the presentity waits for its policy")
+	errUntold    = errors.New("engine: watchers are still to be told what the former owner said, and the presentity waits for its policy")
 )
 
 // moving is an Export that has not ended.
@@ -82,6 +83,11 @@ func (s *shard) exportNow(r *resident) {
 	case slices.ContainsFunc(r.parked, departs):
 		s.keepHere(r)
 		m.done(nil, errDeparting)
+		return
+	}
+	if len(r.untold) > 0 { // the next owner would not know
+		s.keepHere(r)
+		m.done(nil, errUntold)
 		return
 	}
 	done := m.done
@@ -233,7 +239,7 @@ func (s *shard) assume(h *presence.Holding, restored bool, gone []string) {
 		r = s.bare(h.Entity)
 	}
 	r.absent, r.held, r.moving, r.least = false, true, nil, h.Revision
-	s.e.mirror.Settle(h)
+	r.untold = s.e.mirror.Settle(h, s.e.self)
 	if _, err := r.p.Step(s.now, presence.Assume{Holding: h}); err != nil {
 		s.e.log.Error("a presentity cannot be assumed", "entity", h.Entity.String(), "err", err)
 	}

@@ -69,6 +69,7 @@ type resident struct {
 	stale    bool      // the policy changed while it was being loaded
 	least    uint64    // the revision of the policy that its former owner had: an older one says the same, and would not be taken
 	restored bool      // its subscriptions want to be told once the policy is there
+	untold   []string  // those here that want to be, since a former owner's last word has not come
 	reload   time.Time // when to try again to load
 	parked   []item
 	held     bool      // worked on: not to be let go as idle
@@ -331,8 +332,10 @@ func (s *shard) decided(l loaded) {
 	r.policy = known
 	s.step(r, &item{in: presence.SetPolicy{Policy: l.policy}})
 	if r.restored {
-		r.restored = false
+		r.restored, r.untold = false, nil
 		s.renotify(r)
+	} else if len(r.untold) > 0 {
+		s.tellUntold(r)
 	}
 	for i := range parked {
 		s.step(r, &parked[i])

@@ -73,7 +73,7 @@ func readHolding(t *testing.T, r *Reader) {
 	if again.Holding() == nil {
 		t.Fatal(again.Err())
 	}
-	NewMirror().Settle(h)
+	NewMirror().Settle(h, "n1")
 	p := presence.New(h.Entity)
 	if _, err := p.Step(epoch, presence.Assume{Holding: h}); err != nil {
 		t.Fatal(err)

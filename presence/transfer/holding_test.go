@@ -9,8 +9,8 @@ import (
 	"pharos/presence"
 )
 
-// moved is a presentity that went over the wire to another node.
-func moved(t *rapid.T, w *world, p *presence.Presentity, m *Mirror) *presence.Presentity {
+// moved is a presentity that went over the wire to another node: a's, if it is not nil, where everybody has been told by then.
+func moved(t *rapid.T, w *world, p *presence.Presentity, a *audience) *presence.Presentity {
 	r, err := Open(AppendHolding(Begin(nil), p.Export()))
 	if err != nil {
 		t.Fatal(err)
@@ -19,8 +19,10 @@ func moved(t *rapid.T, w *world, p *presence.Presentity, m *Mirror) *presence.Pr
 	if r.Err() != nil || r.More() {
 		t.Fatal(r.Err())
 	}
-	if m != nil {
-		m.Settle(h)
+	if a != nil {
+		if untold := a.m.Settle(h, a.node); len(untold) > 0 {
+			t.Fatal("held not to have been told:", untold)
+		}
 	}
 	q := presence.New(p.Entity())
 	if _, err := q.Step(w.now, presence.Assume{Holding: h}); err != nil {

@@ -343,7 +343,7 @@ func TestMovedToWatcher(t *testing.T) {
 					a.m.Learn(p.Export(), a.node)
 					p = moved(t, w, p, nil)
 				} else {
-					p = moved(t, w, p, a.m)
+					p = moved(t, w, p, a)
 				}
 				again(t, w, alone)
 				here = !here

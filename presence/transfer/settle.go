@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 
 	"pharos/presence"
@@ -46,18 +47,24 @@ func toldOf(v *presence.View) *told {
 	return t
 }
 
-// Settle is for a presentity that is to be assumed here: in what comes from the
+// Settle is for a presentity that is to be assumed at a node, self: in what comes from the
 // other node, the views and sources that subscriptions of this node have been told become
 // the ones which this mirror has given out, and are then forgotten. It changes h, which
-// has to be the caller's own, as Reader.Holding makes it.
-func (m *Mirror) Settle(h *presence.Holding) {
+// has to be the caller's own, as Reader.Holding makes it. It returns the subscriptions of this node that have not been told
+// what they were shown in the eyes of the other: its notice is still under way.
+func (m *Mirror) Settle(h *presence.Holding, self string) (untold []string) {
 	p := &m.parts[m.part(h.Entity)]
 	p.mu.Lock()
 	x := p.of[h.Entity]
 	delete(p.of, h.Entity)
 	p.mu.Unlock()
+	for i := range h.Subscriptions {
+		if s := &h.Subscriptions[i]; s.Via.Node == self && s.Shown != nil && !x.has(s.ID, s.Shown) {
+			untold = append(untold, s.ID)
+		}
+	}
 	if x == nil {
-		return
+		return untold
 	}
 	s := settling{origin: h.Origin, sources: map[uint64]*presence.Source{}, views: map[uint64]*presence.View{}, made: map[*presence.View]*presence.View{}}
 	for _, t := range x.told {
@@ -78,6 +85,31 @@ func (m *Mirror) Settle(h *presence.Holding) {
 		}
 	}
 	s.settle(h)
+	return untold
+}
+
+// has tells whether what a subscription was told last is what a view says that has come by another way. What made
+// no difference was not told.
+func (x *image) has(sub string, v *presence.View) bool {
+	if x == nil {
+		return false
+	}
+	i := x.find(sub)
+	if i < 0 {
+		return false
+	}
+	was, t := x.seats[i].told, toldOf(v)
+	switch {
+	case was.is.Origin != t.is.Origin:
+		return false
+	case was.is.Serial == t.is.Serial:
+		return true
+	case was.is.Touched != t.is.Touched || len(was.view.Sources) != len(v.Sources):
+		return false
+	}
+	// Of other packages' persons only what makes a difference is told.
+	n := len(v.Sources)
+	return slices.Equal(was.marks[:n], t.marks[:n]) && (slices.Equal(was.marks[n:], t.marks[n:]) || reflect.DeepEqual(was.view.Doc, v.Doc))
 }
 
 // settling puts what was given out here in the place of what has come.
