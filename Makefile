@@ -3,7 +3,7 @@ GO      ?= go
 DATA    ?= data
 BINARY  := bin/pharos
 
-.PHONY: help build run demo cluster-demo faults experiment soak test check fuzz bench peers clean
+.PHONY: help build run demo cluster-demo faults experiment soak reconnect test check fuzz bench peers clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -41,6 +41,7 @@ soak:
 ## make reconnect  all users' XMPP sessions end at once and come back: Pharos with one server and with three, and ejabberd
 reconnect:
 	@./interop/install.sh peers
+	@./interop/install.sh database
 	@$(GO) run ./bench/soak/run -reconnect -readme bench/README.md $(SOAK)
 
 ## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 9 minutes, three times with EXPERIMENT="-runs 3"; CORES=0.2 of each server
