@@ -149,14 +149,15 @@ func (s *shard) tellAgain(r *resident, node string) {
 // tellUntold tells those here whom the last word of a former owner elsewhere had not reached when the presentity came.
 // He had said it, so that they are held to know.
 func (s *shard) tellUntold(r *resident) {
-	untold := r.untold
-	r.untold = nil
 	out, err := r.p.Step(s.now, presence.Renotify{})
 	s.local.steps++
 	s.measure(r)
 	if err != nil {
+		s.e.log.Error("watchers are not told what a former owner said", "entity", r.p.Entity().String(), "err", err)
 		return
 	}
+	untold := r.untold
+	r.untold = nil
 	var ns []*presence.Notice
 	for _, n := range out.Notices {
 		if n.Answer {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pharos/presence"
 )
 
 // A client leaves one node and comes back at another at once. What the first still has to say to the user's
@@ -42,6 +44,7 @@ func TestWakesUp(t *testing.T) {
 		alice := ns.arrive("a", "alice", "w")
 		bob := ns.arrive("b", "bob", "phone")
 		settle()
+		time.Sleep(2 * presence.ClockSkew)
 		ns.mu.Lock()
 		ns.slow["b>a"], ns.slow["b>c"] = 4*CallTime, 4*CallTime
 		ns.mu.Unlock()

@@ -26,12 +26,13 @@ type Publish struct {
 	Node     string // of a session: where its stream is; the engine sets it
 
 	// Since is when a session began, by the clock of the node where it did; zero: unknown. What it says is let go if one at
-	// another Node that began later has spoken with the same resource (RFC 6120 §7.7.2.2: the newer one stays).
+	// another Node that began later, by ClockSkew at least, has spoken with the same resource (RFC 6120 §7.7.2.2: the newer one stays).
 	Since time.Time
 
 	// Again: it is the edge that says it once more, since the owner may have lost it, and
 	// not the client. Where it differs from what is there, it is as ever. Said is when the
-	// client said it; zero: now. Of one session that has been at several nodes what was said last counts.
+	// client said it; zero: now. What a session says again is let go if one at another Node has
+	// said something later with the same resource.
 	Again bool
 	Said  time.Time
 }

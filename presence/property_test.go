@@ -87,7 +87,7 @@ func (w *world) input(t *rapid.T) Input {
 	case 0, 1, 2:
 		in := Publish{ID: src(), NewTag: tag, Doc: doc(), Lifetime: lasts(), Package: pkg, Native: Payload{Bytes: []byte(tag)}, Node: someNodes[pick(3, "node")]}
 		if in.ID.Kind == Session {
-			in.Since = epoch.Add(time.Duration(pick(3, "since")) * time.Second)
+			in.Since = epoch.Add(time.Duration(pick(4, "since")) * ClockSkew * 2 / 3)
 		}
 		if l := w.p.column(pkg).byID(in.ID); l != nil && pick(4, "again") == 0 {
 			in.Again, in.Said, in.Native, in.Doc = true, l.cur.Updated.Add(time.Duration(1-pick(3, "when"))*time.Second), l.cur.Native, l.cur.Doc
@@ -168,7 +168,7 @@ func (w *world) late(in Input) bool {
 		return false
 	}
 	was := w.heard[sourceKey{pub.Package, pub.ID}]
-	return pub.Node != was.node && (pub.Since.Before(was.since) || pub.Since.Equal(was.since) && pub.Again && pub.Said.Before(was.at))
+	return pub.Node != was.node && (!pub.Since.IsZero() && pub.Since.Before(was.since.Add(-ClockSkew)) || pub.Again && pub.Said.Before(was.at))
 }
 
 // record takes over what an input that was accepted means for the sources.

@@ -68,7 +68,7 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 		l = c.byID(in.ID)
 	}
 	since, said := in.since(), in.said(now)
-	if l != nil && in.IfMatch == "" && l.cur.Node != in.Node && (since < l.since || since == l.since && in.Again && said < l.said) {
+	if l != nil && in.IfMatch == "" && l.cur.Node != in.Node && (since != 0 && since < l.since-int64(ClockSkew) || in.Again && said < l.said) {
 		return // somebody has come back at another node with the same resource since
 	}
 	src := &Source{ID: in.ID, Tag: in.NewTag, From: in.From, Updated: now, Package: c.pkg, mark: p.number()}
@@ -123,6 +123,9 @@ func (p *Presentity) publish(now time.Time, in *Publish, out *Outcome) {
 	l.cur = src
 	out.saveSource(p.entity, src, was, false)
 }
+
+// ClockSkew is how much earlier a session has to have begun, by the clocks of two nodes, for it to be the older one.
+const ClockSkew = 10 * time.Second
 
 // since is when a session began, as in live; else 0.
 func (in *Publish) since() int64 {

@@ -24,21 +24,17 @@ func average(rounds []Round) (s Sample) {
 	return s
 }
 
-// apart are the means, in milliseconds, of rounds that may be taken for independent of each other: of one run each round, of several each go,
+// apart are the means, in milliseconds, of rounds that may be taken for independent of each other: those of a go together,
 // since what one process has done in a row is alike.
 func apart(rounds []Round) (means []float64) {
 	type part struct{ run, of int }
-	runs, last := map[int]bool{}, 0
+	last := 1
 	for _, r := range rounds {
-		runs[r.Run] = true
 		last = max(last, r.Number)
 	}
 	sums, counts := map[part]float64{}, map[part]float64{}
 	for _, r := range rounds {
-		p := part{r.Run, r.Number}
-		if len(runs) > 1 {
-			p.of = (r.Number - 1) * goes / last
-		}
+		p := part{r.Run, (r.Number - 1) * goes / last}
 		sums[p] += float64(r.Mean) / float64(time.Millisecond)
 		counts[p]++
 	}

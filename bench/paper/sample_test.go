@@ -16,7 +16,7 @@ func rounds(run, limit, servers int, means ...int) (list []Round) {
 	return list
 }
 
-// Of one run each round stands for itself, of several the rounds of one go stand together.
+// The rounds of one go stand together.
 func TestApart(t *testing.T) {
 	for _, x := range []struct {
 		rounds []Round
@@ -25,7 +25,7 @@ func TestApart(t *testing.T) {
 	}{
 		{rounds(1, 0, 1, 10), []float64{10}, 0},
 		{rounds(1, 0, 1, 10, 14), []float64{10, 14}, 2 * 2 / 12.0},
-		{rounds(1, 0, 1, 9, 11, 10, 12, 13, 11), []float64{9, 10, 11, 11, 12, 13}, 2 * math.Sqrt(10/5.0/6) / 11},
+		{rounds(1, 0, 1, 9, 11, 10, 12, 13, 11), []float64{10, 11, 12}, 2 * math.Sqrt(2/2.0/3) / 11},
 		{append(rounds(1, 0, 1, 9, 11, 10, 12, 13, 11), rounds(2, 0, 1, 19, 21, 20, 22, 23, 21)...), []float64{10, 11, 12, 20, 21, 22}, 2 * math.Sqrt(154/5.0/6) / 16},
 	} {
 		if got := apart(x.rounds); !slices.Equal(got, x.means) {
@@ -46,6 +46,7 @@ func TestVerdict(t *testing.T) {
 		{[]int{200, 202}, []int{100, 101}, "kept in 1 of 1 rows, not kept in 0; in 0 it cannot"},
 		{[]int{200, 202}, []int{120, 121}, "kept in 0 of 1 rows, not kept in 1; in 0 it cannot"},
 		{[]int{150, 250}, []int{104, 106}, "kept in 0 of 1 rows, not kept in 0; in 1 it cannot"},
+		{[]int{200}, []int{100}, "kept in 0 of 1 rows, not kept in 0; in 1 it cannot"},
 	} {
 		one := rounds(1, 0, 1, x.one...)
 		for i := range one {

@@ -147,7 +147,7 @@ func own(e simulate.Experiment, t simulate.Test, row simulate.Row, rounds []Roun
 		e.Seed = uint64(i + 1)
 		w.Service = x.CPU / time.Duration(x.Users)
 		s := e.Play(t, row.Homes, row.Max > 0, w, x.Sent)
-		played = append(played, Round{Mean: s.Mean, P99: s.P99, Last: s.Last})
+		played = append(played, Round{Run: x.Run, Number: x.Number, Mean: s.Mean, P99: s.P99, Last: s.Last})
 	}
 	m := average(played)
 	row.Mean, row.P99, row.Last = m.Mean, m.P99, m.Last

@@ -75,7 +75,7 @@ func TestMassReconnect(t *testing.T) {
 		if err = errors.Join(err, w.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if len(rs) != 2 || rs[1].Sessions != 50 || rs[1].Right < rs[1].Median || rs[1].Memory == 0 {
+		if len(rs) != 2 || rs[0].Missing+rs[1].Missing != 0 || rs[1].Sessions != 50 || rs[1].Right < rs[1].Median || rs[1].Memory == 0 {
 			t.Errorf("%+v", rs)
 		}
 		t.Log(MassTable(rs))
