@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"pharos/presence"
@@ -108,13 +109,22 @@ func (s *shard) hearNow(node string, of presence.Entity, term uint64, r *transfe
 }
 
 func (s *shard) setTerm(of presence.Entity, term uint64) {
-	if _, ok := s.terms[of]; !ok && len(s.terms) >= MaxTerms {
+	was, ok := s.terms[of]
+	if ok && was == term {
+		return // and the key that is there stays
+	}
+	if !ok && len(s.terms) >= MaxTerms {
 		for o := range s.terms {
 			delete(s.terms, o)
 			break
 		}
 	}
-	s.terms[of] = term
+	s.terms[own(of)] = term
+}
+
+// own is an entity that keeps nothing in memory of the message that it was read from.
+func own(of presence.Entity) presence.Entity {
+	return presence.Entity{User: strings.Clone(of.User), Domain: strings.Clone(of.Domain)}
 }
 
 // askAgain has the owner tell this node's watchers everything once more.

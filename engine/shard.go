@@ -198,6 +198,9 @@ func (s *shard) resident(of presence.Entity) *resident {
 
 // bare makes a resident of which nothing is known.
 func (s *shard) bare(of presence.Entity) *resident {
+	if s.e.self != "" {
+		of = own(of)
+	}
 	r := &resident{p: presence.New(of), pos: -1}
 	s.residents[of] = r
 	s.local.presentities++
