@@ -4,19 +4,19 @@ package simulate
 
 // What bench/paper/rounds.csv says of a request, in microseconds; first: a share.
 const (
-	aloneSubscribe   = 375.2
-	severalSubscribe = 318.9
-	firstSubscribe   = 0.165
-	paceSubscribe    = 23.4
-	sentSubscribe    = 25
-	readSubscribe    = 104
-	saveSubscribe    = 100
+	aloneSubscribe   = 283.2
+	severalSubscribe = 275.9
+	firstSubscribe   = 0.128
+	paceSubscribe    = 14.8
+	sentSubscribe    = 15.7
+	readSubscribe    = 65.1
+	saveSubscribe    = 38.2
 
-	aloneNotify   = 569.1
-	severalNotify = 527.4
-	firstNotify   = 0.378
-	paceNotify    = 120.6
-	sentNotify    = 120
-	readNotify    = 80
-	saveNotify    = 58
+	aloneNotify   = 401.2
+	severalNotify = 422.5
+	firstNotify   = 0.362
+	paceNotify    = 30.3
+	sentNotify    = 71.5
+	readNotify    = 47.7
+	saveNotify    = 27.4
 )
