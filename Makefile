@@ -44,7 +44,7 @@ reconnect:
 	@./interop/install.sh database
 	@$(GO) run ./bench/soak/run -reconnect -readme bench/README.md $(SOAK)
 
-## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 9 minutes, three times with EXPERIMENT="-runs 3"; CORES=0.2 of each server
+## make experiment  repeat the paper's experiment on several servers (root; control groups), and write bench/README.md; 8 minutes, three times with EXPERIMENT="-runs 3"; CORES=0.2 of each server
 experiment:
 	@./interop/install.sh database
 	@$(GO) run ./bench/paper/run -readme bench/README.md $(if $(CORES),-cores $(CORES)) $(EXPERIMENT)
