@@ -16,10 +16,11 @@ type Sample struct {
 }
 
 func average(rounds []Round) (s Sample) {
-	n := time.Duration(len(rounds))
 	for _, r := range rounds {
-		s.Mean, s.P99, s.Last, s.CPU = s.Mean+r.Mean/n, s.P99+r.P99/n, s.Last+r.Last/n, s.CPU+r.CPU/n
+		s.Mean, s.P99, s.Last, s.CPU = s.Mean+r.Mean, s.P99+r.P99, s.Last+r.Last, s.CPU+r.CPU
 	}
+	n := time.Duration(max(len(rounds), 1))
+	s.Mean, s.P99, s.Last, s.CPU = s.Mean/n, s.P99/n, s.Last/n, s.CPU/n
 	s.Rounds, s.Error = len(rounds), deviation(apart(rounds))
 	return s
 }
