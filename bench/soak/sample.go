@@ -26,7 +26,7 @@ type Sample struct {
 	Subs        float64 `json:"subscriptions"` // of presentities that live here
 	Homes       float64 `json:"homes"`
 	Dialogs     float64 `json:"dialogs"` // of SIP, here
-	Cached      float64 `json:"cached"`  // accounts, rosters, policies and messages in bounded caches
+	Cached      float64 `json:"cached"`  // about how many octets bounded caches have: see caches.octets; before 2026-11-23 how many entries
 	Told        float64 `json:"told"`    // subscriptions here by which is remembered what an owner elsewhere has told them
 	CPU         float64 `json:"cpu"`     // seconds, of this life
 	Moved       float64 `json:"moved"`   // handed over to others and inherited
@@ -49,11 +49,25 @@ type statusReply struct {
 		Free        uint64 `json:"heap_free_bytes"`
 		Resident    uint64 `json:"resident_bytes"`
 	}
-	Caches  struct{ Accounts, Rosters, Policies, Handed, Told int }
+	Caches  caches
 	Cluster struct {
 		Homes  int
 		Counts struct{ Moved, Inherited uint64 }
 	}
+}
+
+// caches are the bounded ones of a node.
+type caches struct {
+	Accounts, Rosters, Policies, Handed, Told int
+	Items                                     int `json:"roster_items"`
+	Documents                                 int `json:"document_bytes"`
+}
+
+// octets is about what they take, as the bounds' comments have it (account/cache.go, store/cache.go): entries of different
+// caches differ by much, and a node meets users, lists and documents at different times.
+func (c *caches) octets() float64 {
+	const account, roster, item, policy, message = 1500, 200, 250, 1500, 1000
+	return float64(c.Accounts*account + c.Rosters*roster + c.Items*item + c.Policies*policy + c.Handed*message + c.Documents)
 }
 
 // sampler looks at all nodes.
@@ -115,7 +129,7 @@ func (s *sampler) take(ctx context.Context, n *bench.HostedNode) (x Sample, err 
 	return Sample{At: time.Since(s.begun).Seconds(), Node: n.Name, Life: l.n, Resident: float64(st.Process.Resident), Live: float64(st.Process.Live), Heap: float64(st.Process.Heap), Room: float64(st.Process.Unused + st.Process.Free),
 		Goroutines: float64(st.Process.Goroutines), Descriptors: float64(st.Process.Descriptors), Sessions: float64(st.XMPP.Sessions), Subs: float64(st.Engine.Subscriptions),
 		Homes: float64(st.Cluster.Homes), Dialogs: float64(st.SIP.Dialogs),
-		Cached: float64(st.Caches.Accounts + st.Caches.Rosters + st.Caches.Policies + st.Caches.Handed), Told: float64(st.Caches.Told), CPU: cpu.Seconds(), Moved: float64(st.Cluster.Counts.Moved + st.Cluster.Counts.Inherited)}, nil
+		Cached: st.Caches.octets(), Told: float64(st.Caches.Told), CPU: cpu.Seconds(), Moved: float64(st.Cluster.Counts.Moved + st.Cluster.Counts.Inherited)}, nil
 }
 
 func (s *sampler) keep(x Sample) {
