@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"encoding/hex"
 	"errors"
-	"strings"
 	"sync"
 
 	"pharos/presence"
@@ -189,7 +188,7 @@ func (c *cache) work() {
 			delete(c.loads, l.user)
 		}
 		if e != nil && !l.old {
-			u := presence.Entity{User: strings.Clone(l.user.User), Domain: strings.Clone(l.user.Domain)} // of a packet, perhaps
+			u := l.user.Clone() // of a packet, perhaps
 			if e.known {
 				c.known.put(u, e)
 			} else {

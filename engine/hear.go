@@ -2,7 +2,6 @@ package engine
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"pharos/presence"
@@ -119,12 +118,7 @@ func (s *shard) setTerm(of presence.Entity, term uint64) {
 			break
 		}
 	}
-	s.terms[own(of)] = term
-}
-
-// own is an entity that keeps nothing in memory of the message that it was read from.
-func own(of presence.Entity) presence.Entity {
-	return presence.Entity{User: strings.Clone(of.User), Domain: strings.Clone(of.Domain)}
+	s.terms[of.Clone()] = term // the message that named it is not to be kept
 }
 
 // askAgain has the owner tell this node's watchers everything once more.
@@ -159,36 +153,14 @@ func (s *shard) tellAgain(r *resident, node string) {
 // tellUntold tells those here whom the last word of a former owner elsewhere had not reached when the presentity came.
 // He had said it, so that they are held to know.
 func (s *shard) tellUntold(r *resident) {
-	out, err := r.p.Step(s.now, presence.Renotify{})
-	s.local.steps++
-	s.measure(r)
-	if err != nil {
-		s.e.log.Error("watchers are not told what a former owner said", "entity", r.p.Entity().String(), "err", err)
-		return
-	}
-	untold := r.untold
+	s.tellIf(r, func(n *presence.Notice) bool {
+		n.Targets = slices.DeleteFunc(n.Targets, func(t presence.Target) bool { return !r.untold[t.Sub] })
+		return len(n.Targets) > 0
+	})
 	r.untold = nil
-	var ns []*presence.Notice
-	for _, n := range out.Notices {
-		if n.Answer {
-			c := *n
-			c.Targets = nil
-			for _, t := range n.Targets {
-				if slices.Contains(untold, t.Sub) {
-					c.Targets = append(c.Targets, t)
-				}
-			}
-			n = &c
-		}
-		if len(n.Targets) > 0 {
-			ns = append(ns, n)
-		}
-	}
-	out.Notices = ns
-	s.conclude(r, &item{}, out, nil)
 }
 
-// tellIf is a Renotify for some.
+// tellIf is a Renotify for some: which may also leave out targets of a notice.
 func (s *shard) tellIf(r *resident, which func(*presence.Notice) bool) {
 	out, err := r.p.Step(s.now, presence.Renotify{})
 	s.local.steps++

@@ -84,8 +84,7 @@ func (s *shard) exportNow(r *resident) {
 		s.keepHere(r)
 		m.done(nil, errDeparting)
 		return
-	}
-	if len(r.untold) > 0 { // the next owner would not know
+	case len(r.untold) > 0: // the next owner would not know
 		s.keepHere(r)
 		m.done(nil, errUntold)
 		return

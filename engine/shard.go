@@ -66,11 +66,11 @@ type resident struct {
 	at       time.Time // place in deadlines
 	pos      int       // -1: in none
 	policy   policyState
-	stale    bool      // the policy changed while it was being loaded
-	least    uint64    // the revision of the policy that its former owner had: an older one says the same, and would not be taken
-	restored bool      // its subscriptions want to be told once the policy is there
-	untold   []string  // those here that want to be, since a former owner's last word has not come
-	reload   time.Time // when to try again to load
+	stale    bool            // the policy changed while it was being loaded
+	least    uint64          // the revision of the policy that its former owner had: an older one says the same, and would not be taken
+	restored bool            // its subscriptions want to be told once the policy is there
+	untold   map[string]bool // those here that want to be, since a former owner's last word has not come
+	reload   time.Time       // when to try again to load
 	parked   []item
 	held     bool      // worked on: not to be let go as idle
 	absent   bool      // what was saved of it is being loaded
@@ -199,7 +199,7 @@ func (s *shard) resident(of presence.Entity) *resident {
 // bare makes a resident of which nothing is known.
 func (s *shard) bare(of presence.Entity) *resident {
 	if s.e.self != "" {
-		of = own(of)
+		of = of.Clone() // lest it keep the message that named it
 	}
 	r := &resident{p: presence.New(of), pos: -1}
 	s.residents[of] = r

@@ -58,7 +58,7 @@ func (c *bodies) get(u presence.Entity, d *Document) bool {
 func (c *bodies) put(u presence.Entity, d Document) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := bodyKey{own(u), strings.Clone(d.AUID), strings.Clone(d.Path)}
+	k := bodyKey{u.Clone(), strings.Clone(d.AUID), strings.Clone(d.Path)}
 	if el := c.m[k]; el != nil {
 		if el.Value.(*body).version > d.Version {
 			return

@@ -169,7 +169,7 @@ func (c *cache) put(u presence.Entity, s *userState, turn uint64, at time.Time) 
 		}
 		c.remove(el) // of before a commit that the writer is about to tell of
 	}
-	u = own(u)
+	u = u.Clone()
 	c.users[u] = c.order.PushFront(&cachedUser{u, s, at})
 	c.rows += s.rows()
 	c.bound()
@@ -221,9 +221,4 @@ func (c *cache) peek(u presence.Entity) *userState {
 		return el.Value.(*cachedUser).s
 	}
 	return nil
-}
-
-// own is a copy that does not keep alive what its text was cut out of.
-func own(e presence.Entity) presence.Entity {
-	return presence.Entity{User: strings.Clone(e.User), Domain: strings.Clone(e.Domain)}
 }

@@ -352,7 +352,7 @@ func (s *Store) writeItem(q *statements, u presence.Entity, i *Item, absent bool
 		return nil
 	}
 	row := *i // with nothing of the caller's in it
-	row.Contact, row.Name, row.Stanza = own(i.Contact), strings.Clone(i.Name), slices.Clone(i.Stanza)
+	row.Contact, row.Name, row.Stanza = i.Contact.Clone(), strings.Clone(i.Name), slices.Clone(i.Stanza)
 	row.Groups = make([]string, len(i.Groups))
 	for n, g := range i.Groups {
 		row.Groups[n] = strings.Clone(g)

@@ -92,7 +92,6 @@ type Round struct {
 
 // Spread is how users were placed, before they were measured.
 type Spread struct {
-	Run     int
 	Limit   int
 	Users   int
 	Homes   []int         // by server
@@ -228,7 +227,6 @@ func (e *experiment) run(ctx context.Context) (err error) {
 			return err
 		}
 		for i, s := range sides {
-			spreads[i].Run = e.nth
 			e.result.Spreads = append(e.result.Spreads, spreads[i])
 			e.say("%s: %d users on servers %v, %d of them connected elsewhere", title(s.limit), n, spreads[i].Homes, spreads[i].Apart)
 		}

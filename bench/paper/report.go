@@ -124,12 +124,10 @@ func Table(rows []Row) string {
 func Verdict(rows []Row) string {
 	kept, missed, open := 0, 0, 0
 	for _, r := range rows {
-		switch {
-		case r.One.Error == 0 || r.Several.Error == 0: // not known
-			open++
-		case r.Over()+r.Error() <= Goal:
+		switch known := r.One.Error > 0 && r.Several.Error > 0; {
+		case known && r.Over()+r.Error() <= Goal:
 			kept++
-		case r.Over()-r.Error() > Goal:
+		case known && r.Over()-r.Error() > Goal:
 			missed++
 		default:
 			open++

@@ -131,7 +131,7 @@ func (m *Mirror) Notices(r *Reader) []*presence.Notice {
 	if t != nil && t.view.Presentity == n.Presentity {
 		n.Presentity = t.view.Presentity
 	} else {
-		n.Presentity = presence.Entity{User: strings.Clone(n.Presentity.User), Domain: strings.Clone(n.Presentity.Domain)}
+		n.Presentity = n.Presentity.Clone()
 	}
 	if x == nil && t != nil && n.State != presence.Terminated {
 		x = &image{}

@@ -52,7 +52,7 @@ func toldOf(v *presence.View) *told {
 // the ones which this mirror has given out, and are then forgotten. It changes h, which
 // has to be the caller's own, as Reader.Holding makes it. It returns the subscriptions of this node that have not been told
 // what they were shown in the eyes of the other: its notice is still under way.
-func (m *Mirror) Settle(h *presence.Holding, self string) (untold []string) {
+func (m *Mirror) Settle(h *presence.Holding, self string) (untold map[string]bool) {
 	p := &m.parts[m.part(h.Entity)]
 	p.mu.Lock()
 	x := p.of[h.Entity]
@@ -60,7 +60,10 @@ func (m *Mirror) Settle(h *presence.Holding, self string) (untold []string) {
 	p.mu.Unlock()
 	for i := range h.Subscriptions {
 		if s := &h.Subscriptions[i]; s.Via.Node == self && s.Shown != nil && !x.has(s.ID, s.Shown) {
-			untold = append(untold, s.ID)
+			if untold == nil {
+				untold = map[string]bool{}
+			}
+			untold[s.ID] = true
 		}
 	}
 	if x == nil {
@@ -98,15 +101,16 @@ func (x *image) has(sub string, v *presence.View) bool {
 	if i < 0 {
 		return false
 	}
-	was, t := x.seats[i].told, toldOf(v)
+	was, is := x.seats[i].told, v.Parts()
 	switch {
-	case was.is.Origin != t.is.Origin:
+	case was.is.Origin != is.Origin:
 		return false
-	case was.is.Serial == t.is.Serial:
+	case was.is.Serial == is.Serial: // nearly always
 		return true
-	case was.is.Touched != t.is.Touched || len(was.view.Sources) != len(v.Sources):
+	case was.is.Touched != is.Touched || len(was.view.Sources) != len(v.Sources):
 		return false
 	}
+	t := toldOf(v)
 	// Of other packages' persons only what makes a difference is told.
 	n := len(v.Sources)
 	return slices.Equal(was.marks[:n], t.marks[:n]) && (slices.Equal(was.marks[n:], t.marks[n:]) || reflect.DeepEqual(was.view.Doc, v.Doc))
