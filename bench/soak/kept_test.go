@@ -36,7 +36,7 @@ func TestKept(t *testing.T) {
 	}
 	live := func(r *Result) string {
 		for _, g := range r.Growth {
-			if g.Figure == "live heap" && g.Node == "all" {
+			if g.Figure == "live heap without caches" && g.Node == "all" {
 				return g.Verdict
 			}
 		}

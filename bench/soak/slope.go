@@ -8,10 +8,12 @@ import (
 )
 
 // What a long run is to find out: does a process grow by itself? Its memory follows how much it carries too (sessions and dialogs that are
-// there, subscriptions of users who live there), and these jump with every fault; and it fills its caches, up to their bounds. So the growth is
-// the coefficient of time in a least-squares fit that has these beside it. Each life of a process has a constant of
-// its own; its first minutes (Options.Fill), in which caches and pools fill, are left out. Samples a few seconds apart know the same thing:
-// they are averaged over a minute, and what is left of correlation between minutes widens the bounds.
+// there, users who live there, what it remembers of others), and these jump with every fault; so the growth is the coefficient of time in a
+// least-squares fit that has these beside it. It also fills its caches, up to their bounds, for as long as it meets users whom it has not met: what is
+// in them is counted, and taken off. Each life of a process has a constant of its own; its first minutes (Options.Fill), in which pools and
+// buffers grow to what a fault demands, are left out. Samples a few seconds apart know the same thing: they are averaged over a minute, and what
+// is left of correlation between minutes widens the bounds. Memory is judged by one sample a minute, behind a collection and before the next
+// fault: between collections it is garbage that makes most of the difference, and behind a fault what is under way.
 const (
 	leastFor = 8    // minutes that a life must have beyond its first, to count
 	block    = 60.0 // seconds that are averaged
@@ -41,20 +43,22 @@ var figures = []struct {
 	allowed float64
 	least   float64
 	told    bool // and not judged
+	settled bool // samples behind a collection only, where there are any
 }{
-	{"resident memory", func(s *Sample) float64 { return s.Resident }, "MiB", 1 << 20, 0.05, 2 << 20, true},
-	{"room in the heap", func(s *Sample) float64 { return s.Room }, "MiB", 1 << 20, 0.05, 2 << 20, true},
-	{"resident without room", func(s *Sample) float64 { return s.Resident - s.Room }, "MiB", 1 << 20, 0.05, 2 << 20, false},
-	{"live heap", func(s *Sample) float64 { return s.Live }, "MiB", 1 << 20, 0.05, 1 << 20, false},
-	{"goroutines", func(s *Sample) float64 { return s.Goroutines }, "", 1, 0.05, 20, false},
-	{"descriptors", func(s *Sample) float64 { return s.Descriptors }, "", 1, 0.02, 10, false},
+	{"resident memory", func(s *Sample) float64 { return s.Resident }, "MiB", 1 << 20, 0.05, 2 << 20, true, false},
+	{"room in the heap", func(s *Sample) float64 { return s.Room }, "MiB", 1 << 20, 0.05, 2 << 20, true, false},
+	{"in caches", func(s *Sample) float64 { return s.Cached }, "MiB", 1 << 20, 0.05, 1 << 20, true, true},
+	{"resident without room and caches", func(s *Sample) float64 { return s.Resident - s.Room - s.Cached }, "MiB", 1 << 20, 0.05, 2 << 20, false, true},
+	{"live heap without caches", func(s *Sample) float64 { return s.Live - s.Cached }, "MiB", 1 << 20, 0.05, 1 << 20, false, true},
+	{"goroutines", func(s *Sample) float64 { return s.Goroutines }, "", 1, 0.05, 20, false, false},
+	{"descriptors", func(s *Sample) float64 { return s.Descriptors }, "", 1, 0.02, 10, false, false},
 }
 
-// loads are what a process carries: sessions connected to it, dialogs that it has, subscriptions of users who live there, and what is in its
-// caches, which fill for as long as it meets users whom it has not met.
+// loads are what a process carries: sessions connected to it, dialogs that it has, users who live there (their subscriptions
+// go along with them), and the subscriptions here by which it remembers what others' owners have told.
 const loads = 4
 
-func loadOf(s *Sample) [loads]float64 { return [loads]float64{s.Sessions, s.Dialogs, s.Subs, s.Cached} }
+func loadOf(s *Sample) [loads]float64 { return [loads]float64{s.Sessions, s.Dialogs, s.Homes, s.Told} }
 
 // point is a minute of a life.
 type point struct {
@@ -73,8 +77,12 @@ type lifeOf struct {
 // span is the time whose samples count, in seconds of the run, but for the first of each life.
 type span struct{ from, until, fill float64 }
 
-// lives splits the samples of a span, and averages.
-func lives(all []Sample, of func(*Sample) float64, in span) (ls []*lifeOf) {
+// lives splits the samples of a span, and averages; settled: only those behind a collection, where there are any.
+func lives(all []Sample, of func(*Sample) float64, settled bool, in span) (ls []*lifeOf) {
+	least := 3 // samples of a minute
+	if settled = settled && slices.ContainsFunc(all, func(s Sample) bool { return s.Settled }); settled {
+		least = 1
+	}
 	begun := map[string]float64{}
 	by := map[string]*lifeOf{}
 	for i := range all {
@@ -85,7 +93,7 @@ func lives(all []Sample, of func(*Sample) float64, in span) (ls []*lifeOf) {
 			by[key] = &lifeOf{node: s.Node, n: s.Life}
 			ls = append(ls, by[key])
 		}
-		if s.At < max(in.from, begun[key]+in.fill) || s.At >= in.until {
+		if s.At < max(in.from, begun[key]+in.fill) || s.At >= in.until || settled && !s.Settled {
 			continue
 		}
 		l := by[key]
@@ -101,7 +109,7 @@ func lives(all []Sample, of func(*Sample) float64, in span) (ls []*lifeOf) {
 		}
 	}
 	for _, l := range ls {
-		l.points = slices.DeleteFunc(l.points, func(p point) bool { return p.n < 3 })
+		l.points = slices.DeleteFunc(l.points, func(p point) bool { return p.n < least })
 		for i := range l.points {
 			p := &l.points[i]
 			p.y /= float64(p.n)
@@ -118,7 +126,7 @@ func lives(all []Sample, of func(*Sample) float64, in span) (ls []*lifeOf) {
 // growths are those of each life that is long enough, and of all together.
 func growths(all []Sample, in span) (gs []Growth) {
 	for _, f := range figures {
-		ls := lives(all, f.of, in)
+		ls := lives(all, f.of, f.settled, in)
 		for _, l := range ls {
 			g := fit([]*lifeOf{l})
 			g.Figure, g.Node, g.Life = f.name, l.node, l.n

@@ -242,14 +242,16 @@ func (s *soak) suffer(ctx context.Context) error {
 	}
 	for k := 0; time.Since(begun) < s.o.Length && ctx.Err() == nil; k++ {
 		if s.o.Every == 0 {
-			pause(ctx, s.o.Length)
-			break
+			pause(ctx, min(time.Minute, s.o.Length-time.Since(begun)))
+			s.sampler.settle(ctx, r.nodes)
+			continue
 		}
 		next := begun.Add(time.Duration(k+1) * s.o.Every)
 		if time.Since(begun)+s.o.Every/2 > s.o.Length {
 			break
 		}
 		pause(ctx, time.Until(next)-s.o.Every/2)
+		s.sampler.settle(ctx, r.nodes)
 		s.close()
 		part := min(len(order)-1, int(time.Since(begun)*time.Duration(len(order))/s.o.Length))
 		x := faults[k%len(faults)]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,9 @@ func TestSoak(t *testing.T) {
 		if s.Resident == 0 || s.Heap == 0 || s.Goroutines == 0 || s.Descriptors == 0 || s.Room == 0 || s.Cached == 0 || s.Told == 0 {
 			t.Errorf("%s was not looked at: %+v", n, s)
 		}
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(r.samples), func(s Sample) bool { return !s.Settled })); n < 3 {
+		t.Errorf("%d samples are behind a collection", n)
 	}
 	if svg := string(Chart(r)); strings.Count(svg, "<polyline") < 3*5 || strings.Count(svg, "<title>") != 2 {
 		t.Errorf("the picture lacks something: %.300s", svg)
