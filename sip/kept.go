@@ -93,10 +93,24 @@ func (k *keptResponses) drop() {
 	case k.head > len(k.records)/2:
 		k.records = k.records[:copy(k.records, k.records[k.head:])]
 		k.head = 0
+		k.shrink()
 	}
 	if gone := k.records[k.head].chunk - k.firstChunk; gone > 0 {
 		k.chunks = append(k.chunks[:0], k.chunks[gone:]...)
 		k.firstChunk += gone
+	}
+}
+
+// shrink gives back what a burst has needed, where requests keep coming and it never is empty.
+func (k *keptResponses) shrink() {
+	if n := len(k.records); cap(k.records) > 1024 && n < cap(k.records)/8 {
+		k.records = append(make([]keptRecord, 0, 2*n), k.records...)
+		k.index = keptIndex{}
+		for i := range k.records {
+			k.index.room()
+			at, _ := k.find(k.records[i].key)
+			k.index.put(at, k.records[i].key, k.first+uint64(i))
+		}
 	}
 }
 

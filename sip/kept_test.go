@@ -76,3 +76,31 @@ func TestKeptChunks(t *testing.T) {
 		t.Errorf("left: %d octets", k.octets)
 	}
 }
+
+// What a burst has needed is given back while requests keep coming, and all that is kept is still found.
+func TestKeptAfterBurst(t *testing.T) {
+	k := keptResponses{limit: 64 << 20}
+	next := uint64(0)
+	add := func(now time.Duration) {
+		next++
+		k.add(txKey{next * 0x9e3779b97f4a7c15, next}, fmt.Appendf(nil, "%d", next), now)
+	}
+	for range 50_000 {
+		add(0)
+	}
+	for s := range 100 {
+		now := time.Duration(s) * time.Second
+		for range 30 {
+			add(now)
+		}
+		k.expire(now)
+	}
+	if n := k.len(); cap(k.records) > 8*n || len(k.index.slots) > 32*n {
+		t.Errorf("room for %d records and %d slots, for %d", cap(k.records), len(k.index.slots), n)
+	}
+	for n := next - uint64(k.len()) + 1; n <= next; n++ {
+		if b, ok := k.get(txKey{n * 0x9e3779b97f4a7c15, n}); !ok || string(b) != fmt.Sprint(n) {
+			t.Fatalf("%d of %d: %q, %t", n, next, b, ok)
+		}
+	}
+}
