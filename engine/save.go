@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"pharos/presence"
@@ -93,8 +94,9 @@ func (s *shard) gather() *batch {
 	if s.gathering != nil {
 		return s.gathering
 	}
-	if n := len(s.free); n > 0 {
-		s.gathering, s.free = s.free[n-1], s.free[:n-1]
+	if len(s.free) > 0 { // in turn, so that none keeps its room unused
+		s.gathering = s.free[0]
+		s.free = slices.Delete(s.free, 0, 1)
 		return s.gathering
 	}
 	b := &batch{shard: s}
@@ -166,13 +168,18 @@ func (s *shard) complete(b *batch) {
 			s.dropIdle(r)
 		}
 	}
+	again := len(s.free) < 8 && worthKeeping(len(b.saves), cap(b.saves)) && worthKeeping(len(b.waiting), cap(b.waiting))
 	clear(b.saves)
 	clear(b.waiting)
 	b.saves, b.waiting, b.err, b.finished = b.saves[:0], b.waiting[:0], nil, false
-	if len(s.free) < 8 && cap(b.saves) <= 4*maxBatch {
+	if again {
 		s.free = append(s.free, b)
 	}
 }
+
+// worthKeeping tells whether a list's room, of which n were used, is worth being kept for another batch. What a burst has
+// made of it, as when the database is away, goes with the first small batch that it is used for.
+func worthKeeping(n, room int) bool { return room <= 64 || n > room/8 && room <= 4*maxBatch }
 
 // owe notes the records of a failed batch, but for those that a later save
 // replaces anyway.
