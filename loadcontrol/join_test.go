@@ -184,11 +184,11 @@ func TestJoinNoAnswer(t *testing.T) {
 	})
 }
 
-// The main server dies when it has been promised: the candidate is a standby again.
+// The main server dies when it has been promised, before it hears of it: the candidate is a standby again.
 func TestInviterDies(t *testing.T) {
 	inPair(t, func(t *testing.T, n *network, main, other *server) {
 		other.Edge.c.Join = func(string, *loaddoc.Document) int {
-			go main.kill()
+			main.kill()
 			return 200
 		}
 		main.join(other.uri())
