@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -75,11 +75,13 @@ func (c *caches) octets() float64 {
 
 // sampler looks at all nodes.
 type sampler struct {
-	begun time.Time
-	mu    sync.Mutex
-	all   []Sample
-	lives map[string]*life
-	file  *os.File // one line of JSON for each; nil: none
+	begun  time.Time
+	mu     sync.Mutex
+	all    []Sample
+	lives  map[string]*life
+	file   *os.File // one line of JSON for each; nil: none
+	failed sync.Once
+	heaps  string // folder for the heap profiles of settled samples; "": they are not kept
 }
 
 // life is the process that a node has now.
@@ -145,12 +147,22 @@ func (s *sampler) settle(ctx context.Context, nodes []*bench.HostedNode) {
 		g.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			if n.Ask(ctx, http.MethodGet, "/debug/pprof/heap", url.Values{"gc": {"1"}}, nil) != nil {
+			heap, err := n.Profile(ctx, "heap", 0, true)
+			if err != nil {
 				return // it comes or goes
 			}
-			if x, err := s.take(ctx, n); err == nil {
-				x.Settled = true
-				s.keep(x)
+			x, err := s.take(ctx, n)
+			if err != nil {
+				return
+			}
+			x.Settled = true
+			s.keep(x)
+			if s.heaps == "" {
+				return
+			}
+			name := fmt.Sprintf("%s-%d-%05.0f.pb.gz", x.Node, x.Life, x.At)
+			if err := os.WriteFile(filepath.Join(s.heaps, name), heap, 0o644); err != nil {
+				s.failed.Do(func() { fmt.Fprintln(os.Stderr, "soak: a heap profile cannot be kept:", err) })
 			}
 		})
 	}

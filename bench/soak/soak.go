@@ -139,6 +139,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			return res, err
 		}
 		defer s.sampler.file.Close()
+		s.sampler.heaps = filepath.Join(o.Dir, "heaps")
+		if err := os.MkdirAll(s.sampler.heaps, 0o755); err != nil {
+			return res, err
+		}
 		if r.o.file, err = os.Create(filepath.Join(o.Dir, "breaches.txt")); err != nil {
 			return res, err
 		}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
 )
 
 // heapFloor is the heap size in bytes below which no collection begins, however
@@ -20,7 +21,15 @@ const heapFloor = 64 << 20
 
 // heapSample is after how many octets the heap profile (/debug/pprof/heap) takes a sample. At
 // Go's 512 kB a busy server spends nearly a hundredth of its time on walking stacks for it.
+// GODEBUG=memprofilerate=N is for who looks for something: then it is N.
 const heapSample = 4 << 20
+
+// sampleHeap is to be called first of all: the runtime counts from the last change on.
+func sampleHeap() {
+	if !strings.Contains(os.Getenv("GODEBUG"), "memprofilerate=") {
+		runtime.MemProfileRate = heapSample
+	}
+}
 
 // growthFloor is the floor while the live heap grows, and after the server was calm. What comes to stay, with
 // users who log in, then lies where the garbage of those before them was, and not everywhere in 64 MiB, of which

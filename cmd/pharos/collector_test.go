@@ -64,3 +64,16 @@ func TestRaiseFloor(t *testing.T) {
 		t.Fatalf("small heap again: %d %%", p)
 	}
 }
+
+// TestSampleHeap takes the server's rate, but for the operator's own.
+func TestSampleHeap(t *testing.T) {
+	before := runtime.MemProfileRate
+	defer func() { runtime.MemProfileRate = before }()
+	for env, want := range map[string]int{"": heapSample, "gctrace=1": heapSample, "gctrace=0,memprofilerate=7": 7} {
+		t.Setenv("GODEBUG", env)
+		runtime.MemProfileRate = 7
+		if sampleHeap(); runtime.MemProfileRate != want {
+			t.Errorf("%q: a sample each %d octets, want %d", env, runtime.MemProfileRate, want)
+		}
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"pharos/config"
@@ -28,7 +27,7 @@ With store.url, cluster.node, cluster.secret and cluster.listen in its configura
 
 func (c *serveCmd) Run(ctx context.Context) error {
 	raiseFloor()
-	runtime.MemProfileRate = heapSample
+	sampleHeap()
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err
