@@ -27,15 +27,17 @@ type keptRecord struct {
 }
 
 const (
-	keptChunk  = 16 << 10
-	keptRecOct = 96 // what a record costs beside the response's octets
+	keptChunk  = 16 << 10 // octets of a chunk, where much is kept
+	leastChunk = 1 << 10  // and where little is: there are many shards, each with a chunk that is not full yet
+	keptRecOct = 96       // what a record costs beside the response's octets
+	keptRoom   = 32       // records for which there may be room for ever
 )
 
 // add keeps a copy of b, and forgets the oldest while there is too much.
 func (k *keptResponses) add(key txKey, b []byte, now time.Duration) {
 	last := len(k.chunks) - 1
 	if last < 0 || cap(k.chunks[last])-len(k.chunks[last]) < len(b) {
-		k.chunks = append(k.chunks, make([]byte, 0, max(keptChunk, len(b))))
+		k.chunks = append(k.chunks, make([]byte, 0, max(len(b), leastChunk, min(keptChunk, k.octets/8))))
 		last++
 	}
 	offset := len(k.chunks[last])
@@ -86,7 +88,7 @@ func (k *keptResponses) drop() {
 	switch {
 	case k.head == len(k.records):
 		k.records, k.head, k.chunks = k.records[:0], 0, nil
-		if cap(k.records) > 1024 { // after a burst
+		if cap(k.records) > keptRoom { // after a burst
 			k.records, k.index = nil, keptIndex{}
 		}
 		return
@@ -103,7 +105,7 @@ func (k *keptResponses) drop() {
 
 // shrink gives back what a burst has needed, where requests keep coming and it never is empty.
 func (k *keptResponses) shrink() {
-	if n := len(k.records); cap(k.records) > 1024 && n < cap(k.records)/8 {
+	if n := len(k.records); cap(k.records) > keptRoom && n < cap(k.records)/8 {
 		k.records = append(make([]keptRecord, 0, 2*n), k.records...)
 		k.index = keptIndex{}
 		for i := range k.records {

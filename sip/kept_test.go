@@ -79,18 +79,24 @@ func TestKeptChunks(t *testing.T) {
 
 // What a burst has needed is given back while requests keep coming, and all that is kept is still found.
 func TestKeptAfterBurst(t *testing.T) {
+	for _, c := range []struct{ burst, rate int }{{50_000, 30}, {900, 2}} {
+		t.Run(fmt.Sprint(c.burst), func(t *testing.T) { keptAfter(t, c.burst, c.rate) })
+	}
+}
+
+func keptAfter(t *testing.T, burst, rate int) {
 	k := keptResponses{limit: 64 << 20}
 	next := uint64(0)
 	add := func(now time.Duration) {
 		next++
-		k.add(txKey{next * 0x9e3779b97f4a7c15, next}, fmt.Appendf(nil, "%d", next), now)
+		k.add(txKey{next * 0x9e3779b97f4a7c15, next}, fmt.Appendf(nil, "%300d", next), now)
 	}
-	for range 50_000 {
+	for range burst {
 		add(0)
 	}
 	for s := range 100 {
 		now := time.Duration(s) * time.Second
-		for range 30 {
+		for range rate {
 			add(now)
 		}
 		k.expire(now)
@@ -98,9 +104,19 @@ func TestKeptAfterBurst(t *testing.T) {
 	if n := k.len(); cap(k.records) > 8*n || len(k.index.slots) > 32*n {
 		t.Errorf("room for %d records and %d slots, for %d", cap(k.records), len(k.index.slots), n)
 	}
+	held, octets := 0, 0
+	for _, c := range k.chunks {
+		held += cap(c)
+	}
+	for i := range k.records[k.head:] {
+		octets += int(k.records[k.head+i].count)
+	}
+	if held > octets+octets/2+2*leastChunk {
+		t.Errorf("%d octets in chunks, for %d", held, octets)
+	}
 	for n := next - uint64(k.len()) + 1; n <= next; n++ {
-		if b, ok := k.get(txKey{n * 0x9e3779b97f4a7c15, n}); !ok || string(b) != fmt.Sprint(n) {
-			t.Fatalf("%d of %d: %q, %t", n, next, b, ok)
+		if b, ok := k.get(txKey{n * 0x9e3779b97f4a7c15, n}); !ok || string(b) != fmt.Sprintf("%300d", n) {
+			t.Fatalf("%d of %d: %.20q, %t", n, next, b, ok)
 		}
 	}
 }
