@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"container/list"
 	"strings"
 	"sync"
@@ -68,6 +69,9 @@ func (c *bodies) put(u presence.Entity, d Document) {
 	n := &body{k, d.Version, d.Body}
 	if n.size() > c.max {
 		return
+	}
+	if cap(d.Body) > len(d.Body)+len(d.Body)/8 {
+		n.b = bytes.Clone(d.Body) // the room behind what was read is not to be kept, nor counted
 	}
 	c.m[k] = c.order.PushFront(n)
 	for c.bytes += n.size(); c.bytes > c.max; {

@@ -67,15 +67,15 @@ func (s *userState) with(it Item, version, revision uint64) *userState {
 	}
 	next := &userState{blocks: s.blocks, docs: s.docs, version: version, floor: s.floor, revision: revision, mailed: s.mailed}
 	i, found := slices.BinarySearchFunc(s.items, it.Contact, byContact)
-	next.items = make([]Item, 0, len(s.items)+1)
-	next.items = append(next.items, s.items[:i]...)
-	if it.flags() != 0 {
-		next.items = append(next.items, it)
-	}
+	rest := s.items[i:]
 	if found {
-		i++
+		rest = rest[1:]
 	}
-	next.items = append(next.items, s.items[i:]...)
+	if it.flags() == 0 {
+		next.items = slices.Concat(s.items[:i], rest)
+	} else {
+		next.items = slices.Concat(s.items[:i], []Item{it}, rest) // no room that stays empty
+	}
 	return next
 }
 

@@ -152,15 +152,16 @@ func (s *userState) withDocument(d Document, gone bool, version, revision uint64
 	}
 	next := &userState{items: s.items, blocks: s.blocks, version: version, floor: s.floor, revision: revision, mailed: s.mailed}
 	i, found := slices.BinarySearchFunc(s.docs, d, byPath)
-	next.docs = append(make([]Document, 0, len(s.docs)+1), s.docs[:i]...)
-	if !gone {
-		d.Body = nil
-		next.docs = append(next.docs, d)
-	}
+	rest := s.docs[i:]
 	if found {
-		i++
+		rest = rest[1:]
 	}
-	next.docs = append(next.docs, s.docs[i:]...)
+	if gone {
+		next.docs = slices.Concat(s.docs[:i], rest)
+	} else {
+		d.Body = nil
+		next.docs = slices.Concat(s.docs[:i], []Document{d}, rest)
+	}
 	return next
 }
 
