@@ -34,7 +34,7 @@ func (s *shard) run(kill <-chan struct{}) {
 			s.disownIfAsked()
 			if !s.mayAct() {
 				s.stand(items)
-				s.spare = items[:0]
+				s.spare = s.emptied(items)
 				if stopped && s.forsaken() {
 					s.abandon()
 					return
@@ -100,8 +100,7 @@ func (s *shard) run(kill <-chan struct{}) {
 		s.overdue()
 		s.flush()
 		s.settle()
-		clear(items)
-		s.spare = items[:0]
+		s.spare = s.emptied(items)
 		select {
 		case <-kill:
 			s.abandon()
@@ -110,6 +109,26 @@ func (s *shard) run(kill <-chan struct{}) {
 		}
 	}
 }
+
+// emptied gives the room of items that were taken for those to come, unless
+// none of the last fewAtATime rounds has needed an eighth of it: there are many
+// shards, and what each has once needed for a burst adds up.
+func (s *shard) emptied(items []item) []item {
+	switch n, room := len(items), cap(items); {
+	case n == 0:
+	case room <= 64 || n > room/8:
+		s.roomy = 0
+	case s.roomy < fewAtATime:
+		s.roomy++
+	default:
+		s.roomy = 0
+		return nil
+	}
+	clear(items)
+	return items[:0]
+}
+
+const fewAtATime = 16
 
 // events takes what the workers and the saver have brought back.
 func (s *shard) events() {

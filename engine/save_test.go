@@ -45,3 +45,37 @@ func TestBatchesGiveBack(t *testing.T) {
 		})
 	})
 }
+
+// Nor does an inbox keep the room that a burst has needed, once few come at a time.
+func TestInboxGivesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		inHouse(t, Config{Save: newDisk(t), Policies: &rules{}}, nil, func(h *house) {
+			most := func() (n int) {
+				synctest.Wait()
+				for _, s := range h.shards {
+					n = max(n, cap(s.inbox), cap(s.spare))
+				}
+				return n
+			}
+			burst := func() {
+				if err := h.Submit(alice, publish("k", "tag", time.Hour, "busy"), func(presence.Outcome, error) {
+					for range 4000 {
+						if err := h.Submit(alice, publish("k", "tag", time.Hour, "busy"), nil); err != nil {
+							t.Error(err)
+						}
+					}
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			burst()
+			before := most()
+			for range 3 * fewAtATime { // two that take turns
+				h.must(alice, publish("k", "again", time.Hour, "away"))
+			}
+			if n := most(); before <= 64 || n > 64 {
+				t.Errorf("room for %d after a burst, and for %d after single requests", before, n)
+			}
+		})
+	})
+}

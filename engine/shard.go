@@ -30,6 +30,7 @@ type shard struct {
 	disowning []chan struct{} // who waits for disown
 
 	spare     []item
+	roomy     int // rounds in a row that had much too much room for their items
 	residents map[presence.Entity]*resident
 	due       deadlines
 	gathering *batch

@@ -280,7 +280,6 @@ func (s *shard) stand(items []item) {
 			s.kept = append(s.kept, *it)
 		}
 	}
-	clear(items)
 	if stood := s.now.Sub(s.stoodSince); stood >= WaitTime {
 		kept := s.kept[:0]
 		for i := range s.kept {
