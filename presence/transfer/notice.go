@@ -143,9 +143,9 @@ func (r *Reader) viewHead() (*presence.View, presence.Parts) {
 	v := &presence.View{}
 	var x presence.Parts
 	v.Presentity = in.Entity()
-	v.Presentity.User, v.Presentity.Domain = strings.Clone(v.Presentity.User), strings.Clone(v.Presentity.Domain)
+	v.Presentity = v.Presentity.Clone()
 	v.Version = in.Uint()
-	v.Package = strings.Clone(in.String())
+	v.Package = in.name()
 	x.Class = in.class()
 	x.Origin = in.Uint()
 	x.Serial = x.Origin + in.Uint()

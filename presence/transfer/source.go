@@ -79,7 +79,7 @@ func (r *Reader) about(s *presence.Source) {
 	s.Expires = r.Time()
 	s.Tag = strings.Clone(r.String())
 	s.From = strings.Clone(r.String())
-	s.Node = strings.Clone(r.String())
+	s.Node = r.name()
 	r.leave(rest)
 }
 
@@ -118,7 +118,7 @@ func appendClass(b []byte, c *presence.Class) []byte {
 
 // class reads a class. Its name lives as long as the view.
 func (r *Reader) class() presence.Class {
-	return presence.Class{Handling: presence.Handling(r.byte()), Shown: strings.Clone(r.String())}
+	return presence.Class{Handling: presence.Handling(r.byte()), Shown: r.name()}
 }
 
 func appendWatcher(b []byte, w *presence.Watcher) []byte {

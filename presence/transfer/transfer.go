@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unique"
 
 	"pharos/presence"
 )
@@ -196,6 +197,9 @@ func (r *Reader) Time() time.Time {
 func AppendEntity(b []byte, e presence.Entity) []byte {
 	return AppendString(AppendString(b, e.User), e.Domain)
 }
+
+// name is a string of which there are few and many have: one copy serves all.
+func (r *Reader) name() string { return unique.Make(r.String()).Value() }
 
 // Entity is an entity.
 func (r *Reader) Entity() presence.Entity {
