@@ -22,6 +22,9 @@ type Sample struct {
 	Live        float64 `json:"heap_live"` // after the last collection
 	Heap        float64 `json:"heap"`
 	Room        float64 `json:"heap_room"` // free in the heap, and resident: holes, and what was not given back
+	Stacks      float64 `json:"stacks"`
+	Runtime     float64 `json:"runtime"` // what Go's runtime has for itself
+	Mapped      float64 `json:"mapped"`  // resident pages of files
 	Goroutines  float64 `json:"goroutines"`
 	Descriptors float64 `json:"descriptors"`
 	Sessions    float64 `json:"sessions"`      // of XMPP, here
@@ -29,9 +32,10 @@ type Sample struct {
 	Homes       float64 `json:"homes"`
 	Dialogs     float64 `json:"dialogs"` // of SIP, here
 	Cached      float64 `json:"cached"`  // how many octets bounded caches have: see caches.octets
-	Told        float64 `json:"told"`    // subscriptions here by which is remembered what an owner elsewhere has told them
-	CPU         float64 `json:"cpu"`     // seconds, of this life
-	Moved       float64 `json:"moved"`   // handed over to others and inherited
+	Caches      caches  `json:"caches"`
+	Told        float64 `json:"told"`  // subscriptions here by which is remembered what an owner elsewhere has told them
+	CPU         float64 `json:"cpu"`   // seconds, of this life
+	Moved       float64 `json:"moved"` // handed over to others and inherited
 }
 
 // statusReply is of a node's status what is looked at.
@@ -49,7 +53,10 @@ type statusReply struct {
 		Live        uint64 `json:"heap_live_bytes"`
 		Unused      uint64 `json:"heap_unused_bytes"`
 		Free        uint64 `json:"heap_free_bytes"`
+		Stacks      uint64 `json:"stack_bytes"`
+		Runtime     uint64 `json:"runtime_bytes"`
 		Resident    uint64 `json:"resident_bytes"`
+		Mapped      uint64 `json:"mapped_bytes"`
 	}
 	Caches  caches
 	Cluster struct {
@@ -132,6 +139,7 @@ func (s *sampler) take(ctx context.Context, n *bench.HostedNode) (x Sample, err 
 		l.pid, l.n = pid, l.n+1
 	}
 	return Sample{At: time.Since(s.begun).Seconds(), Node: n.Name, Life: l.n, Resident: float64(st.Process.Resident), Live: float64(st.Process.Live), Heap: float64(st.Process.Heap), Room: float64(st.Process.Unused + st.Process.Free),
+		Stacks: float64(st.Process.Stacks), Runtime: float64(st.Process.Runtime), Mapped: float64(st.Process.Mapped), Caches: st.Caches,
 		Goroutines: float64(st.Process.Goroutines), Descriptors: float64(st.Process.Descriptors), Sessions: float64(st.XMPP.Sessions), Subs: float64(st.Engine.Subscriptions),
 		Homes: float64(st.Cluster.Homes), Dialogs: float64(st.SIP.Dialogs),
 		Cached: st.Caches.octets(), Told: float64(st.Caches.Told), CPU: cpu.Seconds(), Moved: float64(st.Cluster.Counts.Moved + st.Cluster.Counts.Inherited)}, nil
