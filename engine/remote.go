@@ -224,8 +224,10 @@ func (s *shard) tidy(a *away) {
 // dispatch lets the lines go on, and sends what the round has for other nodes.
 func (s *shard) dispatch() {
 	for len(s.dirty) > 0 {
-		a := s.dirty[len(s.dirty)-1]
-		s.dirty = s.dirty[:len(s.dirty)-1]
+		n := len(s.dirty) - 1
+		a := s.dirty[n]
+		s.dirty[n] = nil // nor what its queue had room for
+		s.dirty = s.dirty[:n]
 		a.dirty = false
 		s.goOn(a)
 	}
