@@ -32,8 +32,9 @@ type Growth struct {
 }
 
 // figures are what is looked at. A process's resident memory grows with what its heap has ever had to hold at once, after each fault, and hardly
-// shrinks: Go's objects do not move, so what is left of a crowd stays spread over the pages that the crowd took. That is told, and no leak; what is resident
-// without that room is judged. allowed is the growth in an hour, as a share of the mean, up to which nobody
+// shrinks: Go's objects do not move, so what is left of a crowd stays spread over the pages that the crowd took. Nor does the runtime give back what it
+// notes about these pages, and about each place that a profile has ever found (the finer the profile, the more). That is told, and no leak; what is resident
+// without it, and without pages of files, which the system may take at any time, is judged. allowed is the growth in an hour, as a share of the mean, up to which nobody
 // would speak of a leak, with at least so much in absolute terms.
 var figures = []struct {
 	name    string
@@ -48,7 +49,8 @@ var figures = []struct {
 	{"resident memory", func(s *Sample) float64 { return s.Resident }, "MiB", 1 << 20, 0.05, 2 << 20, true, false},
 	{"room in the heap", func(s *Sample) float64 { return s.Room }, "MiB", 1 << 20, 0.05, 2 << 20, true, false},
 	{"in caches", func(s *Sample) float64 { return s.Cached }, "MiB", 1 << 20, 0.05, 1 << 20, true, true},
-	{"resident without room and caches", func(s *Sample) float64 { return s.Resident - s.Room - s.Cached }, "MiB", 1 << 20, 0.05, 2 << 20, false, true},
+	{"of Go's runtime", func(s *Sample) float64 { return s.Runtime }, "MiB", 1 << 20, 0.05, 2 << 20, true, false},
+	{"resident without all these", func(s *Sample) float64 { return s.Resident - s.Room - s.Cached - s.Runtime - s.Mapped }, "MiB", 1 << 20, 0.05, 2 << 20, false, true},
 	{"live heap without caches", func(s *Sample) float64 { return s.Live - s.Cached }, "MiB", 1 << 20, 0.05, 1 << 20, false, true},
 	{"goroutines", func(s *Sample) float64 { return s.Goroutines }, "", 1, 0.05, 20, false, false},
 	{"descriptors", func(s *Sample) float64 { return s.Descriptors }, "", 1, 0.02, 10, false, false},

@@ -33,7 +33,7 @@ func TestGrowth(t *testing.T) {
 		gs := growths(all, span{0, 3600, 180})
 		seen := 0
 		for _, g := range gs {
-			if g.Figure != "resident without room and caches" {
+			if g.Figure != "resident without all these" {
 				continue
 			}
 			seen++
@@ -66,7 +66,7 @@ func TestGrowthOfCaches(t *testing.T) {
 			s.Resident += s.Room
 		}
 		for _, g := range growths(all, span{0, 3600, 180}) {
-			if g.Figure == "resident without room and caches" && g.Node == "all" && g.Verdict != c.want {
+			if g.Figure == "resident without all these" && g.Node == "all" && g.Verdict != c.want {
 				t.Errorf("%.0f an hour: %s (%.0f ± %.0f)", c.perHour, g.Verdict, g.PerHour, g.Bound)
 			}
 			if told := g.Figure == "room in the heap" || g.Figure == "in caches"; told && g.Verdict != "grows" {
@@ -113,7 +113,7 @@ func TestGrowthAcrossLives(t *testing.T) {
 	gs := growths(all, span{0, 3600, 180})
 	last := Growth{}
 	for _, g := range gs {
-		if g.Figure == "resident without room and caches" && g.Node == "all" {
+		if g.Figure == "resident without all these" && g.Node == "all" {
 			last = g
 		}
 	}
