@@ -67,16 +67,21 @@ func (s *userState) with(it Item, version, revision uint64) *userState {
 	}
 	next := &userState{blocks: s.blocks, docs: s.docs, version: version, floor: s.floor, revision: revision, mailed: s.mailed}
 	i, found := slices.BinarySearchFunc(s.items, it.Contact, byContact)
-	rest := s.items[i:]
+	if it.flags() == 0 {
+		next.items = spliced(s.items, i, found)
+	} else {
+		next.items = spliced(s.items, i, found, it)
+	}
+	return next
+}
+
+// spliced is a copy of a list with what is put at i, in the place of what was found there. It has no room that stays empty.
+func spliced[T any](list []T, i int, found bool, put ...T) []T {
+	rest := list[i:]
 	if found {
 		rest = rest[1:]
 	}
-	if it.flags() == 0 {
-		next.items = slices.Concat(s.items[:i], rest)
-	} else {
-		next.items = slices.Concat(s.items[:i], []Item{it}, rest) // no room that stays empty
-	}
-	return next
+	return slices.Concat(list[:i], put, rest)
 }
 
 // cache keeps the users used last, so that neither a login nor a policy reads the

@@ -152,15 +152,11 @@ func (s *userState) withDocument(d Document, gone bool, version, revision uint64
 	}
 	next := &userState{items: s.items, blocks: s.blocks, version: version, floor: s.floor, revision: revision, mailed: s.mailed}
 	i, found := slices.BinarySearchFunc(s.docs, d, byPath)
-	rest := s.docs[i:]
-	if found {
-		rest = rest[1:]
-	}
 	if gone {
-		next.docs = slices.Concat(s.docs[:i], rest)
+		next.docs = spliced(s.docs, i, found)
 	} else {
 		d.Body = nil
-		next.docs = slices.Concat(s.docs[:i], []Document{d}, rest)
+		next.docs = spliced(s.docs, i, found, d)
 	}
 	return next
 }
