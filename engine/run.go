@@ -114,9 +114,9 @@ func (s *shard) run(kill <-chan struct{}) {
 // none of the last fewAtATime rounds has needed an eighth of it: there are many
 // shards, and what each has once needed for a burst adds up.
 func (s *shard) emptied(items []item) []item {
-	switch n, room := len(items), cap(items); {
+	switch n := len(items); {
 	case n == 0:
-	case room <= 64 || n > room/8:
+	case fits(n, cap(items)):
 		s.roomy = 0
 	case s.roomy < fewAtATime:
 		s.roomy++

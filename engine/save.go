@@ -179,7 +179,10 @@ func (s *shard) complete(b *batch) {
 
 // worthKeeping tells whether a list's room, of which n were used, is worth being kept for another batch. What a burst has
 // made of it, as when the database is away, goes with the first small batch that it is used for.
-func worthKeeping(n, room int) bool { return room <= 64 || n > room/8 && room <= 4*maxBatch }
+func worthKeeping(n, room int) bool { return fits(n, room) && room <= 4*maxBatch }
+
+// fits tells whether a list's room is not much too large for the n that needed it.
+func fits(n, room int) bool { return room <= 64 || n > room/8 }
 
 // owe notes the records of a failed batch, but for those that a later save
 // replaces anyway.
