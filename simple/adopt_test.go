@@ -79,6 +79,32 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
+// Whoever is told that a dialog is over is told so once, however often its owner is asked about it: what waits to be said while it is
+// asked about is said then, though it is the last word itself.
+func TestOverWhileAsked(t *testing.T) {
+	inWorldOf(t, Config{}, newHomes(), func(w *world) {
+		bob := w.phone("bob", "192.0.2.11:5060")
+		s, _ := bob.subscribe("alice", 3600)
+		bob.one()
+		d := w.edge.dialogs.get(s.tag)
+		if err := w.engine.Submit(aliceHere, presence.Unwatch{ID: s.tag, Silent: true}, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		d.mu.Lock()
+		d.era-- // this node stood still
+		d.mu.Unlock()
+		w.edge.over(d)
+		synctest.Wait()
+		if m := bob.one(); state(m) != "terminated;reason=timeout" {
+			t.Error(state(m))
+		}
+		if w.edge.dialogs.get(s.tag) != nil {
+			t.Error("the dialog is still there")
+		}
+	})
+}
+
 // A watcher does not take what a dialog says of which its owner knows nothing any more: then he is told that it is over.
 func TestPassedNobodys(t *testing.T) {
 	inWorldOf(t, Config{}, newHomes(), func(w *world) {

@@ -140,10 +140,16 @@ func (e *Edge) askHeld(presentity presence.Entity, ds []*dialog) {
 }
 
 // over tells the watcher of a dialog that has ended, nobody knows how: whoever still wants to be
-// told subscribes anew (RFC 6665 §4.1.3).
+// told subscribes anew (RFC 6665 §4.1.3). Where that waits to be said already, it is said now.
 func (e *Edge) over(d *dialog) {
 	e.engine.Left(d.presentity, d.id)
 	e.Notify(&presence.Notice{Presentity: d.presentity, Edge: Name, Package: d.pkg.key,
 		State: presence.Terminated, Reason: presence.Timeout,
 		Targets: []presence.Target{{Sub: d.id, Watcher: d.watcher}}})
+	d.mu.Lock()
+	ready := d.ready()
+	d.mu.Unlock()
+	if ready {
+		e.out.add([]*dialog{d})
+	}
 }
