@@ -2,6 +2,7 @@ package simple
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pharos/engine"
@@ -26,6 +27,8 @@ type awaited struct {
 	mu      sync.Mutex
 	waiting []*dialog
 	timer   *time.Timer
+	look    *time.Timer    // for those that are overdue
+	looking atomic.Bool    // whether look is to come
 	asking  sync.WaitGroup // a round
 	closed  bool
 }
@@ -70,6 +73,9 @@ func (u *awaited) close() {
 	u.closed = true
 	if u.timer != nil {
 		u.timer.Stop()
+	}
+	if u.look != nil {
+		u.look.Stop()
 	}
 	u.mu.Unlock()
 	u.asking.Wait()

@@ -59,6 +59,7 @@ type dialog struct {
 	troubled bool        // waits in the table for the watcher to register
 	fails    uint8       // NOTIFYs in a row that failed
 	code     uint16      // last answer; 408 for none, 503 when it could not be sent
+	until    int64       // when the subscription runs out, as far as is known here, Unix seconds
 	sent     int64       // when the last NOTIFY was sent, Unix nanoseconds
 	version  uint64      // of the view that was last confirmed
 	memory   *memory     // nil: nothing but the newest counts

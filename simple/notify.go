@@ -74,6 +74,7 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 	next := notice{view: n.View, state: n.State, reason: n.Reason, full: n.Answer}
 	if !t.Expires.IsZero() {
 		next.expires = t.Expires.Unix()
+		d.until = next.expires
 	}
 	if d.fetch && next.state != presence.Terminated {
 		next.state, next.reason = presence.Terminated, presence.Timeout // RFC 6665 §4.4.3

@@ -121,6 +121,7 @@ func (e *Edge) enter(d *dialog) {
 	e.dialogs.reserve(d.watcher, int(^uint(0)>>1))
 	d.passing = true
 	e.dialogs.add(d)
+	e.lookLater()
 	if d.pkg.begin != nil {
 		d.pkg.begin(e, d)
 	}

@@ -32,6 +32,7 @@ func (e *Edge) Restore(subs []*presence.Subscription) error {
 			d.saved = presence.Sum(sub.Opaque)
 		}
 		e.dialogs.add(d)
+		e.lookLater()
 		if d.pkg.begin != nil {
 			d.pkg.begin(e, d)
 		}
@@ -70,6 +71,9 @@ func restored(sub *presence.Subscription) (*dialog, error) {
 		},
 		watcher: sub.Watcher, pkg: pkg, state: sub.Opaque,
 		cseq: s.ceiling, ceiling: s.ceiling,
+	}
+	if !sub.Expires.IsZero() {
+		d.until = sub.Expires.Unix()
 	}
 	d.remember(&s, pkg.body(s.part[partAccept]), "")
 	return d, nil

@@ -96,7 +96,9 @@ func (r *request) watch() {
 			e.dialogs.drop(d)
 			r.fail(403, "")
 		default:
-			r.subscribed(d, 200, contact, granted(lifetime, out.Lifetime))
+			lifetime := granted(lifetime, out.Lifetime)
+			e.runsOut(d, lifetime)
+			r.subscribed(d, 200, contact, lifetime)
 			if d.pkg.begin != nil && (!d.fetch || d.pkg.members != nil) {
 				d.pkg.begin(e, d)
 			}
@@ -295,6 +297,7 @@ func (r *request) refresh(d *dialog) {
 			return
 		}
 		lifetime := granted(lifetime, out.Lifetime)
+		e.runsOut(d, lifetime)
 		e.refreshed(d, &out, condition, func(status int) {
 			d.mu.Lock()
 			if d.memory != nil {
