@@ -333,6 +333,7 @@ func (r *request) take(presentity presence.Entity, tag string, next func(*reques
 		switch {
 		case sub == nil || sub.Via.Edge != Name || sub.Watcher != r.who:
 		case sub.Via.Node == e.engine.Self():
+			e.letGoElsewhere(sub)
 			d = e.adopt(sub)
 		default:
 			if d = e.revive(sub); d != nil {
@@ -365,9 +366,14 @@ func (e *Edge) recover(n *presence.Notice, t *presence.Target) bool {
 			e.log.Warn("simple: watcher not told: dialog not found", "sub", t.Sub, "err", err)
 		case sub == nil || sub.Via.Node != e.engine.Self():
 			e.engine.Left(n.Presentity, one.Targets[0].Sub) // ended, or at another node by now
-		case len(sub.Opaque) == 0 || e.adopt(sub) == nil:
-			e.forget(n.Presentity, one.Targets[0].Sub) // a fetch, or not to be read
+		case len(sub.Opaque) == 0:
+			e.forget(n.Presentity, one.Targets[0].Sub) // a fetch
 		default:
+			e.letGoElsewhere(sub)
+			if e.adopt(sub) == nil {
+				e.forget(n.Presentity, one.Targets[0].Sub) // not to be read
+				return
+			}
 			e.Notify(&one)
 		}
 	})

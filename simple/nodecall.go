@@ -81,7 +81,11 @@ func appendFound(b []byte, sub *presence.Subscription) []byte {
 	for _, s := range []string{sub.ID, sub.Watcher.User, sub.Watcher.Domain, sub.Via.Node, sub.Via.Edge, sub.Package, string(sub.Opaque)} {
 		b = fields.AppendText(b, s)
 	}
-	return b
+	until := uint64(0)
+	if !sub.Expires.IsZero() {
+		until = uint64(sub.Expires.Unix())
+	}
+	return binary.AppendUvarint(b, until) // earlier versions did not say so
 }
 
 // decodeFound reads what appendFound wrote; nil: there is no such subscription.
@@ -94,6 +98,11 @@ func decodeFound(b []byte) (*presence.Subscription, error) {
 		return nil, nil
 	}
 	s := &presence.Subscription{ID: p.Text(), Watcher: p.Entity(), Via: presence.Via{Node: p.Text(), Edge: p.Text()}, Package: p.Text(), Opaque: p.Bytes()}
+	if p.Len() > 0 {
+		if until := p.Uint(); until > 0 {
+			s.Expires = time.Unix(int64(until), 0)
+		}
+	}
 	if !p.OK() {
 		return nil, errCall
 	}

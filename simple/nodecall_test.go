@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"testing"
@@ -59,8 +60,17 @@ func TestNodeCall(t *testing.T) {
 		}
 	}
 	sub := &presence.Subscription{ID: "tag", Watcher: aliceAt, Via: presence.Via{Node: "n1", Edge: Name}, Package: "dialog", Opaque: []byte("state")}
-	if got, err := decodeFound(appendFound(nil, sub)); err != nil || !reflect.DeepEqual(got, sub) {
-		t.Errorf("%+v, %v", got, err)
+	for _, until := range []int64{0, 1_800_000_000} {
+		if until > 0 {
+			sub.Expires = time.Unix(until, 0)
+		}
+		wire := appendFound(nil, sub)
+		if got, err := decodeFound(wire); err != nil || !reflect.DeepEqual(got, sub) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if got, err := decodeFound(wire[:len(wire)-len(binary.AppendUvarint(nil, uint64(until)))]); err != nil || got == nil || !got.Expires.IsZero() {
+			t.Errorf("of an earlier version: %+v, %v", got, err)
+		}
 	}
 	if got, err := decodeFound(appendFound(nil, nil)); got != nil || err != nil {
 		t.Errorf("%+v, %v", got, err)

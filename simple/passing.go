@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pharos/presence"
 )
 
 // A dialog goes from node to node when its watcher's SUBSCRIBE comes to another one, perhaps to several at the same
@@ -151,6 +153,21 @@ func (e *Edge) leaveTo(former, id string, ceiling uint32, x *handover) {
 	}
 	if err := e.engine.CallEdge(former, Name, appendDrop(nil, id, ceiling), func(_ []byte, err error) { done(err) }); err != nil {
 		done(err)
+	}
+}
+
+// letGoElsewhere has all other nodes let go of a dialog that its owner holds to be this node's, if nobody knows it here: it was taken
+// over by a SUBSCRIBE whose outcome did not get here, so that who had it was not told. They are not waited for: the owner tells them
+// nothing any more.
+func (e *Edge) letGoElsewhere(sub *presence.Subscription) {
+	var s dialogState
+	if e.dialogs.get(sub.ID) != nil || s.decode(sub.Opaque) != nil {
+		return
+	}
+	for _, node := range e.engine.Nodes() {
+		if err := e.engine.CallEdge(node, Name, appendDrop(nil, sub.ID, s.ceiling), func([]byte, error) {}); err != nil {
+			e.log.Info("simple: a node is not told that a dialog is not its own", "sub", sub.ID, "node", node, "err", err)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package simple
 
 import (
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +102,58 @@ func TestDropped(t *testing.T) {
 			bob.got()
 		}
 	})
+}
+
+// mates are homes with other nodes, to which everything is said in vain.
+type mates struct {
+	*homes
+	nodes []string
+	mu    sync.Mutex
+	said  map[string][]string // by node
+}
+
+func (m *mates) Nodes() []string { return m.nodes }
+
+func (m *mates) Send(node string, frame []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.said[node] = append(m.said[node], string(frame))
+	return nil
+}
+
+// A dialog that is this node's, and that nobody knows here, may be at any other node: all are told to let it go, and the
+// watcher does not wait for their answers.
+func TestLetGoElsewhere(t *testing.T) {
+	for _, how := range []string{"refreshed", "told"} {
+		peers := &mates{homes: newHomes(), nodes: []string{"n2", "n3"}, said: map[string][]string{}}
+		inWorldOf(t, Config{}, peers, func(w *world) {
+			alice, bob := w.phone("alice", "192.0.2.10:5060"), w.phone("bob", "192.0.2.11:5060")
+			s, _ := bob.subscribe("alice", 3600)
+			bob.one()
+			d := w.edge.dialogs.get(s.tag)
+			ceiling := d.ceiling
+			if w.edge.dialogs.drop(d); how == "refreshed" {
+				s.again(200, 3600)
+			} else {
+				alice.publish("open", "news", "")
+			}
+			synctest.Wait()
+			if m := bob.one(); m.CSeq() <= ceiling {
+				t.Errorf("%s: CSeq %d, of a dialog with %d", how, m.CSeq(), ceiling)
+			}
+			peers.mu.Lock()
+			defer peers.mu.Unlock()
+			for _, node := range peers.nodes {
+				drops := 0
+				for _, frame := range peers.said[node] {
+					drops += strings.Count(frame, string(appendDrop(nil, s.tag, ceiling)))
+				}
+				if drops != 1 {
+					t.Errorf("%s: %s is told %d times to let go", how, node, drops)
+				}
+			}
+		})
+	}
 }
 
 // A dialog that this node has taken over itself is let go when it has come here, but only to who has it after that.
