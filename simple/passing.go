@@ -143,7 +143,8 @@ func (e *Edge) letGo(d *dialog) {
 	}
 }
 
-// leaveTo has the node that had a dialog let it go, and what is below a ceiling. What waits in the dialog here is told then.
+// leaveTo has the node that had a dialog let it go, and what is below a ceiling. What waits in the dialog here is told then. Had
+// that one nothing, it may be another yet: see letGoElsewhere.
 func (e *Edge) leaveTo(former, id string, ceiling uint32, x *handover) {
 	done := func(err error) {
 		if err != nil {
@@ -151,7 +152,12 @@ func (e *Edge) leaveTo(former, id string, ceiling uint32, x *handover) {
 		}
 		e.passed(id, x)
 	}
-	if err := e.engine.CallEdge(former, Name, appendDrop(nil, id, ceiling), func(_ []byte, err error) { done(err) }); err != nil {
+	err := e.engine.CallEdge(former, Name, appendDrop(nil, id, ceiling), func(answer []byte, err error) {
+		if done(err); err == nil && len(answer) == 1 && answer[0] == droppedNone {
+			e.dropElsewhere(id, ceiling, former)
+		}
+	})
+	if err != nil {
 		done(err)
 	}
 }
@@ -164,9 +170,17 @@ func (e *Edge) letGoElsewhere(sub *presence.Subscription) {
 	if e.dialogs.get(sub.ID) != nil || s.decode(sub.Opaque) != nil {
 		return
 	}
+	e.dropElsewhere(sub.ID, s.ceiling, "")
+}
+
+// dropElsewhere tells all other nodes but one to let a dialog go.
+func (e *Edge) dropElsewhere(id string, ceiling uint32, but string) {
 	for _, node := range e.engine.Nodes() {
-		if err := e.engine.CallEdge(node, Name, appendDrop(nil, sub.ID, s.ceiling), func([]byte, error) {}); err != nil {
-			e.log.Info("simple: a node is not told that a dialog is not its own", "sub", sub.ID, "node", node, "err", err)
+		if node == but {
+			continue
+		}
+		if err := e.engine.CallEdge(node, Name, appendDrop(nil, id, ceiling), func([]byte, error) {}); err != nil {
+			e.log.Info("simple: a node is not told that a dialog is not its own", "sub", id, "node", node, "err", err)
 		}
 	}
 }
@@ -181,10 +195,18 @@ func (e *Edge) passed(id string, x *handover) {
 	}
 }
 
+// What a node answers that was told to let a dialog go; earlier versions say nothing.
+const (
+	droppedNone = iota // it had no such dialog
+	droppedSome
+)
+
 // dropped lets a dialog go that another node has taken over with a ceiling, and answers when this node is sure to send nothing below
 // that any more. One that has come back here meanwhile is newer, and stays.
 func (e *Edge) dropped(id string, ceiling uint32, answer func([]byte)) {
+	had := byte(droppedNone)
 	if d := e.dialogs.get(id); d != nil {
+		had = droppedSome
 		d.mu.Lock()
 		older := d.ceiling < ceiling
 		if older {
@@ -197,5 +219,5 @@ func (e *Edge) dropped(id string, ceiling uint32, answer func([]byte)) {
 			e.engine.Left(d.presentity, d.id)
 		}
 	}
-	e.passes.after(id, ceiling, func() { answer(nil) })
+	e.passes.after(id, ceiling, func() { answer([]byte{had}) })
 }

@@ -91,7 +91,11 @@ func TestDropped(t *testing.T) {
 				synctest.Wait()
 			}
 			begun, took := time.Now(), time.Duration(-1)
-			w.edge.dropped(s.tag, c.below, func([]byte) { took = time.Since(begun) })
+			w.edge.dropped(s.tag, c.below, func(had []byte) {
+				if took = time.Since(begun); !slices.Equal(had, []byte{droppedSome}) {
+					t.Errorf("%s: answered %v", c.name, had)
+				}
+			})
 			time.Sleep(2 * answerWithin)
 			synctest.Wait()
 			if took != c.after || (w.edge.dialogs.get(s.tag) == d) != c.stays {
@@ -100,6 +104,13 @@ func TestDropped(t *testing.T) {
 			bob.setAnswer(nil)
 			time.Sleep(time.Minute)
 			bob.got()
+			if !c.stays {
+				w.edge.dropped(s.tag, c.below, func(had []byte) {
+					if !slices.Equal(had, []byte{droppedNone}) {
+						t.Errorf("%s, once more: answered %v", c.name, had)
+					}
+				})
+			}
 		}
 	})
 }
