@@ -39,7 +39,7 @@ func Table(r *Result) string {
 		fmt.Fprintf(&b, " %d %s were compared with what had been acknowledged.", r.Looked[k], k)
 	}
 	fmt.Fprintf(&b, " Of %d messages %d arrived, %d came back, %d were lost with a connection or in a fault, %d for no such reason, %d came twice. "+
-		"%d subscriptions had to be begun anew. %d NOTIFYs had a CSeq that had been used, since two nodes had the dialog for a moment; they were refused with 500. What must never happen happened %d times.\n", r.Mail.Sent, r.Mail.Arrived, r.Mail.Returned, r.Mail.Excused, len(r.Mail.Lost), r.Mail.Twice, r.Lost, r.Stale, r.BreachN)
+		"%d subscriptions had to be begun anew. %d NOTIFYs had a CSeq that had been used, since two nodes had the dialog for a moment; they were refused with 500. At the end the nodes had %d SIP dialogs more than their owners had subscriptions. What must never happen happened %d times.\n", r.Mail.Sent, r.Mail.Arrived, r.Mail.Returned, r.Mail.Excused, len(r.Mail.Lost), r.Mail.Twice, r.Lost, r.Stale, r.Stray, r.BreachN)
 	for _, list := range [][]string{r.Wrong, r.Breaches, r.Mail.Lost} {
 		for _, s := range list[:min(len(list), 10)] {
 			fmt.Fprintf(&b, "- %s\n", s)

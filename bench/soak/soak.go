@@ -61,6 +61,7 @@ type Result struct {
 	Moved    int               `json:"moved"` // presentities handed over and inherited
 	Mail     Mail              `json:"messages"`
 	Lost     int64             `json:"dialogs_lost"`   // subscriptions that the service ended, or did not know any more
+	Stray    int               `json:"dialogs_stray"`  // SIP dialogs at the end beyond their owners' subscriptions
 	Stale    int64             `json:"notifies_stale"` // NOTIFYs with a CSeq that had been used: two nodes had a dialog for a moment
 	Calm     time.Duration     `json:"calm_after_ns"`
 	Wrong    []string          `json:"wrong"` // who was not right in the end
@@ -211,10 +212,14 @@ func (s *soak) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ghosts compares how many sessions the nodes have with how many there are.
+// mostStray is one in how many SIP dialogs may be at a node though their owners know nothing of them: those of which a node's word
+// to another was lost, until their time is over.
+const mostStray = 1000
+
+// ghosts compares how many sessions the nodes have with how many there are, and how many SIP dialogs with their owners' subscriptions.
 func (s *soak) ghosts(ctx context.Context) {
 	pause(ctx, 2*time.Second)
-	sessions := 0.0
+	sessions, dialogs, subs := 0.0, 0.0, 0.0
 	for _, n := range s.h.Nodes() {
 		x, err := s.sampler.take(ctx, n)
 		if err != nil {
@@ -223,9 +228,17 @@ func (s *soak) ghosts(ctx context.Context) {
 		}
 		s.sampler.keep(x)
 		sessions += x.Sessions
+		dialogs += x.Dialogs
+		subs += x.Subs
 	}
 	if chats, _ := s.r.there(); int(sessions) != chats {
 		s.r.o.never("at the end the nodes have %.0f XMPP sessions, and there are %d", sessions, chats)
+	}
+	for _, c := range s.r.chats {
+		subs -= float64(len(c.watches))
+	}
+	if s.res.Stray = max(0, int(dialogs-subs)); s.res.Stray > len(s.r.o.watches)/mostStray {
+		s.r.o.never("at the end the nodes have %.0f SIP dialogs, and the owners %.0f subscriptions for them", dialogs, subs)
 	}
 	s.res.Ended = s.sampler.last()
 }
