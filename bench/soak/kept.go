@@ -2,6 +2,7 @@ package soak
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,11 @@ func Kept(dir string, fill time.Duration) (*Result, error) {
 		}
 		r.samples = append(r.samples, s)
 	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
 	r.Fill = fill
 	r.grow()
-	return r, lines.Err()
+	r.Heap, err = growers(context.Background(), filepath.Join(dir, heapsIn), r.samples, r.span())
+	return r, err
 }

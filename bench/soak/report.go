@@ -34,6 +34,7 @@ func Table(r *Result) string {
 	fmt.Fprintf(&b, "Of one processor, on average: nodes %s, PostgreSQL %s, generator %s.\n\n", r.Share["nodes"], r.Share["PostgreSQL"], r.Share["generator"])
 	writeFaults(&b, r)
 	writeGrowth(&b, r)
+	writeHeap(&b, r)
 	fmt.Fprintf(&b, "At the end all was calm after %.1f s; %d of %d watchings were wrong then.", r.Calm.Seconds(), r.WrongN, r.Watches)
 	for _, k := range sorted(r.Looked) {
 		fmt.Fprintf(&b, " %d %s were compared with what had been acknowledged.", r.Looked[k], k)

@@ -168,8 +168,7 @@ func (s *sampler) settle(ctx context.Context, nodes []*bench.HostedNode) {
 			if s.heaps == "" {
 				return
 			}
-			name := fmt.Sprintf("%s-%d-%05.0f.pb.gz", x.Node, x.Life, x.At)
-			if err := os.WriteFile(filepath.Join(s.heaps, name), heap, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(s.heaps, heapName(&x)), heap, 0o644); err != nil {
 				s.failed.Do(func() { fmt.Fprintln(os.Stderr, "soak: a heap profile cannot be kept:", err) })
 			}
 		})

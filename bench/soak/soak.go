@@ -57,6 +57,7 @@ type Result struct {
 	From     float64           `json:"from"`  // seconds: when all had come
 	Until    float64           `json:"until"` // when the last fault was over
 	Fill     time.Duration     `json:"fill_ns"`
+	Heap     []Grower          `json:"heap"` // where the live heap's growth is, all together first; only where profiles were kept
 	Behind   []Behind          `json:"behind"`
 	Moved    int               `json:"moved"` // presentities handed over and inherited
 	Mail     Mail              `json:"messages"`
@@ -90,7 +91,9 @@ type Behind struct {
 }
 
 // grow judges what grows.
-func (r *Result) grow() { r.Growth = growths(r.samples, span{r.From, r.Until, r.Fill.Seconds()}) }
+func (r *Result) grow() { r.Growth = growths(r.samples, r.span()) }
+
+func (r *Result) span() span { return span{r.From, r.Until, r.Fill.Seconds()} }
 
 // OK tells whether everybody was told the truth and nothing was lost, and nothing leaks.
 func (r *Result) OK() bool {
@@ -140,7 +143,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			return res, err
 		}
 		defer s.sampler.file.Close()
-		s.sampler.heaps = filepath.Join(o.Dir, "heaps")
+		s.sampler.heaps = filepath.Join(o.Dir, heapsIn)
 		if err := os.MkdirAll(s.sampler.heaps, 0o755); err != nil {
 			return res, err
 		}
@@ -413,6 +416,10 @@ func (s *soak) collect(from, until float64) {
 // keep writes the result, the picture and profiles into the folder.
 func (s *soak) keep() error {
 	var errs []error
+	reading, ended := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer ended()
+	heap, err := growers(reading, s.sampler.heaps, s.res.samples, s.res.span())
+	s.res.Heap, errs = heap, append(errs, err)
 	put := func(name string, b []byte) { errs = append(errs, os.WriteFile(filepath.Join(s.o.Dir, name), b, 0o644)) }
 	put("result.json", encode(s.res))
 	put("soak.svg", Chart(s.res))
