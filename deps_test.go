@@ -17,8 +17,8 @@ import (
 // of it; an edge never knows another edge; only server knows everybody.
 // "*" allows all.
 var mayImport = map[string]string{
-	"presence": "", "presence/transfer": "presence", "fields": "presence", "markup": "", "load": "", "config": "", "sip": "",
-	"xmpp":            "markup",
+	"presence": "", "presence/transfer": "presence", "fields": "presence", "markup": "", "crowd": "", "load": "", "config": "", "sip": "",
+	"xmpp":            "markup crowd",
 	"pidf":            "presence markup patch",
 	"roster":          "presence markup",
 	"store":           "fields presence",
@@ -29,7 +29,7 @@ var mayImport = map[string]string{
 	"schema":          "markup",
 	"policy":          "presence roster store markup",
 	"xdm":             "presence roster policy store markup",
-	"engine":          "presence presence/transfer load",
+	"engine":          "presence presence/transfer load crowd",
 	// Codecs of the event packages.
 	"watcherinfo": "presence markup",
 	"dialoginfo":  "presence markup",
@@ -37,8 +37,8 @@ var mayImport = map[string]string{
 	"rlmi":        "presence markup",
 	"xcapdiff":    "patch markup",
 	"filter":      "presence markup",
-	"simple":      "fields sip redirect pidf roster account load store engine presence xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
-	"jabber":      "fields xmpp redirect markup roster account load store engine presence xdm",
+	"simple":      "fields sip redirect pidf roster account load store engine presence crowd xdm patch markup watcherinfo dialoginfo summary rlmi xcapdiff filter",
+	"jabber":      "fields xmpp redirect markup roster account load store engine presence crowd xdm",
 	"xcap":        "xdm schema markup policy roster pidf account load store engine presence",
 	// Of the tests.
 	"memnet": "",

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"pharos/crowd"
 	"pharos/presence"
 )
 
@@ -101,6 +102,7 @@ func (s *shard) run(kill <-chan struct{}) {
 		s.flush()
 		s.settle()
 		s.spare = s.emptied(items)
+		s.thin()
 		select {
 		case <-kill:
 			s.abandon()
@@ -108,6 +110,13 @@ func (s *shard) run(kill <-chan struct{}) {
 		default:
 		}
 	}
+}
+
+// thin gives back the room of tables that a crowd has filled.
+func (s *shard) thin() {
+	s.residents = crowd.Left(s.residents, &s.most.residents)
+	s.away = crowd.Left(s.away, &s.most.away)
+	s.requests = crowd.Left(s.requests, &s.most.requests)
 }
 
 // emptied gives the room of items that were taken for those to come, unless

@@ -32,6 +32,7 @@ type shard struct {
 	spare     []item
 	roomy     int // rounds in a row that had much too much room for their items
 	residents map[presence.Entity]*resident
+	most      struct{ residents, away, requests int } // see thin
 	due       deadlines
 	gathering *batch
 	inflight  []*batch // in the order of the saves

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"pharos/crowd"
 	"pharos/presence"
 )
 
@@ -18,13 +19,15 @@ type registry struct {
 }
 
 type userShard struct {
-	mu sync.RWMutex
-	m  map[presence.Entity]*user
+	mu   sync.RWMutex
+	m    map[presence.Entity]*user
+	most int // see crowd.Left
 }
 
 type sessionShard struct {
-	mu sync.RWMutex
-	m  map[string]*session
+	mu   sync.RWMutex
+	m    map[string]*session
+	most int
 }
 
 func (r *registry) init() {
@@ -151,11 +154,13 @@ func (r *registry) remove(s *session) {
 	s.user.all.Store(&now)
 	if len(now) == 0 {
 		delete(sh.m, s.user.entity)
+		sh.m = crowd.Left(sh.m, &sh.most)
 	}
 	sh.mu.Unlock()
 	ss := r.sessionShard(s.handle)
 	ss.mu.Lock()
 	delete(ss.m, s.handle)
+	ss.m = crowd.Left(ss.m, &ss.most)
 	ss.mu.Unlock()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"pharos/crowd"
 	"pharos/presence"
 	"pharos/sip"
 )
@@ -46,6 +47,7 @@ type dialog struct {
 	now     notice // is under way
 	held    bool   // nothing is sent until its package lets it go
 	doubted bool   // it is being asked whether the dialog is still this node's
+	paused  bool   // waits for eraPause: see asks
 	passing bool   // the node that had it has not let it go yet
 	unheard bool   // the owner may have been lost, and nothing has been heard of the next one
 	queued  bool   // is in the outbox
@@ -211,9 +213,11 @@ type dialogTable struct {
 	shard [dialogShards]struct {
 		sync.RWMutex
 		byID map[string]*dialog
+		most int // see crowd.Left
 	}
 	mu        sync.Mutex
 	byWatcher map[presence.Entity]*int      // nil: none
+	most      int                           // of byWatcher
 	troubled  map[presence.Entity][]*dialog // those to be tried when their watcher registers
 }
 
@@ -264,6 +268,7 @@ func (t *dialogTable) release(w presence.Entity) {
 	n := t.byWatcher[w]
 	if *n--; *n == 0 {
 		delete(t.byWatcher, w)
+		t.byWatcher = crowd.Left(t.byWatcher, &t.most)
 	}
 }
 
@@ -291,6 +296,7 @@ func (t *dialogTable) remove(d *dialog) {
 	there := s.byID[d.id] == d
 	if there {
 		delete(s.byID, d.id)
+		s.byID = crowd.Left(s.byID, &s.most)
 	}
 	s.Unlock()
 	if there {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/crowd"
 	"pharos/markup"
 )
 
@@ -38,6 +39,7 @@ type Acceptor struct {
 
 	mu       sync.Mutex
 	streams  map[*Stream]struct{}
+	most     int // see crowd.Left
 	fresh    int // streams before authentication
 	peers    map[netip.Prefix]peer
 	closing  bool
@@ -277,6 +279,7 @@ func (a *Acceptor) forget(s *Stream) {
 		return
 	}
 	delete(a.streams, s)
+	a.streams = crowd.Left(a.streams, &a.most)
 	if s.fresh {
 		a.fresh--
 		a.adjust(s.key, -1, -1)

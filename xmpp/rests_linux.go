@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pharos/crowd"
 )
 
 const canRest = true
@@ -16,6 +18,7 @@ type rests struct {
 	poll    *os.File // nil: nobody waits
 	control syscall.RawConn
 	streams map[int32]*Stream // by descriptor
+	most    int               // see crowd.Left
 }
 
 // add has a stream woken when it can be read. False: it cannot rest.
@@ -50,6 +53,7 @@ func (r *rests) wake(s *Stream) {
 	here := r.streams[s.descriptor] == s
 	if here {
 		delete(r.streams, s.descriptor)
+		r.streams = crowd.Left(r.streams, &r.most)
 	}
 	r.mu.Unlock()
 	if here {
@@ -88,7 +92,7 @@ func (r *rests) close() {
 	defer r.mu.Unlock()
 	if r.poll != nil && len(r.streams) == 0 {
 		r.poll.Close()
-		r.poll, r.control, r.streams = nil, nil, nil
+		r.poll, r.control, r.streams, r.most = nil, nil, nil, 0
 	}
 }
 
@@ -109,6 +113,7 @@ func (r *rests) run(c syscall.RawConn) {
 			// A descriptor may meanwhile be another stream's, which then wakes for nothing.
 			s := r.streams[events[i].Fd]
 			delete(r.streams, events[i].Fd)
+			r.streams = crowd.Left(r.streams, &r.most)
 			r.mu.Unlock()
 			if s != nil {
 				go s.woken()
