@@ -37,13 +37,12 @@ func (e *Edge) sure(d *dialog) bool {
 	era := e.engine.Era()
 	switch {
 	case era == 0:
-		e.wait(d, eraPause)
+		e.asks.pause(e, d)
 		return false
 	case d.era == era || d.fetch:
 		return true
 	}
-	d.doubted = true
-	go e.ask(d, era, nil)
+	e.asks.add(e, d, nil)
 	return false
 }
 
@@ -60,8 +59,7 @@ func (e *Edge) old(d *dialog) bool {
 // dropped where it is another's, else it goes on above every number that is reserved for it anywhere, at once after the first
 // 500, later when after is over. d.mu is held.
 func (e *Edge) passedBy(d *dialog, after time.Duration) {
-	d.doubted = true
-	go e.ask(d, e.engine.Era(), func(sub *presence.Subscription) {
+	e.asks.add(e, d, func(sub *presence.Subscription) {
 		d.cseq = max(d.cseq, d.ceiling) // what the other has used meanwhile is not more than a block above
 		var s dialogState
 		if s.decode(sub.Opaque) == nil {
@@ -97,7 +95,7 @@ func (e *Edge) ask(d *dialog, era uint64, ours func(*presence.Subscription)) {
 			return
 		}
 		if err != nil {
-			e.wait(d, eraPause)
+			e.asks.pause(e, d)
 		} else {
 			d.era = era
 			if ours != nil && !d.ended {
@@ -265,23 +263,20 @@ func (e *Edge) doubt() {
 	if era == 0 {
 		return
 	}
+	var old []*dialog
 	for i := range e.dialogs.shard {
 		s := &e.dialogs.shard[i]
-		var old []*dialog
 		s.RLock()
 		for _, d := range s.byID {
 			d.mu.Lock()
-			if d.era != era && !d.fetch && !d.doubted && !d.ended {
-				d.doubted = true
+			if d.doubtful(era) {
 				old = append(old, d)
 			}
 			d.mu.Unlock()
 		}
 		s.RUnlock()
-		for _, d := range old {
-			e.ask(d, era, nil)
-		}
 	}
+	e.asks.all(e, old)
 }
 
 func (t *listTable) all() []*listing {

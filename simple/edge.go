@@ -131,6 +131,7 @@ type Edge struct {
 
 	dialogs  dialogTable
 	awaited  awaited
+	asks     asks
 	lists    listTable
 	diffs    diffTable
 	bindings locationTable
@@ -186,6 +187,7 @@ func (e *Edge) Use(s *sip.Stack) { e.stack = s }
 func (e *Edge) Close() {
 	e.lists.close()
 	e.awaited.close()
+	e.asks.close()
 	e.bindings.close()
 	e.dialogs.close()
 }

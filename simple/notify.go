@@ -103,7 +103,7 @@ func (d *dialog) note(n *presence.Notice, t *presence.Target) bool {
 
 // ready reports that d has to go to the outbox, and marks it. d.mu is held.
 func (d *dialog) ready() bool {
-	if d.queued || d.busy || d.ended || d.stranded || d.held || d.doubted || d.passing || d.retry != nil || d.next.state == 0 {
+	if d.queued || d.busy || d.ended || d.stranded || d.held || d.doubted || d.paused || d.passing || d.retry != nil || d.next.state == 0 {
 		return false
 	}
 	d.queued = true
@@ -456,8 +456,7 @@ func (e *Edge) notKept(d *dialog, opaque []byte, was uint64, err error) {
 	switch {
 	case d.ended || d.doubted:
 	case e.bindings.shared && (errors.Is(err, presence.ErrOvertaken) || errors.Is(err, presence.ErrNoSubscription)):
-		d.doubted = true // it may be another node's by now
-		go e.ask(d, e.engine.Era(), nil)
+		e.asks.add(e, d, nil) // it may be another node's by now
 	case d.cseq >= d.ceiling:
 		e.wait(d, keepAgain)
 	}
