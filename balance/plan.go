@@ -65,8 +65,13 @@ func (p *planner) empty(from *view) {
 		fits := int(p.room(to) / cost)
 		if fits <= 0 {
 			// By rounding, or because orders are counted that show already. To wait for these would
-			// hold up who waits for the node to be empty: each takes its share, and what is uneven
-			// then is levelled afterwards.
+			// hold up who waits for the node to be empty: they are taken to show as far as levels have
+			// risen. Where even so there is no room each takes its share, and what is uneven then is
+			// levelled afterwards.
+			to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.likely(x), p.likely(y)) })
+			fits = int(p.likely(to) / cost)
+		}
+		if fits <= 0 {
 			fits = (from.Users - from.given + len(p.active) - 1) / len(p.active)
 			to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.spare(x), p.spare(y)) })
 		}
@@ -122,16 +127,19 @@ func (p *planner) relieve() {
 	}
 }
 
-// spare is what a node may take until it is at its maximum.
+// spare is what a node may take until it is at its maximum, if what shows of the orders is what it looks like.
 func (p *planner) spare(v *view) float64 {
 	if v.out > 0 {
 		return 0
 	}
-	return v.Max - v.Level - v.in
+	return v.Max - v.Level - v.in + v.shows
 }
 
 // room is what a node may take until it is at the line.
 func (p *planner) room(v *view) float64 { return p.even.of(v) - v.Level - v.in }
+
+// likely is room, if what shows of the orders is what it looks like; newcomers look so, too.
+func (p *planner) likely(v *view) float64 { return p.room(v) + v.shows }
 
 func (p *planner) order(from, to *view, users int) {
 	users = min(users, p.budget)
@@ -139,10 +147,12 @@ func (p *planner) order(from, to *view, users int) {
 	p.budget -= users
 	from.out += level
 	from.given += users
+	// What is ordered already shows before it.
+	base := to.Level + to.in - to.shows
 	to.in += level
 	m := Move{From: from.Name, To: to.Name, Level: level, Users: users}
 	p.moves = append(p.moves, m)
-	p.orders = append(p.orders, order{m, p.now})
+	p.orders = append(p.orders, order{m, p.now, base})
 }
 
 // hysteresis decides whether levels are to be made even: from when they lie further

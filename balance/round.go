@@ -50,7 +50,8 @@ type Balancer struct {
 // order is a move that may not show in the levels yet.
 type order struct {
 	Move
-	at time.Time
+	at   time.Time
+	base float64 // level of To from which on it shows
 }
 
 // NewBalancer makes one.
@@ -66,6 +67,8 @@ type view struct {
 	Node
 	out, in float64 // level ordered away and here, and not shown by the report for certain
 	given   int     // users of out
+	base    float64 // level before the first order of in
+	shows   float64 // what of in the report is likely to show: the level has risen by so much since
 }
 
 // Round decides. It is to be called about once a second, with all nodes that are
@@ -131,7 +134,11 @@ func (b *Balancer) views(now time.Time, nodes []Node) []view {
 			from.given += o.Users
 		}
 		if to := byName[o.To]; to != nil {
+			if to.in == 0 {
+				to.base = o.base
+			}
 			to.in += o.Level
+			to.shows = min(max(0, to.Level-to.base), to.in)
 		}
 		return false
 	})

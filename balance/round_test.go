@@ -308,6 +308,34 @@ func TestKeepsWhatItsOperatorStarted(t *testing.T) {
 	}
 }
 
+// Who leaves a node that drains goes where he stays: that an order still counts to which levels have risen
+// already is no reason to fill others above the line, from where he would be moved again.
+func TestDrainMovesOnce(t *testing.T) {
+	for _, c := range []struct {
+		moves, lag, each int
+		limits           []float64
+		users            []int
+	}{
+		{156, 1, 5, []float64{500, 500, 500, 500, 500, 500, 500}, []int{934, 0, 0, 0, 0, 0, 557}},
+		{196, 3, 4, []float64{1000, 500, 2000}, []int{691, 1, 942}}, // an older order shows late
+		{71, 3, 3, []float64{1000, 2000, 1000}, []int{601, 1445, 487}},
+		{50, 2, 3, []float64{1000, 500, 2000, 500}, []int{1055, 493, 104, 307}},
+	} {
+		s := newService(Settings{Moves: c.moves}, c.limits...)
+		s.lag, s.each, s.weights = c.lag, c.each, Weights{User: 1, Resource: 0.05}
+		for i, n := range c.users {
+			s.nodes[i].Users = n
+		}
+		s.nodes[0].State = Draining
+		for range 60 {
+			s.round()
+		}
+		if s.nodes[0].Users > 0 || s.flips > 0 {
+			t.Errorf("%v: %d left, %d moves to and fro", c.users, s.nodes[0].Users, s.flips)
+		}
+	}
+}
+
 // Whatever the levels, the weights and the lag: it converges, moves are bounded, no user
 // is lost, nobody is moved to and fro, and then it stays quiet.
 func TestRoundProperty(t *testing.T) {
