@@ -61,19 +61,19 @@ func (p *planner) empty(from *view) {
 		return
 	}
 	for from.Users > from.given && p.budget > 0 {
-		to := slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.room(x), p.room(y)) })
+		to := p.most(p.room)
 		fits := int(p.room(to) / cost)
 		if fits <= 0 {
 			// By rounding, or because orders are counted that show already. To wait for these would
 			// hold up who waits for the node to be empty: they are taken to show as far as levels have
 			// risen. Where even so there is no room each takes its share, and what is uneven then is
 			// levelled afterwards.
-			to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.likely(x), p.likely(y)) })
+			to = p.most(p.likely)
 			fits = int(p.likely(to) / cost)
 		}
 		if fits <= 0 {
 			fits = (from.Users - from.given + len(p.active) - 1) / len(p.active)
-			to = slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.spare(x), p.spare(y)) })
+			to = p.most(p.spare)
 		}
 		p.order(from, to, min(from.Users-from.given, fits))
 	}
@@ -120,11 +120,16 @@ func (p *planner) relieve() {
 		if cost == 0 || from.in > 0 || over <= 0 {
 			continue
 		}
-		to := slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(p.spare(x), p.spare(y)) })
+		to := p.most(p.spare)
 		if users := min(int(math.Ceil(over/cost)), int(p.spare(to)/cost)); users > 0 && p.budget > 0 {
 			p.order(from, to, users)
 		}
 	}
+}
+
+// most is the active node that can take most, by one of the following.
+func (p *planner) most(by func(*view) float64) *view {
+	return slices.MaxFunc(p.active, func(x, y *view) int { return cmp.Compare(by(x), by(y)) })
 }
 
 // spare is what a node may take until it is at its maximum, if what shows of the orders is what it looks like.
